@@ -1,0 +1,198 @@
+package pbx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/trace"
+)
+
+// ErrUnreachable says that a request was not delivered.
+var ErrUnreachable = errors.New("peer is unreachable")
+
+// ErrOutcomeUnknown says that a request was sent and no reply came.
+var ErrOutcomeUnknown = errors.New("no reply: the outcome is unknown")
+
+// Head travels with every request and reply.
+type Head struct {
+	From  Addr        `json:"from,omitempty"`
+	Inc   uint64      `json:"inc,omitempty"` // incarnation of the process that calls
+	Seq   uint64      `json:"seq,omitempty"` // number of the request within it
+	Job   trace.Job   `json:"job"`
+	Epoch uint64      `json:"epoch,omitempty"` // the master's, in which the job was started
+	Stamp trace.Stamp `json:"stamp"`
+}
+
+// Message is a request or a reply. Its body is a Go value on the way out; on the
+// way in it is either that value (worlds that do not encode) or Wire.
+type Message struct {
+	Method string
+	Head   Head
+	Body   any
+	Wire   []byte
+	Code   status.Code // a reply's
+	Detail string      // of a reply that failed
+
+	after []func()
+}
+
+// Sent runs what a handler asked for with [AfterReply]. A transport calls it
+// once the reply is on its way.
+func (m *Message) Sent() {
+	for _, fn := range m.after {
+		fn()
+	}
+}
+
+// Transport carries messages in one world, for one process.
+type Transport interface {
+	// Self is the address of the process.
+	Self() Addr
+	// Identity is who the process is for its peers.
+	Identity() Identity
+	// Call sends m and returns the reply. Errors are [ErrUnreachable] and
+	// [ErrOutcomeUnknown], wrapped, or ctx's cause.
+	Call(ctx context.Context, to Addr, m *Message) (*Message, error)
+	// Serve answers calls to a service of this process's host until stop.
+	Serve(ctx context.Context, service string, mux *Mux) (stop func(), err error)
+}
+
+// caller is what a process needs to make calls.
+type caller struct {
+	t     Transport
+	inc   uint64
+	epoch uint64
+	lock  rt.Lock
+	seq   uint64
+}
+
+type callerKey struct{}
+
+// With returns a context whose calls go through t. The incarnation tells this
+// process from an earlier one at the same address; epoch is the master's, or 0.
+func With(ctx context.Context, t Transport, inc, epoch uint64) context.Context {
+	return context.WithValue(ctx, callerKey{}, &caller{t: t, inc: inc, epoch: epoch, lock: rt.NewLock(ctx)})
+}
+
+// From is the transport of ctx.
+func From(ctx context.Context) Transport { return callerOf(ctx).t }
+
+func callerOf(ctx context.Context) *caller {
+	c, _ := ctx.Value(callerKey{}).(*caller)
+	if c == nil {
+		panic("pbx: the context carries no transport")
+	}
+	return c
+}
+
+// Method is one thing that a service does for others.
+type Method[Q, P any] struct {
+	name    string
+	allow   Kinds
+	backup  string // the step that a call is in a backup
+	restore string // and in a restore
+	query   bool
+}
+
+// Option says more of a method.
+type Option func(*options)
+
+type options struct {
+	backup, restore string
+	query           bool
+}
+
+// Step says which step of the flow a call of the method is, in a backup and in a
+// restore; "" for none.
+func Step(backup, restore string) Option {
+	return func(o *options) { o.backup, o.restore = backup, restore }
+}
+
+// Query says that the method changes nothing: a repetition may do it again, and
+// its replies need not be remembered.
+func Query() Option { return func(o *options) { o.query = true } }
+
+// Declare declares a method: the service's name, the method's name, who may call it.
+func Declare[Q, P any](service, name string, allow Kinds, opts ...Option) *Method[Q, P] {
+	if allow == 0 {
+		panic("pbx: method " + service + "." + name + " declares nobody who may call it")
+	}
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return &Method[Q, P]{name: service + "." + name, allow: allow, backup: o.backup, restore: o.restore, query: o.query}
+}
+
+// Name is "service.Method".
+func (m *Method[Q, P]) Name() string { return m.name }
+
+func (m *Method[Q, P]) step(j trace.Job) string {
+	switch {
+	case j.ID == 0:
+		return ""
+	case j.Restore:
+		return m.restore
+	default:
+		return m.backup
+	}
+}
+
+// retryDelays are the waits before a request whose outcome is unknown is repeated.
+var retryDelays = [...]time.Duration{100 * time.Millisecond, 400 * time.Millisecond, 1600 * time.Millisecond}
+
+// Call asks the service at an address. An error that the callee returned is a
+// *status.Error with its code; one of the way there wraps [ErrUnreachable] or
+// [ErrOutcomeUnknown] and carries status 25 or 40.
+func (m *Method[Q, P]) Call(ctx context.Context, to Addr, q Q) (P, error) {
+	rt.MayBlock(ctx)
+	var none P
+	c := callerOf(ctx)
+	c.lock.Lock()
+	c.seq++
+	seq := c.seq
+	c.lock.Unlock()
+	tr := trace.From(ctx)
+	begin := tr.Stamp(ctx)
+	job := trace.JobOf(ctx)
+	req := &Message{
+		Method: m.name, Body: q,
+		Head: Head{From: c.t.Self(), Inc: c.inc, Seq: seq, Job: job, Epoch: c.epoch, Stamp: begin},
+	}
+	rep, err := c.t.Call(ctx, to, req)
+	for i := 0; errors.Is(err, ErrOutcomeUnknown) && i < len(retryDelays); i++ {
+		if serr := rt.Sleep(ctx, retryDelays[i]); serr != nil {
+			return none, serr
+		}
+		rep, err = c.t.Call(ctx, to, req)
+	}
+	if err != nil {
+		code := status.NetworkBroken
+		if errors.Is(err, ErrUnreachable) {
+			code = status.SocketOpen
+		}
+		return none, &status.Error{Code: code, Err: fmt.Errorf("%s at %s: %w", m.name, to, err)}
+	}
+	tr.Witness(rep.Head.Stamp)
+	if step := m.step(job); step != "" {
+		tr.Emit(ctx, trace.Event{
+			Begin: begin, End: rep.Head.Stamp, Step: step, What: m.name, To: string(to), Status: int(rep.Code),
+		})
+	}
+	if rep.Code != status.OK {
+		return none, &status.Error{Code: rep.Code, Err: errors.New(rep.Detail)}
+	}
+	if rep.Wire == nil {
+		p, _ := rep.Body.(P)
+		return p, nil
+	}
+	var p P
+	if err := Decode(rep.Wire, &p); err != nil {
+		return none, status.Errorf(status.NetworkRead, "reply of %s at %s: %w", m.name, to, err)
+	}
+	return p, nil
+}

@@ -1,0 +1,179 @@
+package rt
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// Time is wall-clock time: nanoseconds since the Unix epoch, UTC. It belongs to
+// one host and may jump; durations are measured with [Mono].
+type Time int64
+
+// FromStd converts from the standard library's time.
+func FromStd(t time.Time) Time { return Time(t.UnixNano()) }
+
+// Std converts to the standard library's time, in UTC.
+func (t Time) Std() time.Time { return time.Unix(0, int64(t)).UTC() }
+
+// Unix is t in whole seconds since the epoch, rounded down.
+func (t Time) Unix() int64 { return t.Std().Unix() }
+
+// Add returns t+d.
+func (t Time) Add(d time.Duration) Time { return t + Time(d) }
+
+// Sub returns t-u.
+func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
+
+// String is RFC 3339 with nanoseconds, in UTC.
+func (t Time) String() string { return t.Std().Format("2006-01-02T15:04:05.000000000Z") }
+
+// Runtime is what a world gives to the tasks of one process.
+type Runtime interface {
+	// Now is the host's wall clock.
+	Now() Time
+	// Mono is time since some fixed instant of the world; it never goes back.
+	Mono() time.Duration
+	// Start starts a task of the same process. The context it hands to fn
+	// carries ctx's values and cancellation, and the new task's handle.
+	Start(ctx context.Context, name string, fn func(ctx context.Context))
+	// After calls fn once, d from now, outside any task: fn must not wait. Stop
+	// forgets the call if it has not begun.
+	After(d time.Duration, fn func()) (stop func())
+	// NewLock makes a lock for state that tasks share. It is held for a few
+	// instructions, never while parked.
+	NewLock() Lock
+	// NewDone makes what a context's Done returns, and the function that closes
+	// it. A world in which nobody may receive from a channel returns nil.
+	NewDone() (done <-chan struct{}, closeDone func())
+	// Rand is the stream of random numbers named by the world's seed, entity
+	// and purpose. Two calls with the same names give streams that begin alike.
+	Rand(entity, purpose string) *rand.Rand
+}
+
+// Task is the handle of one running task. A world's type embeds [TaskState].
+type Task interface {
+	Runtime
+	// Check panics if the caller is not the running task, or its process is dead.
+	Check()
+	// MayBlock is Check, and panics in the virtual world if the task holds a
+	// [Mutex]: it is called before a call, a sleep, a process or a device operation.
+	MayBlock()
+	// Park waits for Unpark; one that came earlier, since the last Park, counts.
+	// It may return early, so callers wait in a loop.
+	Park()
+	// Unpark ends a Park of this task. Any task, and a function given to After, may call it.
+	Unpark()
+	// State is the part of the handle that package rt keeps for itself.
+	State() *TaskState
+}
+
+// Lock excludes other tasks for a few instructions.
+type Lock interface {
+	Lock()
+	Unlock()
+}
+
+// TaskState is what the primitives of this package keep of a task: it waits for
+// one thing at a time, so that the place in that thing's list is part of it and
+// no wait allocates.
+type TaskState struct {
+	task       Task
+	ready      bool // set by whoever ends the wait, under the primitive's lock
+	prev, next *TaskState
+	in         *waitList
+
+	cancelPrev, cancelNext *TaskState
+	cancelIn               *cancelCtx
+
+	held int // mutexes held
+}
+
+// Held is the number of mutexes the task holds.
+func (s *TaskState) Held() int { return s.held }
+
+type taskKey struct{}
+
+// WithTask returns a context that carries t as the running task. Worlds call it.
+func WithTask(ctx context.Context, t Task) context.Context {
+	t.State().task = t
+	return context.WithValue(ctx, taskKey{}, t)
+}
+
+// Current is the running task of ctx. It panics if ctx carries none: a role was
+// started outside any world.
+func Current(ctx context.Context) Task {
+	t, _ := ctx.Value(taskKey{}).(Task)
+	if t == nil {
+		panic("rt: the context carries no task; start roles through a world")
+	}
+	return t
+}
+
+func running(ctx context.Context) Task {
+	t := Current(ctx)
+	t.Check()
+	return t
+}
+
+// Now is the wall-clock time of the task's host.
+func Now(ctx context.Context) Time { return running(ctx).Now() }
+
+// Mono is monotonic time: only differences mean anything.
+func Mono(ctx context.Context) time.Duration { return running(ctx).Mono() }
+
+// Go starts a task beside the caller, in the same process.
+func Go(ctx context.Context, name string, fn func(ctx context.Context)) {
+	running(ctx).Start(ctx, name, fn)
+}
+
+// Rand is the stream of random numbers for one purpose of one entity.
+func Rand(ctx context.Context, entity, purpose string) *rand.Rand {
+	return running(ctx).Rand(entity, purpose)
+}
+
+// MayBlock says that the caller is about to wait for another process, a device
+// or time. Seams call it first.
+func MayBlock(ctx context.Context) { Current(ctx).MayBlock() }
+
+// NewLock makes a lock of the task's world, for state shared between tasks
+// outside this package's primitives.
+func NewLock(ctx context.Context) Lock { return Current(ctx).NewLock() }
+
+// Sleep waits for d of monotonic time, or until ctx ends.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t := Current(ctx)
+	t.MayBlock()
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if d < 0 {
+		d = 0
+	}
+	end := t.Mono() + d
+	stop := t.After(d, t.Unpark)
+	unwatch := watch(ctx, t)
+	defer unwatch.end()
+	for t.Mono() < end {
+		if ctx.Err() != nil {
+			stop()
+			return Cause(ctx)
+		}
+		t.Park()
+	}
+	return nil
+}
+
+// SleepUntil waits until the host's wall clock shows at, or ctx ends. The clock
+// may jump: it is looked at again at least every minute.
+func SleepUntil(ctx context.Context, at Time) error {
+	for {
+		left := at.Sub(Now(ctx))
+		if left <= 0 {
+			return ctx.Err()
+		}
+		if err := Sleep(ctx, min(left, time.Minute)); err != nil {
+			return err
+		}
+	}
+}
