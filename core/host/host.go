@@ -31,6 +31,9 @@ type Env struct {
 	Devices dev.Finder                  // drives and robots: media servers
 	DB      store.DB                    // the master's database; daemons of the master only
 	Log     *slog.Logger
+	// Transfer takes the time that hollow data needs to cross resources; nil in
+	// the real world, which has none.
+	Transfer func(ctx context.Context, via []dev.Resource, bytes int64) error
 }
 
 // Spec says which process to start.

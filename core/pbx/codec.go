@@ -14,6 +14,7 @@ var (
 	decMode = must(cbor.DecOptions{
 		MaxArrayElements: 1 << 20, MaxMapPairs: 1 << 20, MaxNestedLevels: 32,
 		IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
+		UTF8: cbor.UTF8DecodeInvalid, // a file's name is bytes, whatever its client meant by them
 	}.DecMode())
 )
 

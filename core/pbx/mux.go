@@ -27,7 +27,10 @@ type handler struct {
 	handle func(ctx context.Context, from Peer, q any) (any, error)
 }
 
+// replyKey names a request. The identity is part of it: nobody can spoil, or be
+// given, the reply to another's request by using its address.
 type replyKey struct {
+	who  Identity
 	from Addr
 	inc  uint64
 	seq  uint64
@@ -97,7 +100,7 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 		rep.Method, rep.Head.Stamp = req.Method, tr.Stamp(ctx)
 		return rep
 	}
-	key := replyKey{req.Head.From, req.Head.Inc, req.Head.Seq}
+	key := replyKey{from, req.Head.From, req.Head.Inc, req.Head.Seq}
 	x.lock.Lock()
 	r, again := x.seen[key]
 	if !again {

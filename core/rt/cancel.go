@@ -130,13 +130,10 @@ func (c *cancelCtx) cancel(err, cause error) {
 	c.closeDone()
 	parent := c.parent
 	c.lock.Unlock()
-	for kids != nil {
-		next := kids.next
-		kids.lock.Lock()
-		kids.parent, kids.prev, kids.next = nil, nil, nil
-		kids.lock.Unlock()
+	// Nobody changes the list any more: a context that has ended takes no new
+	// child, and forget leaves it alone.
+	for ; kids != nil; kids = kids.next {
 		kids.cancel(err, cause)
-		kids = next
 	}
 	if parent != nil {
 		parent.forget(c)
@@ -146,18 +143,18 @@ func (c *cancelCtx) cancel(err, cause error) {
 func (c *cancelCtx) forget(kid *cancelCtx) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	switch {
-	case kid.prev != nil:
+	if c.err != nil {
+		return // c goes through its children to end them
+	}
+	if kid.prev != nil {
 		kid.prev.next = kid.next
-	case c.children == kid:
+	} else {
 		c.children = kid.next
-	default:
-		return // c ended meanwhile and let go of its children
 	}
 	if kid.next != nil {
 		kid.next.prev = kid.prev
 	}
-	kid.prev, kid.next, kid.parent = nil, nil, nil
+	kid.prev, kid.next = nil, nil
 }
 
 // watching is a task's place among those that a context's end unparks.

@@ -62,6 +62,11 @@ type Task interface {
 	// Park waits for Unpark; one that came earlier, since the last Park, counts.
 	// It may return early, so callers wait in a loop.
 	Park()
+	// ParkFor is Park that returns at the latest after d of monotonic time.
+	ParkFor(d time.Duration)
+	// ParkUntil is Park that returns at the latest when the host's wall clock shows
+	// at, or soon after that clock jumped.
+	ParkUntil(at Time)
 	// Unpark ends a Park of this task. Any task, and a function given to After, may call it.
 	Unpark()
 	// State is the part of the handle that package rt keeps for itself.
@@ -144,36 +149,52 @@ func NewLock(ctx context.Context) Lock { return Current(ctx).NewLock() }
 func Sleep(ctx context.Context, d time.Duration) error {
 	t := Current(ctx)
 	t.MayBlock()
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	if d < 0 {
-		d = 0
+	if ctx.Err() != nil {
+		return Cause(ctx)
 	}
 	end := t.Mono() + d
-	stop := t.After(d, t.Unpark)
-	unwatch := watch(ctx, t)
-	defer unwatch.end()
-	for t.Mono() < end {
+	w := watch(ctx, t)
+	defer w.end()
+	for left := d; left > 0; left = end - t.Mono() {
+		t.ParkFor(left)
 		if ctx.Err() != nil {
-			stop()
 			return Cause(ctx)
 		}
-		t.Park()
 	}
 	return nil
 }
 
 // SleepUntil waits until the host's wall clock shows at, or ctx ends. The clock
-// may jump: it is looked at again at least every minute.
+// may jump either way meanwhile: what counts is what it shows.
 func SleepUntil(ctx context.Context, at Time) error {
-	for {
-		left := at.Sub(Now(ctx))
-		if left <= 0 {
-			return ctx.Err()
-		}
-		if err := Sleep(ctx, min(left, time.Minute)); err != nil {
-			return err
+	t := Current(ctx)
+	t.MayBlock()
+	if ctx.Err() != nil {
+		return Cause(ctx)
+	}
+	w := watch(ctx, t)
+	defer w.end()
+	for t.Now() < at {
+		t.ParkUntil(at)
+		if ctx.Err() != nil {
+			return Cause(ctx)
 		}
 	}
+	return nil
+}
+
+// Await parks the caller until done returns true, or ctx ends. Whoever makes it
+// true unparks the task afterwards. It is for the worlds, which complete what a
+// task waits for from outside; roles use the primitives of this package.
+func Await(ctx context.Context, done func() bool) error {
+	t := running(ctx)
+	w := watch(ctx, t)
+	defer w.end()
+	for !done() {
+		if ctx.Err() != nil {
+			return Cause(ctx)
+		}
+		t.Park()
+	}
+	return nil
 }

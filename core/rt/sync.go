@@ -58,12 +58,22 @@ func (l *waitList) wakeAll() {
 
 // wait parks the caller in l until it is woken or ctx ends. The lock is held at
 // the call and again at the return.
+//
+// A task that is killed here leaves the list as it unwinds, because tasks of
+// other processes may wait in it too.
 func wait(ctx context.Context, lock Lock, l *waitList) error {
 	t := Current(ctx)
 	s := t.State()
 	l.push(s)
 	lock.Unlock()
 	w := watch(ctx, t)
+	returns := false
+	defer func() {
+		if !returns {
+			l.remove(s)
+			w.end()
+		}
+	}()
 	for {
 		lock.Lock()
 		if s.ready || ctx.Err() != nil {
@@ -72,6 +82,7 @@ func wait(ctx context.Context, lock Lock, l *waitList) error {
 		lock.Unlock()
 		t.Park()
 	}
+	returns = true
 	woken := s.ready
 	l.remove(s)
 	lock.Unlock()
@@ -239,7 +250,15 @@ func (s *Semaphore) Acquire(ctx context.Context) error {
 		s.free--
 		return nil
 	}
-	return wait(ctx, s.lock, &s.waiting) // Release hands the permit over
+	returns := false
+	defer func() { // killed after Release handed the permit over: others need it
+		if !returns && Current(ctx).State().ready {
+			s.Release()
+		}
+	}()
+	err := wait(ctx, s.lock, &s.waiting) // Release hands the permit over
+	returns = true
+	return err
 }
 
 // TryAcquire takes a permit if one is free.

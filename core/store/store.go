@@ -6,11 +6,13 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 )
 
-// ErrNotFound is returned for a key that a table does not hold.
-var ErrNotFound = errors.New("no such record")
+// ErrNotFound is wrapped by the errors for a record or a file that is not there.
+var ErrNotFound = errors.New("not found")
 
 // ErrClosed is returned by a database that was closed.
 var ErrClosed = errors.New("the database is closed")
@@ -19,11 +21,13 @@ var ErrClosed = errors.New("the database is closed")
 // was declared to the database's opening function.
 type DB interface {
 	// Update runs fn in a serializable transaction and commits it durably unless
-	// fn fails. fn may be run again after a conflict: it touches no other seam.
+	// fn fails. fn may be run again after a conflict: it touches no other seam, and
+	// begins no transaction of its own.
 	Update(ctx context.Context, fn func(tx Tx) error) error
 	// View runs fn on a consistent state and changes nothing.
 	View(ctx context.Context, fn func(tx Tx) error) error
-	// Sequence gives the next number of a named sequence, from 1; never the same twice.
+	// Sequence gives the next number of a named sequence, from 1; never the same
+	// twice, whatever crashes in between. It is not called inside a transaction.
 	Sequence(ctx context.Context, name string) (int64, error)
 	Close() error
 }
@@ -37,7 +41,8 @@ type Tx interface {
 	Delete(s *Schema, key string) error
 	// Scan calls fn for each record of an index (-1 is the key itself) whose key k
 	// has from <= k and, if to is not "", k < to, in order of (index key, key),
-	// until fn returns false.
+	// until fn returns false. fn may change the table: the scan shows it as it was
+	// when the scan began.
 	Scan(s *Schema, index int, from, to string, fn func(key string, v any) (bool, error)) error
 }
 
@@ -45,22 +50,30 @@ type Tx interface {
 type Schema struct {
 	Name    string   // of the table: lower case words joined by "_"
 	Version int      // of the value's JSON; a newer one than this is refused
-	Indexes []string // names of the index columns
-	New     func() any
+	Indexes []string // names of the index columns: as Name
+	// Keys gives a value's key in each index: an index that is added to a table
+	// with records is built with it.
+	Keys func(v any) []string
 	// Decode reads a value of a version up to Version.
 	Decode func(version int, b []byte) (any, error)
 }
 
 // Dir is a directory of files on a host: a disk storage unit, cartridges, spools,
-// the image database. Names may contain "/": directories are made as needed.
+// the image database. Names may contain "/": directories are made as needed, and
+// are durable when Create or Rename returns. A name that [CheckName] refuses is
+// an error; a file that is not there gives an error that wraps [ErrNotFound].
 type Dir interface {
 	// Create makes an empty file, or empties one.
 	Create(ctx context.Context, name string) (File, error)
+	// Open opens a file for reading and writing.
 	Open(ctx context.Context, name string) (File, error)
-	// Rename is atomic; after Sync of the directory it is durable.
+	// Rename is atomic, replaces what has the new name, and is durable after Sync
+	// of both directories.
 	Rename(ctx context.Context, old, name string) error
+	// Remove removes a file or an empty directory.
 	Remove(ctx context.Context, name string) error
-	// List gives the names in a directory, sorted, those of directories with "/" at the end.
+	// List gives the names in a directory ("" is the top), sorted by bytes, those of
+	// directories with "/" at the end. A directory that is not there has none.
 	List(ctx context.Context, dir string) ([]string, error)
 	// Sync makes creations, renames and removals in a directory durable.
 	Sync(ctx context.Context, dir string) error
@@ -70,6 +83,22 @@ type Dir interface {
 
 // ErrNoSpace is returned by a write when the disk is full.
 var ErrNoSpace = errors.New("no space left on the disk")
+
+// ErrHollow is returned by a read of bytes that nobody holds, in the virtual
+// world, and by WriteHollow in the real one.
+var ErrHollow = errors.New("the range is hollow: it has a length and no bytes")
+
+// CheckName refuses the names that a [Dir] does not serve: those that could lead
+// out of it (absolute ones, and ".."), and those that are another name's second
+// spelling (empty components, ".", a "/" at the end).
+func CheckName(name string) error {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." || strings.Contains(part, "\x00") {
+			return fmt.Errorf("file name %q: want components other than \"\", \".\" and \"..\", joined by \"/\"", name)
+		}
+	}
+	return nil
+}
 
 // File is an open file. What was written is durable after Sync.
 type File interface {

@@ -27,11 +27,12 @@ type Index[V any] struct {
 // still reads the older ones; nil reads every version as V.
 func Declare[K, V any](name string, version int, key func(K) string, decode func(version int, b []byte) (V, error), indexes ...Index[V]) *Table[K, V] {
 	t := &Table[K, V]{key: key}
-	t.schema = &Schema{Name: name, Version: version, New: func() any { return new(V) }}
+	t.schema = &Schema{Name: name, Version: version}
 	for _, x := range indexes {
 		t.schema.Indexes = append(t.schema.Indexes, x.Name)
 		t.index = append(t.index, x.Key)
 	}
+	t.schema.Keys = func(v any) []string { return t.keys(v.(V)) }
 	t.schema.Decode = func(v int, b []byte) (any, error) {
 		if v > version {
 			return nil, fmt.Errorf("table %s: a record of version %d, this program knows %d: use the newer program", name, v, version)
@@ -72,14 +73,18 @@ func (t *Table[K, V]) Get(tx Tx, k K) (v V, ok bool, err error) {
 
 // Put writes a record.
 func (t *Table[K, V]) Put(tx Tx, k K, v V) error {
-	var index []string
-	if len(t.index) > 0 {
-		index = make([]string, len(t.index))
-		for i, fn := range t.index {
-			index[i] = fn(v)
-		}
+	return tx.Put(t.schema, t.key(k), t.keys(v), v)
+}
+
+func (t *Table[K, V]) keys(v V) []string {
+	if len(t.index) == 0 {
+		return nil
 	}
-	return tx.Put(t.schema, t.key(k), index, v)
+	keys := make([]string, len(t.index))
+	for i, fn := range t.index {
+		keys[i] = fn(v)
+	}
+	return keys
 }
 
 // Delete removes a record; it is no error if there is none.

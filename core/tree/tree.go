@@ -23,6 +23,7 @@ var (
 	ErrPermission = errors.New("permission denied")
 	ErrNoSpace    = errors.New("no space left on device")
 	ErrBadName    = errors.New("not the name of one directory entry")
+	ErrNotRegular = errors.New("not a regular file")
 )
 
 // FS is a host's file system.
@@ -34,8 +35,8 @@ type FS interface {
 
 // Info is what lstat says of a file.
 type Info struct {
-	Type  catalog.Type
-	Mode  uint32 // 07777
+	Type  catalog.Type // 0 for a socket, and for what no archive holds
+	Mode  uint32       // 07777
 	UID   uint32
 	GID   uint32
 	Size  int64
@@ -46,8 +47,9 @@ type Info struct {
 	Ino   uint64
 	Major uint32 // of a device
 	Minor uint32
-	// Files is greater than 1 for a generated entry that stands for that many
-	// files of together Size bytes, in the virtual world only.
+	// Files is 0 for a file with bytes. It is 1 for a hollow file, and greater for a
+	// generated entry that stands for that many files of together Size bytes: both
+	// in the virtual world only.
 	Files int64
 }
 

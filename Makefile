@@ -1,0 +1,64 @@
+# Capstan: everything that is built, run and checked starts here. See "make help".
+
+GO        ?= go
+BIN       := bin
+VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+# The tree that the demo backs up.
+DIR       ?= $(shell $(GO) env GOROOT)/src
+# How long each fuzz function runs: a few seconds in check, longer by hand.
+FUZZTIME  ?= 60s
+# Further flags of go test, such as -v.
+TESTFLAGS ?=
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check lint determinism fuzz fuzz-short bench generate clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/capstan
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/capstan ./cmd/capstan
+
+demo: build ## back up a tree for real, list, restore, compare (DIR=/a/tree for another than Go's own src)
+	$(BIN)/capstan demo --dir '$(DIR)'
+
+test: ## install what tests need, run all tests
+	@internal/ci/deps.sh
+	$(GO) test $(TESTFLAGS) ./...
+
+check: lint determinism fuzz-short ## everything that a change must pass: lint, house rules, race detector, determinism, fuzzing
+	@internal/ci/deps.sh race
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+lint: $(GOLANGCI) ## gofmt, go vet, golangci-lint, and the house's own analyzers
+	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | grep -v /testdata/ | xargs gofmt -l); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GOLANGCI) run ./...
+	$(GO) run ./internal/lint/cmd/capstan-lint ./...
+
+$(GOLANGCI):
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install -trimpath -ldflags '-s -w' github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(BIN)/golangci-lint $@
+
+determinism: build ## one seed gives one trace, whatever GOMAXPROCS; another seed another
+	internal/ci/determinism.sh $(BIN)/capstan scenarios/first-night.yaml
+
+fuzz: ## run every fuzz function for FUZZTIME
+	internal/ci/fuzz.sh $(FUZZTIME)
+
+fuzz-short:
+	internal/ci/fuzz.sh 3s 240
+
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+generate: ## write the JSON Schemas and docs/configuration.md anew
+	$(GO) generate ./scenarios
+
+clean: ## remove what was built
+	rm -rf $(BIN) .cache

@@ -1,0 +1,231 @@
+package archive
+
+import (
+	"context"
+	"hash/crc32"
+
+	"capstan/core/catalog"
+	"capstan/core/dev"
+	"capstan/core/rt"
+	"capstan/core/stream"
+	"capstan/core/tree"
+)
+
+// FrameSize is the most bytes of a Data frame that a [Reader] gives.
+const FrameSize = 256 << 10
+
+// Disk is what a file system of the virtual world may tell of itself: the
+// resource that its hollow data crosses.
+type Disk interface{ Disk() dev.Resource }
+
+// Reader is the source of an image's stream. For each Data frame it first gives
+// a Member frame with the entries of the members that begin in it.
+type Reader struct {
+	sel    Selection
+	fs     tree.FS
+	report func(Problem)
+	stats  Stats
+
+	walk    *walker
+	links   map[inode]string // first path of each inode with several names
+	member  *member          // whose bytes come next
+	ended   bool             // the walk is over, and the zeros at the end are written
+	buf     []byte           // of the next Data frame
+	pending []catalog.Entry  // of the members that begin in buf
+	queue   []stream.Frame   // to be given
+	given   []stream.Frame   // memory of queue
+	out     []byte           // memory of the Data frame last given
+
+	offset int64 // of the end of buf in the stream
+	digest uint32
+	hollow bool
+}
+
+type inode struct{ dev, ino uint64 }
+
+// member is the rest of a member whose headers have been made.
+type member struct {
+	head  []byte // headers not yet in the stream
+	body  *body  // of a regular file
+	entry int    // its index in pending, -1 once given
+}
+
+// NewReader starts the walk: it finds the paths of the selection, and reports
+// those that do not exist. The error has [status.NoFiles] if there is none.
+// report is called from within NewReader and Next.
+func NewReader(ctx context.Context, fs tree.FS, sel Selection, report func(Problem)) (*Reader, error) {
+	if err := sel.check(); err != nil {
+		return nil, err
+	}
+	r := &Reader{
+		sel: sel, fs: fs, report: report,
+		links: map[inode]string{},
+		buf:   make([]byte, 0, FrameSize), out: make([]byte, 0, FrameSize),
+	}
+	tops, err := sel.expand(ctx, fs, func(p string, err error) { r.problem(p, Missing, err) })
+	if err != nil {
+		return nil, err
+	}
+	r.walk = &walker{fs: fs, sel: &r.sel, tops: tops, problem: r.problem}
+	return r, nil
+}
+
+// Done is what has been read so far.
+func (r *Reader) Done() Stats { return r.stats }
+
+// Close gives up what the walk holds open; it is needed only when the stream was
+// not read to its end.
+func (r *Reader) Close() {
+	if r.member != nil && r.member.body != nil {
+		r.member.body.close()
+	}
+	r.walk.close()
+}
+
+func (r *Reader) problem(path, what string, err error) {
+	if what != Socket {
+		r.stats.Problems++
+	}
+	r.report(Problem{Path: path, Err: err, What: what})
+}
+
+// Next gives the next frame. Its memory is used again by the Next after it.
+func (r *Reader) Next(ctx context.Context, f *stream.Frame) error {
+	for len(r.queue) == 0 {
+		if ctx.Err() != nil {
+			r.Close()
+			return rt.Cause(ctx)
+		}
+		if err := r.step(ctx); err != nil {
+			r.Close()
+			return err
+		}
+	}
+	*f = r.queue[0]
+	r.queue = r.queue[1:]
+	return nil
+}
+
+// step does a bounded piece of work that brings the next frames nearer.
+func (r *Reader) step(ctx context.Context) error {
+	switch {
+	case len(r.buf) == cap(r.buf):
+		r.flush()
+	case r.member != nil:
+		r.copyMember(ctx)
+	case r.ended:
+		r.flush()
+		end := stream.Frame{Kind: stream.End, Total: r.offset, Digest: r.digest}
+		if r.hollow {
+			end.Digest = 0
+		}
+		r.queue = append(r.queue, end)
+	default:
+		return r.nextMember(ctx)
+	}
+	return nil
+}
+
+// flush queues what buf holds, after the entries of the members that begin in it.
+func (r *Reader) flush() {
+	if len(r.buf) == 0 {
+		return
+	}
+	r.queue = r.given[:0]
+	if len(r.pending) > 0 {
+		r.queue = append(r.queue, stream.Frame{Kind: stream.Member, Entries: r.pending})
+		r.pending = nil
+	}
+	r.digest = crc32.Update(r.digest, stream.Castagnoli, r.buf)
+	r.stats.Bytes += int64(len(r.buf))
+	r.queue = append(r.queue, stream.Frame{Kind: stream.Data, Len: int64(len(r.buf)), Bytes: r.buf})
+	r.given = r.queue
+	r.buf, r.out = r.out[:0], r.buf
+	if r.member != nil {
+		r.member.entry = -1
+	}
+}
+
+// copyMember moves bytes of the current member into buf.
+func (r *Reader) copyMember(ctx context.Context) {
+	m := r.member
+	free := cap(r.buf) - len(r.buf)
+	if n := min(free, len(m.head)); n > 0 {
+		r.buf = append(r.buf, m.head[:n]...)
+		m.head = m.head[n:]
+		r.offset += int64(n)
+		return
+	}
+	if m.body != nil && !m.body.done() {
+		room := r.buf[len(r.buf):cap(r.buf)]
+		n := m.body.read(room)
+		r.buf = r.buf[:len(r.buf)+n]
+		r.offset += int64(n)
+		return
+	}
+	if m.body != nil {
+		if damage := m.body.finish(ctx); damage != 0 && m.entry >= 0 {
+			r.pending[m.entry].Damage = damage
+		}
+	}
+	r.member = nil
+}
+
+// nextMember takes the next file of the walk and makes its headers.
+func (r *Reader) nextMember(ctx context.Context) error {
+	it, err := r.walk.next(ctx)
+	if err != nil {
+		return err
+	}
+	if it == nil {
+		r.ended = true
+		r.member = &member{head: make([]byte, 1024), entry: -1}
+		return nil
+	}
+	if it.info.Files > 0 && it.info.Type == catalog.Regular {
+		r.hollowMember(it)
+		return nil
+	}
+	m, e, err := r.open(ctx, it)
+	if err != nil {
+		r.fileFailed(ctx, it.path, err)
+		return nil
+	}
+	r.stats.Files++
+	m.entry = len(r.pending)
+	r.pending = append(r.pending, e)
+	r.member = m
+	return nil
+}
+
+// hollowMember queues an entry that stands for files nobody holds, and a run of
+// the length that their members would have.
+func (r *Reader) hollowMember(it *item) {
+	r.flush()
+	e := it.entry()
+	e.Offset, e.Count = r.offset, it.info.Files
+	e.HeadLen, e.DataLen = hollowHead*e.Count, it.info.Size
+	f := stream.Frame{Kind: stream.Data, Len: e.End() - e.Offset}
+	if d, ok := r.fs.(Disk); ok {
+		f.Via = []dev.Resource{d.Disk()}
+	}
+	r.queue = append(r.queue, stream.Frame{Kind: stream.Member, Entries: []catalog.Entry{e}}, f)
+	r.offset += f.Len
+	r.stats.Bytes += f.Len
+	r.stats.Files += e.Count
+	r.hollow = true
+}
+
+// hollowHead is the length of the headers of most real members: an extended
+// header, its records and a ustar header.
+const hollowHead = 3 * 512
+
+// fileFailed reports a file that could not be opened or described.
+func (r *Reader) fileFailed(ctx context.Context, path string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	r.problem(path, whatFailed(err), err)
+}
+
+var _ stream.Source = (*Reader)(nil)

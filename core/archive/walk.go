@@ -1,0 +1,185 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strings"
+
+	"capstan/core/catalog"
+	"capstan/core/rt"
+	"capstan/core/tree"
+)
+
+// item is one file that the walk met.
+type item struct {
+	path string
+	dir  tree.Dir // that holds it; open until the next item
+	name string   // in dir; "" is dir itself
+	info tree.Info
+}
+
+// entry is what the catalog keeps of it, without its place in the stream.
+func (it *item) entry() catalog.Entry {
+	i := &it.info
+	return catalog.Entry{
+		Path: it.path, Type: i.Type, Mode: i.Mode & 0o7777, UID: i.UID, GID: i.GID,
+		Size: i.Size, MTime: i.MTime, CTime: i.CTime, Major: i.Major, Minor: i.Minor,
+		Dev: i.Dev, Ino: i.Ino,
+	}
+}
+
+func (it *item) archiveName() string { return Name(it.path, it.info.Type) }
+
+// Name is the name in the archive of the file with an absolute path: relative, a
+// directory's with "/" at its end.
+func Name(p string, t catalog.Type) string {
+	name := strings.TrimPrefix(p, "/")
+	switch {
+	case t != catalog.Directory:
+		return name
+	case name == "":
+		return "./"
+	default:
+		return name + "/"
+	}
+}
+
+// walker gives the files of some trees, each directory before what is in it, the
+// names of a directory sorted by bytes.
+type walker struct {
+	fs      tree.FS
+	sel     *Selection
+	tops    []string
+	problem func(path, what string, err error)
+	stack   []*level
+	dev     uint64 // of the file system of the current top
+}
+
+// level is an open directory and its names still to come.
+type level struct {
+	dir   tree.Dir
+	path  string
+	names []string
+	top   bool // a directory opened only to reach a path of the selection
+}
+
+// next gives the next file to back up, nil after the last.
+func (w *walker) next(ctx context.Context) (*item, error) {
+	for {
+		if ctx.Err() != nil {
+			return nil, rt.Cause(ctx)
+		}
+		if len(w.stack) == 0 {
+			if len(w.tops) == 0 {
+				return nil, nil
+			}
+			if it := w.enterTop(ctx); it != nil {
+				return it, nil
+			}
+			continue
+		}
+		l := w.stack[len(w.stack)-1]
+		if len(l.names) == 0 {
+			l.dir.Close()
+			w.stack = w.stack[:len(w.stack)-1]
+			continue
+		}
+		name := l.names[0]
+		l.names = l.names[1:]
+		if it := w.look(ctx, l, name); it != nil {
+			return it, nil
+		}
+	}
+}
+
+// enterTop opens the directory that holds the next path of the selection; the
+// root is an item at once, since nothing holds it.
+func (w *walker) enterTop(ctx context.Context) *item {
+	p := w.tops[0]
+	w.tops = w.tops[1:]
+	dir, err := w.fs.Open(ctx, path.Dir(p))
+	if err != nil {
+		w.fail(ctx, p, err)
+		return nil
+	}
+	if p != "/" {
+		w.stack = append(w.stack, &level{dir: dir, path: path.Dir(p), names: []string{path.Base(p)}, top: true})
+		return nil
+	}
+	info, err := dir.Stat(ctx)
+	if err != nil {
+		dir.Close()
+		w.fail(ctx, p, err)
+		return nil
+	}
+	w.dev = info.Dev
+	w.enter(ctx, dir, p)
+	return &item{path: p, dir: dir, info: info}
+}
+
+// look decides about one name of a directory.
+func (w *walker) look(ctx context.Context, l *level, name string) *item {
+	full := path.Join(l.path, name)
+	if !l.top && w.sel.excluded(full) {
+		return nil
+	}
+	info, err := l.dir.Lstat(ctx, name)
+	if err != nil {
+		w.fail(ctx, full, err)
+		return nil
+	}
+	if l.top {
+		w.dev = info.Dev
+	}
+	if info.Type == 0 {
+		w.problem(full, Socket, nil)
+		return nil
+	}
+	it := &item{path: full, dir: l.dir, name: name, info: info}
+	if info.Type != catalog.Directory {
+		if !w.sel.wants(&info) {
+			return nil
+		}
+		return it
+	}
+	if !w.sel.OneFileSystem || info.Dev == w.dev {
+		d, err := l.dir.OpenDir(ctx, name)
+		if err != nil {
+			w.fail(ctx, full, err)
+			return it
+		}
+		w.enter(ctx, d, full)
+	}
+	return it
+}
+
+// enter pushes a directory whose names come next. If they cannot be listed, the
+// directory itself is still backed up.
+func (w *walker) enter(ctx context.Context, d tree.Dir, full string) {
+	names, err := d.Names(ctx)
+	if err != nil {
+		w.fail(ctx, full, err)
+	}
+	w.stack = append(w.stack, &level{dir: d, path: full, names: names})
+}
+
+func (w *walker) fail(ctx context.Context, path string, err error) {
+	if ctx.Err() == nil {
+		w.problem(path, whatFailed(err), err)
+	}
+}
+
+func (w *walker) close() {
+	for _, l := range w.stack {
+		l.dir.Close()
+	}
+	w.stack, w.tops = nil, nil
+}
+
+func whatFailed(err error) string {
+	if errors.Is(err, tree.ErrNotExist) {
+		return Vanished
+	}
+	return Unreadable
+}

@@ -1,0 +1,79 @@
+// Package avrd recognises what is in a drive: after a mount (B10, R12) it reads
+// the label and tells ltid which cartridge it is.
+package avrd
+
+import (
+	"context"
+	"errors"
+
+	"capstan/core/dev"
+	"capstan/core/media"
+	"capstan/core/pbx"
+	"capstan/core/status"
+)
+
+// Service is the role's name on a media server.
+const Service = "avrd"
+
+// Look asks what is in a drive.
+type Look struct {
+	Drive string `json:"drive"`
+}
+
+// Seen is the answer. A cartridge without data is Blank; one whose first block
+// is not ours is neither blank nor labelled.
+type Seen struct {
+	Blank          bool        `json:"blank"`
+	Labelled       bool        `json:"labelled"`
+	Label          media.Label `json:"label"`
+	WriteProtected bool        `json:"writeProtected"`
+	Density        string      `json:"density"`
+}
+
+// LookAt reads the label of what is in a drive, and leaves the drive at the beginning.
+var LookAt = pbx.Declare[Look, Seen](Service, "Look", pbx.Media, pbx.Step("B10", "R12"))
+
+// Mux is what the role answers on a media server.
+func Mux(ctx context.Context, devices dev.Finder) *pbx.Mux {
+	mux := pbx.NewMux(ctx, Service, 0)
+	pbx.Handle(mux, LookAt, func(ctx context.Context, _ pbx.Peer, q Look) (Seen, error) {
+		d, err := devices.Drive(ctx, q.Drive)
+		if err != nil {
+			return Seen{}, status.Errorf(status.MediaOpen, "drive %s: %w", q.Drive, err)
+		}
+		return look(ctx, d)
+	})
+	return mux
+}
+
+// maxLabel is larger than any label of ours; a longer first block is not one.
+const maxLabel = 1 << 20
+
+func look(ctx context.Context, d dev.Drive) (Seen, error) {
+	st, err := d.Status(ctx)
+	if err != nil {
+		return Seen{}, status.Errorf(status.MediaOpen, "status: %w", err)
+	}
+	seen := Seen{WriteProtected: st.WriteProtected, Density: st.Density}
+	if err := d.Rewind(ctx); err != nil {
+		return seen, status.Errorf(status.MediaPosition, "rewinding: %w", err)
+	}
+	buf := make([]byte, maxLabel)
+	n, err := d.Read(ctx, buf)
+	switch {
+	case errors.Is(err, dev.ErrEndOfData):
+		seen.Blank = true
+	case errors.Is(err, dev.ErrFilemark), errors.Is(err, dev.ErrBlockTooLong):
+		// Something is on it, and it is not ours.
+	case err != nil:
+		return seen, status.Errorf(status.BadMediaHeader, "reading the label: %w", err)
+	default:
+		if l, err := media.DecodeLabel(buf[:n]); err == nil {
+			seen.Labelled, seen.Label = true, l
+		}
+	}
+	if err := d.Rewind(ctx); err != nil {
+		return seen, status.Errorf(status.MediaPosition, "rewinding: %w", err)
+	}
+	return seen, nil
+}

@@ -1,0 +1,196 @@
+// Package bpbkar is the client's side of a backup: it reads files, sends the
+// information about them to bpbrm throughout the backup (B11), and, once the
+// media is mounted and positioned, the image's data to the bptm child (B12).
+package bpbkar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"capstan/core/archive"
+	"capstan/core/bpjobd"
+	"capstan/core/catalog"
+	"capstan/core/host"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/stream"
+	"capstan/core/trace"
+)
+
+// Role is the role's name.
+const Role = "bpbkar"
+
+// Args is what bpbrm starts it with.
+type Args struct {
+	Master    string            `json:"master"`
+	Bpbrm     pbx.Addr          `json:"bpbrm"`
+	Selection archive.Selection `json:"selection"`
+}
+
+// Result is what it found when it has ended well.
+type Result struct {
+	Files    int64 `json:"files"`
+	Bytes    int64 `json:"bytes"` // of the image's stream
+	Problems int64 `json:"problems"`
+}
+
+// Target is where to send the data.
+type Target struct {
+	Addr   pbx.Addr `json:"addr"`
+	Ticket string   `json:"ticket"`
+}
+
+// Batch is information about files, in archive order. Seq counts from 0.
+type Batch struct {
+	Seq     int64           `json:"seq"`
+	Entries []catalog.Entry `json:"entries"`
+}
+
+// What bpbkar answers, and what it tells bpbrm.
+var (
+	Send  = pbx.Declare[Target, struct{}](Role, "Send", pbx.Media)
+	Files = pbx.Declare[Batch, struct{}]("bpbrm", "Files", pbx.Hosts, pbx.Step("B11", ""))
+)
+
+// Main is the process's main function.
+func Main(ctx context.Context, env *host.Env, args Args, ready func()) (Result, error) {
+	ctx = trace.WithRole(ctx, Role)
+	var target Target
+	told := rt.NewEvent(ctx)
+	mux := pbx.NewMux(ctx, Role, 0)
+	pbx.Handle(mux, Send, func(hctx context.Context, from pbx.Peer, t Target) (struct{}, error) {
+		if from.Addr != args.Bpbrm {
+			return struct{}{}, status.Errorf(status.NotAllowed, "%s is not the bpbrm of this backup", from.Addr)
+		}
+		target = t
+		pbx.AfterReply(hctx, told.Set)
+		return struct{}{}, nil
+	})
+	stop, err := env.Calls.Serve(ctx, env.Addr.Service(), mux)
+	if err != nil {
+		return Result{}, err
+	}
+	defer stop()
+	ready()
+	ctx, cancel := host.Attend(ctx, args.Bpbrm)
+	defer cancel(nil)
+	if err := told.Wait(ctx); err != nil {
+		return Result{}, err
+	}
+	return send(ctx, env, args, target)
+}
+
+// maxProblems is how many files a job's log names; the rest are counted.
+const maxProblems = 1000
+
+func send(ctx context.Context, env *host.Env, args Args, target Target) (Result, error) {
+	problems := 0
+	reader, err := archive.NewReader(ctx, env.Files, args.Selection, func(p archive.Problem) {
+		if problems++; problems <= maxProblems {
+			bpjobd.Say(ctx, args.Master, p.String())
+		}
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	defer reader.Close()
+	conn, err := env.Data.Dial(ctx, target.Addr, target.Ticket)
+	if err != nil {
+		return Result{}, status.Errorf(status.SocketOpen, "connecting to %s: %w", target.Addr, err)
+	}
+	defer conn.Close()
+
+	tell := newTeller(ctx, args.Bpbrm)
+	end := trace.Begin(ctx, "B12", "send data")
+	n, err := stream.Splice(tell.ctx, conn, tee{reader, tell})
+	err = errors.Join(tell.finish(ctx), err)
+	if err != nil {
+		code := status.Of(err, status.NetworkBroken)
+		end(err.Error(), int(code))
+		return Result{}, &status.Error{Code: code, Err: err}
+	}
+	end(fmt.Sprintf("%d bytes", n.Bytes), 0)
+	st := reader.Done()
+	return Result{Files: st.Files, Bytes: st.Bytes, Problems: st.Problems}, nil
+}
+
+// tee shows the entries that pass to the teller.
+type tee struct {
+	stream.Source
+	tell *teller
+}
+
+func (t tee) Next(ctx context.Context, f *stream.Frame) error {
+	if err := t.Source.Next(ctx, f); err != nil {
+		return err
+	}
+	if f.Kind == stream.Member {
+		return t.tell.add(ctx, f.Entries)
+	}
+	return nil
+}
+
+// teller sends batches of entries to bpbrm beside the data.
+type teller struct {
+	ctx   context.Context // ends when a batch could not be delivered
+	group *rt.Group
+	queue *rt.Queue[[]catalog.Entry]
+	batch []catalog.Entry
+	size  int
+}
+
+const (
+	// batchBytes is about how long a batch is on the wire.
+	batchBytes = 256 << 10
+	// batchesAhead bounds how far the information may lag behind the data.
+	batchesAhead = 16
+)
+
+func newTeller(ctx context.Context, bpbrm pbx.Addr) *teller {
+	t := &teller{queue: rt.NewQueue[[]catalog.Entry](ctx, batchesAhead)}
+	t.group, t.ctx = rt.NewGroup(ctx)
+	t.group.Go(t.ctx, "tell bpbrm", func(ctx context.Context) error {
+		for seq := int64(0); ; seq++ {
+			es, err := t.queue.Get(ctx)
+			if errors.Is(err, rt.ErrClosed) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if _, err := Files.Call(ctx, bpbrm, Batch{Seq: seq, Entries: es}); err != nil {
+				return err
+			}
+		}
+	})
+	return t
+}
+
+func (t *teller) add(ctx context.Context, es []catalog.Entry) error {
+	for i := range es {
+		t.batch = append(t.batch, es[i])
+		t.size += 120 + len(es[i].Path) + len(es[i].Link)
+	}
+	if t.size < batchBytes {
+		return nil
+	}
+	return t.flush(ctx)
+}
+
+func (t *teller) flush(ctx context.Context) error {
+	if len(t.batch) == 0 {
+		return nil
+	}
+	es := t.batch
+	t.batch, t.size = nil, 0
+	return t.queue.Put(ctx, es)
+}
+
+// finish sends what is left and waits until bpbrm has it all.
+func (t *teller) finish(ctx context.Context) error {
+	err := t.flush(t.ctx)
+	t.queue.Close()
+	return errors.Join(t.group.Wait(ctx), err)
+}

@@ -1,0 +1,322 @@
+// Package bpbrm is the backup and restore manager of one job on the media server.
+//
+// Backup: it starts bpbkar on the client and bptm (B8), forwards what bpbkar
+// says of the files to bpdbm (B11), tells bpbkar when it may send, and tells
+// nbjm that the job has finished, with the status that it alone decides (B13).
+// Restore: it starts its child and bptm (R6); the child starts tar on the client
+// and hands the connection to bptm (R8); at the end it reports to bprd (R17).
+package bpbrm
+
+import (
+	"context"
+	"fmt"
+
+	"capstan/core/archive"
+	"capstan/core/bpbkar"
+	"capstan/core/bpdbm"
+	"capstan/core/bpjobd"
+	"capstan/core/bptm"
+	"capstan/core/host"
+	"capstan/core/nbemm"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/tar"
+	"capstan/core/trace"
+)
+
+// Role is the role's name. The manager is its process 0, a restore's child 1.
+const Role = "bpbrm"
+
+// Args is what it is started with.
+type Args struct {
+	Master    string            `json:"master"`
+	Nbjm      pbx.Addr          `json:"nbjm"`
+	Starter   pbx.Addr          `json:"starter"` // whom it attends to, and reports a restore to
+	Epoch     uint64            `json:"epoch"`
+	Client    string            `json:"client"` // backup: whose files; restore: who receives
+	BackupID  string            `json:"backupId,omitempty"`
+	Selection archive.Selection `json:"selection,omitzero"`
+	Expires   rt.Time           `json:"expires,omitempty"`
+	Pool      string            `json:"pool,omitempty"`
+
+	Restore bool                 `json:"restore,omitempty"`
+	Options archive.WriteOptions `json:"options,omitzero"`
+}
+
+// Finished is how a job ended, as bpbrm judges.
+type Finished struct {
+	Status   status.Code     `json:"status"`
+	Detail   string          `json:"detail,omitempty"`
+	Bytes    int64           `json:"bytes"`
+	Files    int64           `json:"files"`
+	Problems int64           `json:"problems,omitempty"`
+	Written  []nbemm.Written `json:"written,omitempty"`
+}
+
+// What bpbrm answers, and what it tells those who started it.
+var (
+	// Go says that its start is complete.
+	Go          = pbx.Declare[struct{}, struct{}](Role, "Go", pbx.Master, pbx.Step("B7", "R5"))
+	JobFinished = pbx.Declare[Finished, struct{}]("nbjm", "JobFinished", pbx.Media, pbx.Step("B13", ""))
+	Report      = pbx.Declare[Finished, struct{}]("bprd", "Report", pbx.Media, pbx.Step("", "R17"))
+)
+
+// manager is one job's bpbrm.
+type manager struct {
+	env  *host.Env
+	args Args
+	stop *rt.Event // tells those that it started to stop
+
+	told  *rt.Event // by the starter: go
+	ready *rt.Event // by bptm: media mounted and positioned
+	media bptm.Ready
+	lock  rt.Lock
+	done  bptm.Done // by bptm
+	batch int64     // of entries forwarded
+}
+
+// Main is the process's main function.
+func Main(ctx context.Context, env *host.Env, args Args, ready func()) (struct{}, error) {
+	ctx = trace.WithRole(ctx, Role)
+	m := &manager{env: env, args: args, stop: rt.NewEvent(ctx), told: rt.NewEvent(ctx), ready: rt.NewEvent(ctx), lock: rt.NewLock(ctx)}
+	stop, err := env.Calls.Serve(ctx, env.Addr.Service(), m.mux(ctx))
+	if err != nil {
+		return struct{}{}, err
+	}
+	defer stop()
+	ready()
+	ctx, cancel := host.Attend(ctx, args.Starter)
+	defer cancel(nil)
+	if err := m.told.Wait(ctx); err != nil {
+		return struct{}{}, err
+	}
+	run, tell, to := m.backup, JobFinished, args.Nbjm
+	if args.Restore {
+		run, tell, to = m.restore, Report, args.Starter
+	}
+	f := run(ctx)
+	_, err = tell.Call(rt.WithoutCancel(ctx), to, f)
+	return struct{}{}, err
+}
+
+func (m *manager) mux(ctx context.Context) *pbx.Mux {
+	mux := pbx.NewMux(ctx, Role, 0)
+	host.HandleAttend(mux, m.stop)
+	pbx.Handle(mux, Go, func(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, error) {
+		pbx.AfterReply(ctx, m.told.Set)
+		return struct{}{}, nil
+	})
+	pbx.Handle(mux, bpbkar.Files, m.forward)
+	pbx.Handle(mux, bptm.MediaReady, func(_ context.Context, from pbx.Peer, r bptm.Ready) (struct{}, error) {
+		if err := m.mine(from, bptm.Role, m.env.Host); err != nil {
+			return struct{}{}, err
+		}
+		m.media = r
+		m.ready.Set()
+		return struct{}{}, nil
+	})
+	pbx.Handle(mux, bptm.AddFragment, func(ctx context.Context, from pbx.Peer, f bptm.FragmentDone) (struct{}, error) {
+		if err := m.mine(from, bptm.Role, m.env.Host); err != nil {
+			return struct{}{}, err
+		}
+		return bpdbm.AddFragment.Call(ctx, pbx.At(m.args.Master, bpdbm.Service), f)
+	})
+	pbx.Handle(mux, bptm.AllDone, func(_ context.Context, from pbx.Peer, d bptm.Done) (struct{}, error) {
+		if err := m.mine(from, bptm.Role, m.env.Host); err != nil {
+			return struct{}{}, err
+		}
+		m.lock.Lock()
+		m.done = d
+		m.lock.Unlock()
+		return struct{}{}, nil
+	})
+	return mux
+}
+
+// mine checks that a caller is a process of this very job.
+func (m *manager) mine(from pbx.Peer, role, hostName string) error {
+	j := m.env.Addr
+	var job int64
+	var try, n int
+	if _, err := fmt.Sscanf(j.Service(), Role+"/%d/%d/%d", &job, &try, &n); err != nil {
+		return status.Errorf(status.SystemError, "own address %s: %w", j, err)
+	}
+	if from.Addr != pbx.ProcessAt(hostName, role, job, try, 0) {
+		return status.Errorf(status.NotAllowed, "%s is not the %s of job %d", from.Addr, role, job)
+	}
+	return nil
+}
+
+// forward passes what bpbkar says of the files on to bpdbm (B11).
+func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (struct{}, error) {
+	if err := m.mine(from, bpbkar.Role, m.args.Client); err != nil {
+		return struct{}{}, err
+	}
+	_, err := bpdbm.AddFiles.Call(ctx, pbx.At(m.args.Master, bpdbm.Service),
+		bpdbm.Files{BackupID: m.args.BackupID, Seq: b.Seq, Entries: b.Entries})
+	if err != nil {
+		return struct{}{}, err
+	}
+	u := bpjobd.Update{ID: trace.JobOf(ctx).ID}
+	for i := range b.Entries {
+		u.Files += b.Entries[i].Files()
+		u.Bytes = max(u.Bytes, b.Entries[i].End())
+	}
+	m.lock.Lock()
+	m.batch += u.Files
+	u.Files = m.batch
+	m.lock.Unlock()
+	_, err = bpjobd.Progress.Call(ctx, pbx.At(m.args.Master, bpjobd.Service), u)
+	_ = err // shown, not needed
+	return struct{}{}, nil
+}
+
+// outcome is how one process of the job ended.
+type outcome struct {
+	role string
+	exit host.Exit
+	err  error // its host was lost
+}
+
+// code is the status that the end of the process speaks for.
+func (o *outcome) code() status.Code {
+	switch {
+	case o.err != nil:
+		return status.Of(o.err, status.NetworkBroken)
+	case o.exit.Killed && (o.role == bpbkar.Role || o.role == tar.Role):
+		return status.ClientAborted
+	case o.exit.Killed && o.role == bptm.Role:
+		return status.MediaManagerKilled
+	case o.exit.Killed:
+		return status.KilledBySignal
+	}
+	return status.Code(o.exit.Code)
+}
+
+func (o *outcome) detail() string {
+	switch {
+	case o.err != nil:
+		return o.err.Error()
+	case o.exit.Killed:
+		return fmt.Sprintf("%s was killed (%s)", o.role, o.exit.Signal)
+	}
+	return o.role + ": " + o.exit.Detail
+}
+
+// rank orders what may be behind a failure: when one process fails the others
+// fail after it, with what they saw of it. A killed process and a device's error
+// are causes; a broken connection is what the others see.
+func (o *outcome) rank() int {
+	switch c := o.code(); {
+	case c == status.OK:
+		return 100
+	case o.exit.Killed:
+		return 1
+	case c == status.Terminated:
+		return 50
+	case c == status.NetworkRead || c == status.NetworkBroken || c == status.SocketOpen || c == status.TarError:
+		return 30
+	case c >= status.MediaManagerKilled && c < 100 || c == status.DiskFull:
+		return 2
+	}
+	return 10
+}
+
+// judge decides the job's status from how its processes ended.
+func judge(os []outcome) (status.Code, string) {
+	best := &outcome{}
+	for i := range os {
+		if o := &os[i]; o.rank() < best.rank() {
+			best = o
+		}
+	}
+	if best.rank() == 100 {
+		return status.OK, ""
+	}
+	return best.code(), best.detail()
+}
+
+// await waits for the ends of processes. When one ends badly, or ctx ends, the
+// others are told to stop.
+func (m *manager) await(ctx context.Context, addrs ...pbx.Addr) []outcome {
+	os := make([]outcome, len(addrs))
+	g, _ := rt.NewGroup(ctx)
+	wctx := rt.WithoutCancel(ctx)
+	for i, a := range addrs {
+		os[i].role = a.Role()
+		g.Go(wctx, "await "+string(a), func(ctx context.Context) error {
+			os[i].exit, os[i].err = host.Await(ctx, a)
+			if os[i].code() != status.OK {
+				m.stop.Set()
+			}
+			return nil
+		})
+	}
+	all := rt.NewEvent(ctx)
+	rt.Go(wctx, "await all", func(ctx context.Context) {
+		_ = g.Wait(ctx) // the tasks return no errors
+		all.Set()
+	})
+	if all.Wait(ctx) != nil {
+		m.stop.Set() // cancelled: the processes attend to this event
+		_ = all.Wait(wctx)
+		cause := rt.Cause(ctx)
+		return append(os, outcome{role: Role, exit: host.Exit{Code: int(status.Of(cause, status.Terminated)), Detail: status.Detail(cause)}})
+	}
+	return os
+}
+
+func (m *manager) backup(ctx context.Context) Finished {
+	a := &m.args
+	job := trace.JobOf(ctx)
+	bptmArgs := bptm.Args{
+		Master: a.Master, Bpbrm: m.env.Addr, Nbjm: a.Nbjm, Epoch: a.Epoch, Client: a.Client,
+		BackupID: a.BackupID, Expires: a.Expires, Pool: a.Pool,
+	}
+	client, err := host.StartOn(ctx, "B8", a.Client, bpbkar.Role, 0, a.Epoch,
+		bpbkar.Args{Master: a.Master, Bpbrm: m.env.Addr, Selection: a.Selection})
+	if err != nil {
+		return failed(status.CannotConnect, "client %s: %v", a.Client, err)
+	}
+	bpjobd.Say(ctx, a.Master, "started process bpbkar on "+a.Client)
+	tm, err := host.StartOn(ctx, "B8", m.env.Host, bptm.Role, 0, a.Epoch, bptmArgs)
+	if err != nil {
+		m.stop.Set()
+		m.await(ctx, client)
+		return failed(status.SystemCall, "bptm: %v", err)
+	}
+	bpjobd.Say(ctx, a.Master, "started process bptm")
+	if _, err := bptm.Go.Call(ctx, tm, struct{}{}); err != nil {
+		m.stop.Set()
+	}
+	rt.Go(ctx, "media ready", func(ctx context.Context) {
+		if m.ready.Wait(ctx) != nil {
+			return
+		}
+		if _, err := bpbkar.Send.Call(ctx, client, bpbkar.Target{Addr: m.media.Addr, Ticket: m.media.Ticket}); err != nil {
+			m.stop.Set()
+		}
+	})
+	os := m.await(ctx, client, tm)
+	code, detail := judge(os)
+	if code != status.OK {
+		return Finished{Status: code, Detail: detail}
+	}
+	var sent bpbkar.Result
+	if err := pbx.Decode(os[0].exit.Result, &sent); err != nil {
+		return failed(status.SystemError, "result of bpbkar: %v", err)
+	}
+	if sent.Bytes != m.done.Bytes {
+		return failed(status.Inconsistent, "job %d: bpbkar sent %d bytes, bptm wrote %d", job.ID, sent.Bytes, m.done.Bytes)
+	}
+	f := Finished{Bytes: sent.Bytes, Files: sent.Files, Problems: sent.Problems, Written: m.done.Written}
+	if sent.Problems > 0 {
+		f.Status, f.Detail = status.Partial, fmt.Sprintf("%d files were not backed up as they are: see the job's log", sent.Problems)
+	}
+	return f
+}
+
+func failed(code status.Code, format string, args ...any) Finished {
+	return Finished{Status: code, Detail: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,441 @@
+// Package bpjobd is the job database: it holds every job's visible state, which
+// is what the Activity Monitor shows, the jobs' logs, and their traces.
+//
+// It is the far end of B2, B5 and B14 (nbjm tells it of a backup), and of R3
+// and R17 (bprd tells it of a restore). The steps are the callers'.
+package bpjobd
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"capstan/core/job"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/store"
+	"capstan/core/trace"
+)
+
+// Service is the role's name on the master.
+const Service = "bpjobd"
+
+// Any is everybody of the domain; what each may see is checked by the handler.
+const Any = pbx.Hosts | pbx.User
+
+// Update changes what is shown of a job. Zero fields leave things as they are.
+type Update struct {
+	ID          int64       `json:"id"`
+	State       job.State   `json:"state,omitempty"`
+	Status      status.Code `json:"status,omitempty"`
+	Detail      string      `json:"detail,omitempty"`
+	MediaServer string      `json:"mediaServer,omitempty"`
+	StorageUnit string      `json:"storageUnit,omitempty"`
+	Drive       string      `json:"drive,omitempty"`
+	Media       string      `json:"media,omitempty"` // one more
+	BackupID    string      `json:"backupId,omitempty"`
+	Bytes       int64       `json:"bytes,omitempty"`
+	Files       int64       `json:"files,omitempty"`
+	Expected    int64       `json:"expected,omitempty"`
+	Waiting     string      `json:"waiting,omitempty"`
+}
+
+// Query asks for jobs.
+type Query struct {
+	ID     int64     `json:"id,omitempty"`    // 0 is all
+	State  job.State `json:"state,omitempty"` // "" is all
+	After  int64     `json:"after,omitempty"` // jobs with greater numbers only
+	Limit  int       `json:"limit,omitempty"` // at most; 0 is 1000
+	Newer  int64     `json:"newer,omitempty"` // wait until something changed since this revision
+	Follow bool      `json:"follow,omitempty"`
+}
+
+// Page is a part of the job list; More says that there is another after it.
+type Page struct {
+	Jobs     []job.Job `json:"jobs"`
+	Revision int64     `json:"revision"`
+	More     bool      `json:"more"`
+}
+
+// LogQuery asks for the lines of a job's log after line N.
+type LogQuery struct {
+	Job   int64 `json:"job"`
+	After int64 `json:"after"`
+}
+
+// LogPage is a part of a log.
+type LogPage struct {
+	Lines []job.Line `json:"lines"`
+	More  bool       `json:"more"`
+}
+
+// TraceQuery asks for a job's events after number N.
+type TraceQuery struct {
+	Job   int64 `json:"job"`
+	After int64 `json:"after"`
+}
+
+// TracePage is a part of a job's trace. Next is the After of the next page.
+type TracePage struct {
+	Events []trace.Event `json:"events"`
+	Next   int64         `json:"next"`
+	More   bool          `json:"more"`
+}
+
+// The methods of bpjobd.
+var (
+	NewID    = pbx.Declare[struct{}, int64](Service, "NewID", Any)
+	Add      = pbx.Declare[job.Job, struct{}](Service, "Add", pbx.Master, pbx.Step("B2", "R3"))
+	Activate = pbx.Declare[Update, struct{}](Service, "Activate", pbx.Master, pbx.Step("B5", ""))
+	Ending   = pbx.Declare[Update, struct{}](Service, "Ending", pbx.Master, pbx.Step("B14", ""))
+	Finish   = pbx.Declare[Update, struct{}](Service, "Finish", pbx.Master, pbx.Step("", "R17"))
+	Progress = pbx.Declare[Update, struct{}](Service, "Progress", pbx.Master|pbx.Media)
+	AddLine  = pbx.Declare[job.Line, struct{}](Service, "AddLine", pbx.Hosts)
+	List     = pbx.Declare[Query, Page](Service, "List", Any, pbx.Query())
+	ReadLog  = pbx.Declare[LogQuery, LogPage](Service, "ReadLog", Any, pbx.Query())
+	// AddTrace is how a host's daemon delivers the events of its processes.
+	AddTrace  = pbx.Declare[[]trace.Event, struct{}](Service, "AddTrace", Any)
+	ReadTrace = pbx.Declare[TraceQuery, TracePage](Service, "ReadTrace", Any, pbx.Query())
+)
+
+// event is a trace event in the database, numbered within its job.
+type event struct {
+	N     int64
+	Event trace.Event
+}
+
+var eventTable = store.Declare[[2]int64, event]("trace", 1,
+	func(k [2]int64) string { return store.PairKey(store.IntKey(k[0]), store.IntKey(k[1])) }, nil)
+
+// Schemas are the tables of the role.
+func Schemas() []*store.Schema {
+	return []*store.Schema{job.Table.Schema(), job.Log.Schema(), eventTable.Schema()}
+}
+
+// Server is the role.
+type Server struct {
+	db       store.DB
+	lock     *rt.Mutex
+	revision int64
+	lines    map[int64]int64 // last line of the logs of live jobs
+	events   map[int64]int64 // last event of the traces of live jobs
+	changed  *rt.Event       // set, and replaced, at each change
+}
+
+// New makes the role on the master's database.
+func New(ctx context.Context, db store.DB) *Server {
+	return &Server{db: db, lock: rt.NewMutex(ctx), lines: map[int64]int64{}, events: map[int64]int64{}, changed: rt.NewEvent(ctx)}
+}
+
+// Mux is what the role answers.
+func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
+	mux := pbx.NewMux(ctx, Service, epoch)
+	pbx.Handle(mux, NewID, func(ctx context.Context, _ pbx.Peer, _ struct{}) (int64, error) {
+		return s.db.Sequence(ctx, "job")
+	})
+	pbx.Handle(mux, Add, func(ctx context.Context, _ pbx.Peer, j job.Job) (struct{}, error) {
+		return struct{}{}, s.add(ctx, j)
+	})
+	for _, m := range []*pbx.Method[Update, struct{}]{Activate, Ending, Finish, Progress} {
+		pbx.Handle(mux, m, func(ctx context.Context, _ pbx.Peer, u Update) (struct{}, error) {
+			return struct{}{}, s.update(ctx, u)
+		})
+	}
+	pbx.Handle(mux, AddLine, func(ctx context.Context, from pbx.Peer, l job.Line) (struct{}, error) {
+		l.Host = from.Name
+		return struct{}{}, s.addLine(ctx, l)
+	})
+	pbx.Handle(mux, List, s.list)
+	pbx.Handle(mux, ReadLog, s.readLog)
+	pbx.Handle(mux, AddTrace, s.addTrace)
+	pbx.Handle(mux, ReadTrace, s.readTrace)
+	return mux
+}
+
+func (s *Server) add(ctx context.Context, j job.Job) error {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	if j.Try <= 1 && j.Created == 0 {
+		j.Created = rt.Now(ctx)
+	}
+	return s.commit(ctx, func(tx store.Tx) (job.Job, error) {
+		old, again, err := job.Table.Get(tx, j.ID)
+		if err != nil {
+			return j, err
+		}
+		if again {
+			if old.Client != j.Client || old.Done() {
+				return j, status.Errorf(status.BadParameter, "job %d exists already", j.ID)
+			}
+			j.Created, j.Media = old.Created, old.Media
+		}
+		return j, nil
+	})
+}
+
+func (s *Server) update(ctx context.Context, u Update) error {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	now := rt.Now(ctx)
+	return s.commit(ctx, func(tx store.Tx) (job.Job, error) {
+		j, ok, err := job.Table.Get(tx, u.ID)
+		if err != nil {
+			return j, err
+		}
+		if !ok {
+			return j, status.Errorf(status.NotFound, "there is no job %d", u.ID)
+		}
+		if j.Done() {
+			// The final status is recorded once and never taken back.
+			return j, status.Errorf(status.Inconsistent, "job %d has ended with status %d", u.ID, j.Status)
+		}
+		apply(&j, u, now)
+		return j, nil
+	})
+}
+
+func apply(j *job.Job, u Update, now rt.Time) {
+	if u.State != "" {
+		if u.State == job.Active && j.Started == 0 {
+			j.Started = now
+		}
+		if u.State == job.Completed {
+			j.Ended = now
+		}
+		j.State, j.Waiting = u.State, ""
+	}
+	if u.State == job.Completed || u.Status != 0 {
+		j.Status = u.Status
+	}
+	set(&j.Detail, u.Detail)
+	set(&j.MediaServer, u.MediaServer)
+	set(&j.StorageUnit, u.StorageUnit)
+	set(&j.Drive, u.Drive)
+	set(&j.BackupID, u.BackupID)
+	set(&j.Waiting, u.Waiting)
+	if u.Media != "" && !slices.Contains(j.Media, u.Media) {
+		j.Media = append(slices.Clone(j.Media), u.Media)
+	}
+	j.Bytes, j.Files = max(j.Bytes, u.Bytes), max(j.Files, u.Files)
+	if u.Expected != 0 {
+		j.Expected = u.Expected
+	}
+}
+
+func set(field *string, v string) {
+	if v != "" {
+		*field = v
+	}
+}
+
+// commit puts a changed job and tells those who wait for changes.
+func (s *Server) commit(ctx context.Context, change func(store.Tx) (job.Job, error)) error {
+	revision := s.revision + 1
+	err := s.db.Update(ctx, func(tx store.Tx) error {
+		j, err := change(tx)
+		if err != nil {
+			return err
+		}
+		j.Revision = revision
+		return job.Table.Put(tx, j.ID, j)
+	})
+	if err != nil {
+		return dbError(err)
+	}
+	s.revision = revision
+	s.changed.Set()
+	s.changed = rt.NewEvent(ctx)
+	return nil
+}
+
+func dbError(err error) error {
+	if status.Of(err, 0) != 0 {
+		return err
+	}
+	return status.Errorf(status.Database, "job database: %w", err)
+}
+
+func (s *Server) addLine(ctx context.Context, l job.Line) error {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	if l.Time == 0 {
+		l.Time = rt.Now(ctx)
+	}
+	n, known := s.lines[l.Job]
+	return s.db.Update(ctx, func(tx store.Tx) error {
+		if !known {
+			if err := job.Log.Range(tx, [2]int64{l.Job, 0}, [2]int64{l.Job + 1, 0}, func(old job.Line) (bool, error) {
+				n = old.N
+				return true, nil
+			}); err != nil {
+				return err
+			}
+		}
+		l.N = n + 1
+		s.lines[l.Job], known = l.N, true
+		return job.Log.Put(tx, [2]int64{l.Job, l.N}, l)
+	})
+}
+
+// followTime is how long a list call waits for a change.
+const followTime = 20 * time.Second
+
+func (s *Server) list(ctx context.Context, from pbx.Peer, q Query) (Page, error) {
+	s.lock.Lock(ctx)
+	changed, revision := s.changed, s.revision
+	s.lock.Unlock(ctx)
+	if q.Follow && q.Newer == revision {
+		tctx, cancel := rt.WithTimeout(ctx, followTime)
+		_ = changed.Wait(tctx) // either there is a change, or the list is as it was
+		cancel()
+	}
+	limit := q.Limit
+	if limit <= 0 || limit > 1000 {
+		limit = 1000
+	}
+	var p Page
+	take := func(j job.Job) (bool, error) {
+		if !mayRead(from, j) || j.ID <= q.After || q.ID != 0 && j.ID != q.ID || q.State != "" && j.State != q.State {
+			return true, nil
+		}
+		if len(p.Jobs) == limit {
+			p.More = true
+			return false, nil
+		}
+		p.Jobs = append(p.Jobs, j)
+		return true, nil
+	}
+	err := s.db.View(ctx, func(tx store.Tx) error {
+		p.Jobs = nil
+		if q.ID != 0 {
+			j, ok, err := job.Table.Get(tx, q.ID)
+			if err != nil || !ok {
+				return err
+			}
+			_, err = take(j)
+			return err
+		}
+		return job.Table.Range(tx, q.After+1, 1<<62, take)
+	})
+	s.lock.Lock(ctx)
+	p.Revision = revision
+	s.lock.Unlock(ctx)
+	return p, err
+}
+
+// mayRead keeps a client's host to the jobs of that client.
+func mayRead(from pbx.Peer, j job.Job) bool {
+	if from.Is(pbx.Master | pbx.Media | pbx.User) {
+		return true
+	}
+	return from.Name == j.Client || from.Name == j.To
+}
+
+func (s *Server) check(tx store.Tx, from pbx.Peer, id int64) error {
+	j, ok, err := job.Table.Get(tx, id)
+	if err != nil {
+		return err
+	}
+	if !ok || !mayRead(from, j) {
+		return status.Errorf(status.NotFound, "there is no job %d", id)
+	}
+	return nil
+}
+
+func (s *Server) readLog(ctx context.Context, from pbx.Peer, q LogQuery) (LogPage, error) {
+	var p LogPage
+	err := s.db.View(ctx, func(tx store.Tx) error {
+		p = LogPage{}
+		if err := s.check(tx, from, q.Job); err != nil {
+			return err
+		}
+		return job.Log.Range(tx, [2]int64{q.Job, q.After + 1}, [2]int64{q.Job + 1, 0}, func(l job.Line) (bool, error) {
+			if len(p.Lines) == 1000 {
+				p.More = true
+				return false, nil
+			}
+			p.Lines = append(p.Lines, l)
+			return true, nil
+		})
+	})
+	return p, err
+}
+
+func (s *Server) addTrace(ctx context.Context, from pbx.Peer, events []trace.Event) (struct{}, error) {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	next := map[int64]int64{}
+	err := s.db.Update(ctx, func(tx store.Tx) error {
+		clear(next)
+		for _, e := range events {
+			// A host speaks for itself; a person's command for nobody's host.
+			if from.Is(pbx.Hosts) && e.Host != from.Name {
+				return status.Errorf(status.NotAllowed, "%s sends an event of host %s", from, e.Host)
+			}
+			n, err := s.lastEvent(tx, e.Job.ID, next)
+			if err != nil {
+				return err
+			}
+			next[e.Job.ID] = n + 1
+			if err := eventTable.Put(tx, [2]int64{e.Job.ID, n + 1}, event{N: n + 1, Event: e}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return struct{}{}, dbError(err)
+	}
+	for id, n := range next { //capstan:unordered each key is written once
+		s.events[id] = n
+	}
+	return struct{}{}, nil
+}
+
+func (s *Server) lastEvent(tx store.Tx, id int64, next map[int64]int64) (int64, error) {
+	if n, ok := next[id]; ok {
+		return n, nil
+	}
+	if n, ok := s.events[id]; ok {
+		return n, nil
+	}
+	var last int64
+	err := eventTable.Range(tx, [2]int64{id, 0}, [2]int64{id + 1, 0}, func(e event) (bool, error) {
+		last = e.N
+		return true, nil
+	})
+	return last, err
+}
+
+func (s *Server) readTrace(ctx context.Context, from pbx.Peer, q TraceQuery) (TracePage, error) {
+	var p TracePage
+	err := s.db.View(ctx, func(tx store.Tx) error {
+		p = TracePage{Next: q.After}
+		if err := s.check(tx, from, q.Job); err != nil {
+			return err
+		}
+		return eventTable.Range(tx, [2]int64{q.Job, q.After + 1}, [2]int64{q.Job + 1, 0}, func(e event) (bool, error) {
+			if len(p.Events) == 1000 {
+				p.More = true
+				return false, nil
+			}
+			p.Events, p.Next = append(p.Events, e.Event), e.N
+			return true, nil
+		})
+	})
+	return p, err
+}
+
+// Say adds a line to the log of the context's job, from the context's role. A
+// line that cannot be delivered is dropped: the trace has what matters.
+func Say(ctx context.Context, master, text string) {
+	j := trace.JobOf(ctx)
+	if j.ID == 0 {
+		return
+	}
+	_, err := AddLine.Call(ctx, pbx.At(master, Service), job.Line{
+		Job: j.ID, Try: j.Try, Time: rt.Now(ctx), Role: trace.RoleOf(ctx), Text: text,
+	})
+	_ = err
+}

@@ -1,0 +1,432 @@
+// Package bprd is the request daemon: it takes requests for restores and leads
+// them.
+//
+// R1: a request arrives. R2: it asks bpdbm for the images and where they lie,
+// and for tape writes the neededimage file. R3: it tells bpjobd. R4: for tape it
+// starts a child, which reads that file; for disk it does all itself. R5: the
+// child, or bprd, starts bpbrm on the media server. R17: bpbrm reports, the file
+// is removed, and the status recorded.
+package bprd
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"capstan/core/archive"
+	"capstan/core/bpbrm"
+	"capstan/core/bpdbm"
+	"capstan/core/bpjobd"
+	"capstan/core/bptm"
+	"capstan/core/catalog"
+	"capstan/core/host"
+	"capstan/core/image"
+	"capstan/core/job"
+	"capstan/core/nbjm"
+	"capstan/core/pbx"
+	"capstan/core/policy"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/store"
+	"capstan/core/trace"
+)
+
+// Service is the role's name on the master; Role that of its child.
+const (
+	Service = "bprd"
+	Role    = "bprd"
+)
+
+// Request asks for a restore. Its job's number comes from bpjobd.
+type Request struct {
+	Job       int64        `json:"job"`
+	Client    string       `json:"client"`              // whose backup
+	To        string       `json:"to,omitempty"`        // the client that receives; "" is the same
+	Paths     []string     `json:"paths,omitempty"`     // files, directories, globs; none is everything
+	Before    rt.Time      `json:"before,omitempty"`    // as of this time; 0 is the newest
+	Policy    string       `json:"policy,omitempty"`    // of this policy's images only
+	Image     string       `json:"image,omitempty"`     // of this image only
+	Target    string       `json:"target,omitempty"`    // directory that takes the place of StripTo; "" is the original place
+	StripTo   string       `json:"stripTo,omitempty"`   // "" is "/"
+	Overwrite archive.Mode `json:"overwrite,omitempty"` // of files that exist
+}
+
+// CancelJob asks to end a restore.
+type CancelJob struct {
+	Job int64 `json:"job"`
+}
+
+// The methods of bprd.
+var (
+	Restore = pbx.Declare[Request, struct{}](Service, "Restore", pbx.Master|pbx.Client|pbx.User, pbx.Step("", "R1"))
+	Cancel  = pbx.Declare[CancelJob, struct{}](Service, "Cancel", pbx.Master|pbx.User)
+)
+
+// Needed is what a restore needs: the contents of the neededimage file.
+type Needed struct {
+	Job     int64         `json:"job"`
+	Request Request       `json:"request"`
+	Media   []string      `json:"media"` // required, in the order in which they are read
+	Server  string        `json:"server"`
+	Images  []NeededImage `json:"images"` // oldest first
+	Files   int64         `json:"files"`
+	Bytes   int64         `json:"bytes"`
+}
+
+// NeededImage is one image of a restore, and what of it is needed.
+type NeededImage struct {
+	BackupID  string           `json:"backupId"`
+	Fragments []image.Fragment `json:"fragments"`
+	Ranges    []bpdbm.Range    `json:"ranges"`
+	Hollow    []catalog.Entry  `json:"hollow,omitempty"`
+}
+
+// onTape tells whether any of it lies on tape.
+func (n *Needed) onTape() bool { return len(n.Media) > 0 }
+
+// Server is the role.
+type Server struct {
+	env   *host.Env
+	epoch uint64
+	dir   store.Dir // for neededimage files
+	ctx   context.Context
+	lock  rt.Lock
+	live  map[int64]*restore // led by this very process
+	stops map[int64]*rt.Event
+}
+
+// New makes the role. It removes neededimage files that a crash has left.
+func New(ctx context.Context, env *host.Env, epoch uint64, dir store.Dir) (*Server, error) {
+	s := &Server{
+		env: env, epoch: epoch, dir: dir, ctx: trace.WithRole(ctx, Role), lock: rt.NewLock(ctx),
+		live: map[int64]*restore{}, stops: map[int64]*rt.Event{},
+	}
+	names, err := dir.List(ctx, "")
+	if err != nil {
+		return nil, fmt.Errorf("neededimage files: %w", err)
+	}
+	for _, n := range names {
+		if err := dir.Remove(ctx, n); err != nil {
+			return nil, fmt.Errorf("neededimage file %s: %w", n, err)
+		}
+	}
+	return s, nil
+}
+
+// Mux is what the role answers. What a job's own processes ask is answered here
+// for a restore from disk; for tape the child does.
+func (s *Server) Mux(ctx context.Context) *pbx.Mux {
+	mux := pbx.NewMux(ctx, Role, s.epoch)
+	pbx.Handle(mux, Restore, s.request)
+	pbx.Handle(mux, Cancel, func(_ context.Context, _ pbx.Peer, q CancelJob) (struct{}, error) {
+		s.lock.Lock()
+		stop := s.stops[q.Job]
+		s.lock.Unlock()
+		if stop == nil {
+			return struct{}{}, status.Errorf(status.NotFound, "no restore job %d runs", q.Job)
+		}
+		stop.Set()
+		return struct{}{}, nil
+	})
+	handleProcesses(mux, func(ctx context.Context) (*restore, error) {
+		s.lock.Lock()
+		r := s.live[trace.JobOf(ctx).ID]
+		s.lock.Unlock()
+		if r == nil {
+			return nil, status.Errorf(status.NotFound, "restore %d is not led by bprd itself", trace.JobOf(ctx).ID)
+		}
+		return r, nil
+	})
+	return mux
+}
+
+// request is R1: it checks the right to ask, and answers before the work begins.
+func (s *Server) request(ctx context.Context, from pbx.Peer, q Request) (struct{}, error) {
+	q.To = cmp.Or(q.To, q.Client)
+	if q.Client == "" || q.Job <= 0 {
+		return struct{}{}, status.Errorf(status.BadParameter, "a restore needs a client and a job number")
+	}
+	if !from.Is(pbx.Master|pbx.User) && (q.Client != from.Name || q.To != from.Name) {
+		return struct{}{}, status.Errorf(status.ClientNotAllowed, "%s may only restore its own files, to itself", from)
+	}
+	s.lock.Lock()
+	known := s.stops[q.Job] != nil
+	if !known {
+		s.stops[q.Job] = rt.NewEvent(ctx)
+	}
+	s.lock.Unlock()
+	if known {
+		return struct{}{}, status.Errorf(status.BadParameter, "job %d exists already", q.Job)
+	}
+	jctx := trace.WithJob(s.ctx, trace.Job{ID: q.Job, Try: 1, Restore: true})
+	owner := from.Identity.String()
+	pbx.AfterReply(ctx, func() { rt.Go(jctx, "restore", func(ctx context.Context) { s.lead(ctx, q, owner) }) })
+	return struct{}{}, nil
+}
+
+// lead is R2 to R17 of one restore.
+func (s *Server) lead(ctx context.Context, q Request, owner string) {
+	groups, err := s.identify(ctx, &q) // R2
+	j := job.Job{
+		ID: q.Job, Type: job.Restore, State: job.Active, Try: 1, Client: q.Client, To: q.To, Policy: q.Policy, Owner: owner,
+	}
+	for i := range groups {
+		j.Expected += groups[i].Bytes
+	}
+	if _, aerr := bpjobd.Add.Call(ctx, s.at(bpjobd.Service), j); aerr != nil { // R3
+		err = cmp.Or(err, aerr)
+	}
+	total := bpbrm.Finished{}
+	for i := 0; i < len(groups) && err == nil; i++ {
+		var f bpbrm.Finished
+		f, err = s.run(ctx, &groups[i])
+		total.Files += f.Files
+		total.Bytes += f.Bytes
+		if f.Status != status.OK {
+			total.Status, total.Detail = f.Status, f.Detail
+		}
+		if !f.Status.Succeeded() {
+			break
+		}
+	}
+	if err != nil {
+		total.Status, total.Detail = status.Of(err, status.RestoreFailed), status.Detail(err)
+	}
+	s.lock.Lock()
+	delete(s.stops, q.Job)
+	s.lock.Unlock()
+	bpjobd.Say(ctx, s.env.Host, fmt.Sprintf("end of restore: status %d, %s", total.Status, total.Status.Message()))
+	_, err = bpjobd.Finish.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{ // R17
+		ID: q.Job, State: job.Completed, Status: total.Status, Detail: total.Detail, Bytes: total.Bytes, Files: total.Files,
+	})
+	_ = err // bpjobd runs in this very process
+}
+
+func (s *Server) at(service string) pbx.Addr { return pbx.At(s.env.Host, service) }
+
+// identify is R2: which images, which parts of them, where they lie. Images on
+// several media servers, or on tape and on disk, make several groups, to be
+// restored one after the other.
+func (s *Server) identify(ctx context.Context, q *Request) ([]Needed, error) {
+	chain, err := s.chain(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var groups []Needed
+	missing := map[string]int{}
+	for i := range chain {
+		h := &chain[i]
+		later := make([]string, 0, len(chain)-i-1)
+		for _, l := range chain[i+1:] {
+			later = append(later, l.ID)
+		}
+		n, sel, err := s.needed(ctx, q, h, later)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range sel.Missing {
+			missing[m]++
+		}
+		if len(n.Ranges) > 0 {
+			groups = add(groups, q, n, sel)
+		}
+	}
+	for _, p := range q.Paths {
+		if missing[p] == len(chain) {
+			return nil, status.Errorf(status.NotAllRestored, "%s is in no backup of %s that was looked at (%s)", p, q.Client, chain[len(chain)-1].ID)
+		}
+	}
+	if len(groups) == 0 {
+		return nil, status.Errorf(status.NoImage, "the images of %s hold nothing of it", q.Client)
+	}
+	return groups, nil
+}
+
+// chain is the images that together show the client at the time asked for: the
+// newest full backup and the incrementals after it, of one policy.
+func (s *Server) chain(ctx context.Context, q *Request) ([]image.Header, error) {
+	query := bpdbm.Query{Client: q.Client, Policy: q.Policy, BackupID: q.Image}
+	if q.Before != 0 {
+		query.Before = q.Before.Unix()
+	}
+	var all []image.Header
+	for {
+		p, err := bpdbm.Images.Call(ctx, s.at(bpdbm.Service), query)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p.Images...)
+		if !p.More {
+			break
+		}
+		query.After = all[len(all)-1].ID
+	}
+	if len(all) == 0 {
+		return nil, status.Errorf(status.NoImage, "client %s has no image that matches", q.Client)
+	}
+	if q.Image != "" {
+		return all, nil
+	}
+	newest := all[len(all)-1]
+	var chain []image.Header
+	for _, h := range slices.Backward(all) {
+		if h.Policy != newest.Policy {
+			continue
+		}
+		chain = append(chain, h)
+		if h.Type == string(policy.Full) {
+			break
+		}
+	}
+	slices.Reverse(chain)
+	return chain, nil
+}
+
+func (s *Server) needed(ctx context.Context, q *Request, h *image.Header, later []string) (n NeededImage, first bpdbm.Selected, err error) {
+	n.BackupID = h.ID
+	for {
+		sel, err := bpdbm.Select.Call(ctx, s.at(bpdbm.Service), bpdbm.Selection{
+			BackupID: h.ID, Paths: q.Paths, Later: later, From: len(n.Ranges),
+		})
+		if err != nil {
+			return n, first, err
+		}
+		if len(n.Ranges) == 0 {
+			first, n.Hollow = sel, sel.Hollow
+		}
+		n.Ranges = append(n.Ranges, sel.Ranges...)
+		if !sel.More {
+			break
+		}
+	}
+	for _, f := range h.Fragments {
+		if f.Copy == 1 && overlaps(f, n.Ranges) {
+			n.Fragments = append(n.Fragments, f)
+		}
+	}
+	return n, first, nil
+}
+
+// overlaps tells whether a fragment holds a part of ranges, which are sorted.
+func overlaps(f image.Fragment, ranges []bpdbm.Range) bool {
+	i, _ := slices.BinarySearchFunc(ranges, f.Offset, func(r bpdbm.Range, at int64) int {
+		if r.Offset+r.Length <= at {
+			return -1
+		}
+		return 1
+	})
+	return i < len(ranges) && ranges[i].Offset < f.Offset+f.Length
+}
+
+// add puts an image into the last group if it lies where that group's do, else
+// into a new one.
+func add(groups []Needed, q *Request, n NeededImage, sel bpdbm.Selected) []Needed {
+	server, tape := n.Fragments[0].MediaServer, n.Fragments[0].OnTape()
+	if len(groups) == 0 || groups[len(groups)-1].Server != server || groups[len(groups)-1].onTape() != tape {
+		groups = append(groups, Needed{Job: q.Job, Request: *q, Server: server})
+	}
+	g := &groups[len(groups)-1]
+	g.Images = append(g.Images, n)
+	g.Files += sel.Files
+	g.Bytes += sel.Bytes
+	for _, f := range n.Fragments {
+		if tape && !slices.Contains(g.Media, f.Media) {
+			g.Media = append(g.Media, f.Media)
+		}
+	}
+	return groups
+}
+
+// run is R4 to R17 of one group.
+func (s *Server) run(ctx context.Context, n *Needed) (bpbrm.Finished, error) {
+	s.lock.Lock()
+	stop := s.stops[n.Job]
+	s.lock.Unlock()
+	var f bpbrm.Finished
+	var err error
+	if n.onTape() {
+		f, err = s.byChild(ctx, n, stop)
+	} else {
+		trace.Note(ctx, "R4", "no child for disk", "")
+		r := newRestore(ctx, s.env, s.at(Service), s.epoch, n, stop)
+		s.lock.Lock()
+		s.live[n.Job] = r
+		s.lock.Unlock()
+		f, err = r.run(ctx)
+		s.lock.Lock()
+		delete(s.live, n.Job)
+		s.lock.Unlock()
+	}
+	if _, eerr := nbjm.EndRestore.Call(ctx, s.at(nbjm.Service), nbjm.RestoreEnded{Hosts: []string{n.Server, n.Request.To}}); eerr != nil {
+		err = cmp.Or(err, eerr)
+	}
+	return f, err
+}
+
+// byChild has a child lead the restore from tape. The child removes the
+// neededimage file at its end; if it is killed, that is left to bprd.
+func (s *Server) byChild(ctx context.Context, n *Needed, stop *rt.Event) (bpbrm.Finished, error) {
+	name := neededName(n.Job)
+	if err := writeNeeded(ctx, s.dir, name, n); err != nil { // still R2
+		return bpbrm.Finished{}, status.Errorf(status.FileWrite, "neededimage file: %w", err)
+	}
+	defer func() {
+		err := removeNeeded(ctx, s.dir, name)
+		_ = err // there is none, as it should be
+	}()
+	child, err := host.StartOn(ctx, "R4", s.env.Host, Role, 0, s.epoch, ChildArgs{Needed: name, Epoch: s.epoch})
+	if err != nil {
+		return bpbrm.Finished{}, status.Errorf(status.SystemCall, "child of bprd: %w", err)
+	}
+	if _, err := childGo.Call(ctx, child, struct{}{}); err != nil {
+		return bpbrm.Finished{}, err
+	}
+	cctx, cancel := rt.WithCancel(ctx)
+	defer cancel(nil)
+	rt.Go(cctx, "cancel restore", func(ctx context.Context) {
+		if stop.Wait(ctx) == nil {
+			_, err := childStop.Call(ctx, child, struct{}{})
+			_ = err // it has ended meanwhile
+		}
+	})
+	exit, err := host.Await(ctx, child)
+	switch {
+	case err != nil:
+		return bpbrm.Finished{}, err
+	case exit.Killed:
+		return bpbrm.Finished{}, status.Errorf(status.ClientAborted, "the child of bprd was killed (%s)", exit.Signal)
+	case exit.Code != 0:
+		return bpbrm.Finished{}, status.Errorf(status.Code(exit.Code), "%s", exit.Detail)
+	}
+	var f bpbrm.Finished
+	if err := pbx.Decode(exit.Result, &f); err != nil {
+		return f, status.Errorf(status.SystemError, "result of bprd's child: %w", err)
+	}
+	return f, nil
+}
+
+// handleProcesses registers what a restore's processes ask of who leads it.
+func handleProcesses(mux *pbx.Mux, find func(ctx context.Context) (*restore, error)) {
+	pbx.Handle(mux, bptm.AskNeeded, func(ctx context.Context, from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
+		r, err := find(ctx)
+		if err != nil {
+			return bptm.Needed{}, err
+		}
+		return r.page(from, q)
+	})
+	pbx.Handle(mux, bpbrm.Report, func(ctx context.Context, from pbx.Peer, f bpbrm.Finished) (struct{}, error) {
+		r, err := find(ctx)
+		if err == nil {
+			err = r.report(ctx, from, f)
+		}
+		return struct{}{}, err
+	})
+	pbx.Handle(mux, host.AttendMethod, func(ctx context.Context, _ pbx.Peer, _ struct{}) (bool, error) {
+		r, err := find(ctx)
+		if err != nil {
+			return false, err
+		}
+		return host.WaitStop(ctx, r.stop), nil
+	})
+}

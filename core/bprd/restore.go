@@ -1,0 +1,210 @@
+package bprd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"capstan/core/archive"
+	"capstan/core/bpbrm"
+	"capstan/core/bpjobd"
+	"capstan/core/bptm"
+	"capstan/core/host"
+	"capstan/core/nbjm"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/store"
+	"capstan/core/trace"
+)
+
+// ChildArgs is what bprd starts its child with.
+type ChildArgs struct {
+	Needed string `json:"needed"` // name of the neededimage file
+	Epoch  uint64 `json:"epoch"`
+}
+
+// NeededDir is the directory of neededimage files, of the master's state.
+const NeededDir = "neededimage"
+
+// What bprd tells its child.
+var (
+	childGo   = pbx.Declare[struct{}, struct{}](Role, "Go", pbx.Master)
+	childStop = pbx.Declare[struct{}, struct{}](Role, "Stop", pbx.Master)
+)
+
+// restore is one restore, or one group of its images, as its leader sees it.
+type restore struct {
+	env    *host.Env
+	addr   pbx.Addr // at which its processes find the leader
+	epoch  uint64
+	needed *Needed
+	stop   *rt.Event
+	told   *rt.Event // bpbrm has reported
+	result bpbrm.Finished
+}
+
+func newRestore(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64, n *Needed, stop *rt.Event) *restore {
+	return &restore{env: env, addr: addr, epoch: epoch, needed: n, stop: stop, told: rt.NewEvent(ctx)}
+}
+
+// run is R5 to R17: it starts bpbrm and waits for its report.
+func (r *restore) run(ctx context.Context) (bpbrm.Finished, error) {
+	q := &r.needed.Request
+	addr, err := host.StartOn(ctx, "R5", r.needed.Server, bpbrm.Role, 0, r.epoch, bpbrm.Args{
+		Master: r.env.Host, Nbjm: pbx.At(r.env.Host, nbjm.Service), Starter: r.addr, Epoch: r.epoch, Client: q.To, Restore: true,
+		Options: archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true},
+	})
+	if err != nil {
+		return bpbrm.Finished{}, status.Errorf(status.CannotConnect, "media server %s: %w", r.needed.Server, err)
+	}
+	bpjobd.Say(ctx, r.env.Host, "started process bpbrm on "+r.needed.Server)
+	if _, err := bpbrm.Go.Call(ctx, addr, struct{}{}); err != nil { // R5
+		return bpbrm.Finished{}, err
+	}
+	var exit host.Exit
+	var lost error
+	gone := rt.NewEvent(ctx)
+	rt.Go(rt.WithoutCancel(ctx), "await bpbrm", func(ctx context.Context) {
+		exit, lost = host.Await(ctx, addr)
+		gone.Set()
+		r.told.Set()
+	})
+	if err := r.told.Wait(ctx); err != nil {
+		return bpbrm.Finished{}, err
+	}
+	switch {
+	case !gone.IsSet():
+		tctx, cancel := rt.WithTimeout(ctx, time.Minute)
+		_ = gone.Wait(tctx) // its processes exit before the restore is finished
+		cancel()
+		return r.result, nil
+	case r.result.Files > 0 || r.result.Status != status.OK:
+		return r.result, nil
+	case lost != nil:
+		return bpbrm.Finished{}, lost
+	case exit.Killed:
+		return bpbrm.Finished{}, status.Errorf(status.NetworkBroken, "bpbrm on %s was killed (%s)", addr.Host(), exit.Signal)
+	}
+	return bpbrm.Finished{}, status.Errorf(status.Code(exit.Code), "bpbrm: %s", exit.Detail)
+}
+
+// report takes bpbrm's report (R17).
+func (r *restore) report(ctx context.Context, from pbx.Peer, f bpbrm.Finished) error {
+	j := trace.JobOf(ctx)
+	if from.Addr != pbx.ProcessAt(r.needed.Server, bpbrm.Role, j.ID, j.Try, 0) {
+		return status.Errorf(status.NotAllowed, "%s is not the bpbrm of restore %d", from.Addr, r.needed.Job)
+	}
+	r.result = f
+	pbx.AfterReply(ctx, r.told.Set)
+	return nil
+}
+
+// pageRanges is how many ranges a message to bptm carries.
+const pageRanges = 50_000
+
+// page answers bptm: what is needed of one image.
+func (r *restore) page(from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
+	if from.Name != r.needed.Server {
+		return bptm.Needed{}, status.Errorf(status.NotAllowed, "%s has no part in restore %d", from, r.needed.Job)
+	}
+	if q.Image < 0 || q.Image >= len(r.needed.Images) || q.From < 0 || q.From > len(r.needed.Images[q.Image].Ranges) {
+		return bptm.Needed{}, status.Errorf(status.BadParameter, "restore %d has no range %d of image %d", r.needed.Job, q.From, q.Image)
+	}
+	im := &r.needed.Images[q.Image]
+	n := bptm.Needed{Images: len(r.needed.Images), BackupID: im.BackupID, Fragments: im.Fragments, Ranges: im.Ranges[q.From:]}
+	if q.From == 0 {
+		n.Hollow = im.Hollow
+	}
+	if len(n.Ranges) > pageRanges {
+		n.Ranges, n.More = n.Ranges[:pageRanges], true
+	}
+	return n, nil
+}
+
+// Child is the main function of bprd's child: it reads the neededimage file and
+// leads one restore from tape (R4 to R17).
+func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (bpbrm.Finished, error) {
+	ctx = trace.WithRole(ctx, Role)
+	dir := env.Dir(NeededDir)
+	n, err := readNeeded(ctx, dir, args.Needed)
+	if err != nil {
+		return bpbrm.Finished{}, status.Errorf(status.FileRead, "neededimage file: %w", err)
+	}
+	stop, told := rt.NewEvent(ctx), rt.NewEvent(ctx)
+	r := newRestore(ctx, env, env.Addr, args.Epoch, n, stop)
+	mux := pbx.NewMux(ctx, Role, 0)
+	handleProcesses(mux, func(context.Context) (*restore, error) { return r, nil })
+	handleEvent(mux, childGo, told)
+	handleEvent(mux, childStop, stop)
+	end, err := env.Calls.Serve(ctx, env.Addr.Service(), mux)
+	if err != nil {
+		return bpbrm.Finished{}, err
+	}
+	defer end()
+	ready()
+	if err := told.Wait(ctx); err != nil { // R4 ends when bprd says so
+		return bpbrm.Finished{}, err
+	}
+	f, err := r.run(ctx)
+	if rerr := removeNeeded(ctx, dir, args.Needed); rerr != nil { // R17
+		bpjobd.Say(ctx, env.Host, "neededimage file: "+rerr.Error())
+	}
+	return f, err
+}
+
+// handleEvent has a call of m make an event happen.
+func handleEvent(mux *pbx.Mux, m *pbx.Method[struct{}, struct{}], ev *rt.Event) {
+	pbx.Handle(mux, m, func(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, error) {
+		pbx.AfterReply(ctx, ev.Set)
+		return struct{}{}, nil
+	})
+}
+
+func neededName(job int64) string { return fmt.Sprintf("%d.neededimage", job) }
+
+func writeNeeded(ctx context.Context, dir store.Dir, name string, n *Needed) error {
+	b, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	f, err := dir.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, werr := f.WriteAt(b, 0)
+	return errors.Join(werr, f.Sync(), f.Close())
+}
+
+func readNeeded(ctx context.Context, dir store.Dir, name string) (*Needed, error) {
+	f, err := dir.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	n := &Needed{}
+	if err := json.Unmarshal(b, n); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(n.Images) == 0 {
+		return nil, fmt.Errorf("%s names no image", name)
+	}
+	return n, nil
+}
+
+func removeNeeded(ctx context.Context, dir store.Dir, name string) error {
+	if err := dir.Remove(ctx, name); err != nil {
+		return err
+	}
+	return dir.Sync(ctx, "")
+}

@@ -1,0 +1,242 @@
+package catalog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// The parts of a file: a header, blocks without gaps, a footer.
+const (
+	formatVersion = 1
+	headerLen     = 16
+	footerLen     = 80
+	frameHead     = 5         // kind, length before compression
+	frameLen      = 9         // what a block has beside its compressed bytes: the head and a CRC
+	encoderWindow = 128 << 10 // what the encoder remembers: more than a usual block
+	maxLevel      = 32        // of the index; a block of it refers to 2 blocks at least, to hundreds usually
+	kindData      = byte('D') // a block of entries
+	kindIndex     = byte('I') // a block of references to blocks
+)
+
+var (
+	headerMagic = [8]byte{'C', 'A', 'P', 'F', '\r', '\n', 0x1a, '\n'}
+	footerMagic = [8]byte{'C', 'A', 'P', 'F', 'E', 'N', 'D', '\n'}
+	castagnoli  = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// Summary is what an image's files amount to.
+type Summary struct {
+	Files   int64 `json:"files"`   // files that are not directories, those that hollow entries stand for included
+	Dirs    int64 `json:"dirs"`    // directories, those that are only listed as parents excluded
+	Bytes   int64 `json:"bytes"`   // sum of the entries' sizes
+	Entries int64 `json:"entries"` // entries of the image: Walk's calls for "/"
+}
+
+func (s *Summary) add(e *Entry) {
+	if e.Implied() {
+		return
+	}
+	if e.Type == Directory {
+		s.Dirs += e.Files()
+	} else {
+		s.Files += e.Files()
+	}
+	s.Bytes += e.Size
+	s.Entries++
+}
+
+// Implied tells whether the entry stands for a directory that the image does not
+// hold, and that is listed because something below it is held.
+func (e *Entry) Implied() bool { return e.Offset < 0 }
+
+func impliedDir(path string) Entry {
+	return Entry{Path: path, Type: Directory, Mode: 0o755, Offset: -1}
+}
+
+// ref says where a block is and which path is its first.
+type ref struct {
+	first  string
+	offset int64
+	length int64
+}
+
+// footer is the last footerLen bytes of a file.
+type footer struct {
+	root  ref // without first
+	level int // of the root: 0 is a data block
+	sum   Summary
+	size  int64 // of the whole file
+}
+
+func (f *footer) append(b []byte) []byte {
+	start := len(b)
+	for _, v := range [...]int64{f.root.offset, f.root.length, int64(f.level), f.sum.Files, f.sum.Dirs, f.sum.Bytes, f.sum.Entries, f.size} {
+		b = binary.LittleEndian.AppendUint64(b, uint64(v))
+	}
+	b = binary.LittleEndian.AppendUint32(b, formatVersion)
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+	return append(b, footerMagic[:]...)
+}
+
+func appendHeader(b []byte) []byte {
+	b = append(b, headerMagic[:]...)
+	b = binary.LittleEndian.AppendUint32(b, formatVersion)
+	return binary.LittleEndian.AppendUint32(b, 0)
+}
+
+func checkHeader(b []byte) error {
+	if !bytes.Equal(b[:8], headerMagic[:]) {
+		return errors.New("it does not begin like a files file")
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
+		return fmt.Errorf("format version %d, this program knows %d: use the program that wrote it", v, formatVersion)
+	}
+	if v := binary.LittleEndian.Uint32(b[12:]); v != 0 {
+		return fmt.Errorf("unknown flags %#x in the header", v)
+	}
+	return nil
+}
+
+func parseFooter(b []byte, size int64) (*footer, error) {
+	if !bytes.Equal(b[72:80], footerMagic[:]) {
+		return nil, errors.New("it does not end like a files file: it was cut short")
+	}
+	if crc32.Checksum(b[:68], castagnoli) != binary.LittleEndian.Uint32(b[68:]) {
+		return nil, errors.New("the footer's checksum does not match")
+	}
+	if v := binary.LittleEndian.Uint32(b[64:]); v != formatVersion {
+		return nil, fmt.Errorf("format version %d in the footer, this program knows %d", v, formatVersion)
+	}
+	at := func(i int) int64 { return int64(binary.LittleEndian.Uint64(b[8*i:])) }
+	f := &footer{root: ref{offset: at(0), length: at(1)}, level: int(at(2)), size: at(7)}
+	f.sum = Summary{Files: at(3), Dirs: at(4), Bytes: at(5), Entries: at(6)}
+	if f.size != size {
+		return nil, fmt.Errorf("it is %d bytes long and was written with %d", size, f.size)
+	}
+	if f.root.length == 0 && f.root.offset == 0 && f.level == 0 && f.sum == (Summary{}) && size == headerLen+footerLen {
+		return f, nil // no entries
+	}
+	if at(2) < 0 || at(2) > maxLevel {
+		return nil, fmt.Errorf("an index of %d levels", at(2))
+	}
+	return f, f.root.check(size)
+}
+
+// check tells whether the block lies between header and footer.
+func (r *ref) check(size int64) error {
+	end := size - footerLen
+	if r.offset < headerLen || r.length < frameLen || r.offset > end || r.length > end-r.offset || r.length > 2*maxBlockRaw {
+		return fmt.Errorf("a block at %d of %d bytes in a file of %d", r.offset, r.length, size)
+	}
+	return nil
+}
+
+// appendFrame appends a block as it stands at offset in a file: kind, length of
+// raw, raw compressed, and the CRC-32C of its offset and all that.
+func appendFrame(b []byte, enc *zstd.Encoder, kind byte, offset int64, raw []byte) []byte {
+	start := len(b)
+	b = append(b, kind)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(raw)))
+	b = enc.EncodeAll(raw, b)
+	return binary.LittleEndian.AppendUint32(b, frameSum(offset, b[start:]))
+}
+
+func frameSum(offset int64, b []byte) uint32 {
+	var at [8]byte
+	binary.LittleEndian.PutUint64(at[:], uint64(offset))
+	return crc32.Update(crc32.Checksum(at[:], castagnoli), castagnoli, b)
+}
+
+// parseFrame is the inverse of appendFrame.
+func parseFrame(b []byte, dec *zstd.Decoder, kind byte, offset int64) ([]byte, error) {
+	if len(b) < frameLen {
+		return nil, errShort
+	}
+	body, sum := b[:len(b)-4], binary.LittleEndian.Uint32(b[len(b)-4:])
+	if frameSum(offset, body) != sum {
+		return nil, errors.New("the block's checksum does not match")
+	}
+	if body[0] != kind {
+		return nil, fmt.Errorf("a block of kind %q where %q belongs", body[0], kind)
+	}
+	n := binary.LittleEndian.Uint32(body[1:])
+	if n > maxBlockRaw {
+		return nil, fmt.Errorf("a block of %d bytes: at most %d are written", n, maxBlockRaw)
+	}
+	raw, err := dec.DecodeAll(body[frameHead:], make([]byte, 0, n))
+	if err != nil {
+		return nil, fmt.Errorf("the block does not decompress: %w", err)
+	}
+	if len(raw) != int(n) {
+		return nil, fmt.Errorf("the block has %d bytes where %d were written", len(raw), n)
+	}
+	return raw, nil
+}
+
+func newEncoder(level zstd.EncoderLevel) (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level), zstd.WithEncoderCRC(false),
+		zstd.WithWindowSize(encoderWindow), zstd.WithLowerEncoderMem(true))
+}
+
+func newDecoder() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBlockRaw), zstd.WithDecoderLowmem(true))
+}
+
+// An index block: its level, then for each block below it the first path
+// (front-coded), the offset and the length.
+func appendIndex(b []byte, level int, refs []ref) []byte {
+	b = binary.AppendUvarint(b, uint64(level))
+	b = binary.AppendUvarint(b, uint64(len(refs)))
+	last := ""
+	for _, r := range refs {
+		shared := sharedPrefix(last, r.first)
+		b = binary.AppendUvarint(b, uint64(shared))
+		b = appendText(b, r.first[shared:])
+		b = binary.AppendUvarint(b, uint64(r.offset))
+		b = binary.AppendUvarint(b, uint64(r.length))
+		last = r.first
+	}
+	return b
+}
+
+func decodeIndex(raw []byte, level int, size int64) ([]ref, error) {
+	c := cursor{b: raw}
+	if got := c.count(maxLevel); got != level {
+		return nil, fmt.Errorf("an index block of level %d where %d belongs", got, level)
+	}
+	n := c.count(maxBlockEntries)
+	var refs []ref
+	text := 0
+	last := ""
+	for range n {
+		shared := c.count(len(last))
+		r := ref{first: last[:shared] + c.text(MaxPath)}
+		r.offset, r.length = int64(c.uint()), int64(c.uint())
+		if c.err != nil {
+			return nil, c.err
+		}
+		if err := checkPath(r.first); err != nil {
+			return nil, err
+		}
+		if err := r.check(size); err != nil {
+			return nil, err
+		}
+		if len(refs) > 0 && comparePaths(last, r.first) >= 0 {
+			return nil, fmt.Errorf("%.200q after %.200q is out of order", r.first, last)
+		}
+		if text += len(r.first); text > maxBlockText {
+			return nil, fmt.Errorf("more than %d bytes of paths", maxBlockText)
+		}
+		last = r.first
+		refs = append(refs, r)
+	}
+	if n == 0 || len(c.b) != 0 {
+		return nil, fmt.Errorf("an index block of %d references with %d bytes after them", n, len(c.b))
+	}
+	return refs, nil
+}

@@ -1,0 +1,156 @@
+package catalog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"capstan/core/rt"
+)
+
+// AppendEntry appends the row of e to b: the form that an entry has alone, in a
+// trailer, on the wire and in a spool. Numbers are varints (those that may be
+// negative in zigzag), texts are preceded by their length; docs/format-f.md
+// lists the fields.
+func AppendEntry(b []byte, e *Entry) []byte {
+	b = appendText(b, e.Path)
+	b = append(b, byte(e.Type), e.Damage)
+	for _, v := range [...]uint64{uint64(e.Mode), uint64(e.UID), uint64(e.GID)} {
+		b = binary.AppendUvarint(b, v)
+	}
+	for _, v := range [...]int64{e.Size, int64(e.MTime), int64(e.CTime)} {
+		b = binary.AppendVarint(b, v)
+	}
+	b = appendText(b, e.Link)
+	for _, v := range [...]uint64{uint64(e.Major), uint64(e.Minor), e.Dev, e.Ino, e.XHash} {
+		b = binary.AppendUvarint(b, v)
+	}
+	for _, v := range [...]int64{e.Offset, e.HeadLen, e.DataLen, e.Count} {
+		b = binary.AppendVarint(b, v)
+	}
+	return b
+}
+
+// ParseEntry reads a row from the beginning of b and returns what follows it.
+func ParseEntry(b []byte) (e Entry, rest []byte, err error) {
+	c := cursor{b: b}
+	e.Path = c.text(MaxPath)
+	e.Type, e.Damage = Type(c.byte()), c.byte()
+	e.Mode, e.UID, e.GID = c.uint32(), c.uint32(), c.uint32()
+	e.Size, e.MTime, e.CTime = c.int(), rt.Time(c.int()), rt.Time(c.int())
+	e.Link = c.text(MaxPath)
+	e.Major, e.Minor = c.uint32(), c.uint32()
+	e.Dev, e.Ino, e.XHash = c.uint(), c.uint(), c.uint()
+	e.Offset, e.HeadLen, e.DataLen, e.Count = c.int(), c.int(), c.int(), c.int()
+	if c.err == nil {
+		c.err = e.check()
+	}
+	if c.err != nil {
+		return Entry{}, nil, fmt.Errorf("an encoded entry: %w", c.err)
+	}
+	return e, c.b, nil
+}
+
+// check refuses an entry that no walk of a file tree gives.
+func (e *Entry) check() error {
+	if err := checkPath(e.Path); err != nil {
+		return err
+	}
+	switch {
+	case e.Type < Regular || e.Type > FIFO:
+		return fmt.Errorf("%.200q: type %q: want one of 0 to 6", e.Path, byte(e.Type))
+	case e.Mode > 0o7777:
+		return fmt.Errorf("%.200q: mode %o: want permission bits, at most 7777", e.Path, e.Mode)
+	case len(e.Link) > MaxPath:
+		return fmt.Errorf("%.200q: a link's target of %d bytes: at most %d are kept", e.Path, len(e.Link), MaxPath)
+	case e.Size < 0 || e.Offset < -1 || e.HeadLen < 0 || e.DataLen < 0 || e.Count < 0:
+		return fmt.Errorf("%.200q: a negative size, offset, length or count", e.Path)
+	case e.Offset > maxStream || e.HeadLen > maxStream || e.DataLen > maxStream:
+		return fmt.Errorf("%.200q: an offset or length over %d", e.Path, int64(maxStream))
+	}
+	return nil
+}
+
+// maxStream bounds offsets and lengths in an image's stream so that sums of
+// them do not overflow: 1 EiB.
+const maxStream = 1 << 60
+
+func appendText(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+var errShort = errors.New("it ends too early")
+
+// cursor reads what may be damaged: after an error it gives zeros.
+type cursor struct {
+	b   []byte
+	err error
+}
+
+func (c *cursor) fail(err error) {
+	if c.err == nil {
+		c.b, c.err = nil, err
+	}
+}
+
+func (c *cursor) byte() byte {
+	if len(c.b) == 0 {
+		c.fail(errShort)
+		return 0
+	}
+	v := c.b[0]
+	c.b = c.b[1:]
+	return v
+}
+
+func (c *cursor) uint() uint64 {
+	v, n := binary.Uvarint(c.b)
+	if n <= 0 {
+		c.fail(errShort)
+		return 0
+	}
+	c.b = c.b[n:]
+	return v
+}
+
+func (c *cursor) int() int64 {
+	v, n := binary.Varint(c.b)
+	if n <= 0 {
+		c.fail(errShort)
+		return 0
+	}
+	c.b = c.b[n:]
+	return v
+}
+
+// count reads a number of at most limit.
+func (c *cursor) count(limit int) int {
+	v := c.uint()
+	if v > uint64(limit) {
+		c.fail(fmt.Errorf("a count of %d where at most %d is possible", v, limit))
+		return 0
+	}
+	return int(v)
+}
+
+func (c *cursor) uint32() uint32 {
+	v := c.uint()
+	if v>>32 != 0 {
+		c.fail(fmt.Errorf("%d where a number of 32 bits is kept", v))
+		return 0
+	}
+	return uint32(v)
+}
+
+func (c *cursor) bytes(n int) []byte {
+	if n > len(c.b) {
+		c.fail(errShort)
+		return nil
+	}
+	v := c.b[:n]
+	c.b = c.b[n:]
+	return v
+}
+
+func (c *cursor) text(limit int) string { return string(c.bytes(c.count(limit))) }

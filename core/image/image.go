@@ -1,0 +1,68 @@
+// Package image holds the words of an image: its header, its copies' fragments
+// and where they lie.
+package image
+
+import (
+	"fmt"
+
+	"capstan/core/rt"
+	"capstan/core/store"
+)
+
+// Header is what is known of an image as a whole.
+type Header struct {
+	ID        string     `json:"id"` // client_ctime
+	Client    string     `json:"client"`
+	Policy    string     `json:"policy"`
+	Schedule  string     `json:"schedule"`
+	Type      string     `json:"type"` // policy.Type
+	Time      int64      `json:"time"` // the backup's time: seconds since the epoch, unique for the client
+	Since     rt.Time    `json:"since,omitempty"`
+	Job       int64      `json:"job"`
+	Try       int        `json:"try"`
+	Server    string     `json:"server"`   // the media server that writes it
+	Complete  bool       `json:"complete"` // sealed and verified; others are not shown
+	Status    int        `json:"status"`   // 0 or 1
+	Bytes     int64      `json:"bytes"`    // of the image's stream
+	Files     int64      `json:"files"`
+	Expires   rt.Time    `json:"expires,omitempty"` // 0 is never
+	Began     rt.Time    `json:"began"`
+	Ended     rt.Time    `json:"ended,omitempty"`
+	Fragments []Fragment `json:"fragments,omitempty"`
+}
+
+// Fragment is a part of one copy of an image, contiguous on one volume.
+type Fragment struct {
+	Copy        int    `json:"copy"`
+	Number      int    `json:"number"` // from 1
+	StorageUnit string `json:"storageUnit"`
+	MediaServer string `json:"mediaServer"`
+	Media       string `json:"media,omitempty"` // a cartridge's media id; "" on disk
+	Path        string `json:"path,omitempty"`  // of the disk unit; "" on tape
+	File        int64  `json:"file,omitempty"`  // tape file number
+	Block       int64  `json:"block,omitempty"` // logical object number of its first block
+	BlockSize   int    `json:"blockSize"`
+	Offset      int64  `json:"offset"` // where it begins in the image's stream
+	Length      int64  `json:"length"` // bytes of the image's stream in it
+	Blocks      []byte `json:"-"`      // the block table, encoded by core/media; kept beside the header
+}
+
+// OnTape tells whether the fragment is on a cartridge.
+func (f *Fragment) OnTape() bool { return f.Media != "" }
+
+// MakeID is the backup id of a client's backup at a time: client_ctime.
+func MakeID(client string, time int64) string { return fmt.Sprintf("%s_%010d", client, time) }
+
+// FileName is the header's name in the image database: <client>/<time
+// group>/<policy>_<time>_<TYPE>. A group is a million seconds.
+func (h *Header) FileName() string {
+	return fmt.Sprintf("%s/%d/%s_%010d_%s", h.Client, h.Time/1_000_000*1_000_000, h.Policy, h.Time, h.Type)
+}
+
+// Table holds the headers by backup id, found by client in order of time.
+var Table = store.Declare[string, Header]("images", 1, store.StringKey, nil,
+	store.Index[Header]{Name: "client", Key: func(h Header) string { return ClientKey(h.Client, h.Time) }},
+	store.Index[Header]{Name: "job", Key: func(h Header) string { return store.IntKey(h.Job) }})
+
+// ClientKey is the key in the index "client".
+func ClientKey(client string, time int64) string { return store.PairKey(client, store.IntKey(time)) }

@@ -1,0 +1,104 @@
+// Package job holds the words of a job: its states, what is shown of it, and
+// what nbpem asks of nbjm.
+package job
+
+import (
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/store"
+)
+
+// Type is what a job does.
+type Type string
+
+// The types of job.
+const (
+	Backup  Type = "Backup"
+	Restore Type = "Restore"
+)
+
+// State is where a job is in its life, as the Activity Monitor shows it.
+type State string
+
+// The states of a job.
+const (
+	Queued         State = "Queued"           // waits for resources
+	Active         State = "Active"           // has them and works
+	Ending         State = "Ending"           // its processes are being ended; its status is not final
+	WaitingToRetry State = "Waiting to Retry" // failed, and will be tried again
+	Completed      State = "Completed"        // has its final status
+)
+
+// Job is all that is shown of a job.
+type Job struct {
+	ID          int64       `json:"id"`
+	Type        Type        `json:"type"`
+	State       State       `json:"state"`
+	Status      status.Code `json:"status"` // of a completed job
+	Detail      string      `json:"detail,omitempty"`
+	Try         int         `json:"try"`
+	Policy      string      `json:"policy,omitempty"`
+	Schedule    string      `json:"schedule,omitempty"`
+	Client      string      `json:"client"`
+	To          string      `json:"to,omitempty"` // of a restore: the client that receives
+	MediaServer string      `json:"mediaServer,omitempty"`
+	StorageUnit string      `json:"storageUnit,omitempty"`
+	Drive       string      `json:"drive,omitempty"`
+	Media       []string    `json:"media,omitempty"`
+	Priority    int         `json:"priority,omitempty"`
+	Owner       string      `json:"owner,omitempty"` // who asked for it
+	BackupID    string      `json:"backupId,omitempty"`
+	Bytes       int64       `json:"bytes"`
+	Files       int64       `json:"files"`
+	Expected    int64       `json:"expected,omitempty"` // bytes, from the last backup alike or the restore's list
+	Created     rt.Time     `json:"created"`
+	Started     rt.Time     `json:"started,omitempty"` // when it became Active
+	Ended       rt.Time     `json:"ended,omitempty"`
+	Waiting     string      `json:"waiting,omitempty"` // why it is queued
+	Revision    int64       `json:"revision"`          // of the job list at the last change
+}
+
+// Done tells whether the job has its final status.
+func (j *Job) Done() bool { return j.State == Completed }
+
+// Line is one line of a job's log.
+type Line struct {
+	Job  int64   `json:"job"`
+	N    int64   `json:"n"` // of the line in the job's log, from 1
+	Try  int     `json:"try"`
+	Time rt.Time `json:"time"`
+	Role string  `json:"role"`
+	Host string  `json:"host"`
+	Text string  `json:"text"`
+}
+
+// Table holds the jobs by number, with the live ones found by state.
+var Table = store.Declare("jobs", 1, store.IntKey, nil,
+	store.Index[Job]{Name: "state", Key: func(j Job) string { return string(j.State) }})
+
+// Log holds the lines of the jobs' logs.
+var Log = store.Declare[[2]int64, Line]("job_log", 1,
+	func(k [2]int64) string { return store.PairKey(store.IntKey(k[0]), store.IntKey(k[1])) }, nil)
+
+// Start is what nbpem asks nbjm to run: the parameters of policy and schedule.
+type Start struct {
+	ID        int64    `json:"id"`
+	Try       int      `json:"try"`
+	Policy    string   `json:"policy"`
+	Schedule  string   `json:"schedule"`
+	Type      string   `json:"type"` // policy.Type
+	Client    string   `json:"client"`
+	Paths     []string `json:"paths"`
+	Exclude   []string `json:"exclude,omitempty"`
+	Since     rt.Time  `json:"since,omitempty"` // of an incremental: the backup it builds on
+	Storage   string   `json:"storage"`
+	Pool      string   `json:"pool"`
+	Priority  int      `json:"priority"`
+	Expires   rt.Time  `json:"expires,omitempty"` // of the image; 0 is never
+	Expected  int64    `json:"expected,omitempty"`
+	Owner     string   `json:"owner"`
+	Retry     bool     `json:"retry"`               // nbpem would try again after a failure
+	PerPolicy int      `json:"perPolicy,omitempty"` // limits, as in policy.Limits
+	PerClient int      `json:"perClient,omitempty"`
+	ThisOne   int      `json:"thisOne,omitempty"`
+}

@@ -1,0 +1,318 @@
+// Package ltid is the device daemon of a media server: it holds the queue of
+// mounts for each drive, has txxd and txxcd bring cartridges, loads them, and
+// asks avrd what was loaded (B10, R12).
+package ltid
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"capstan/core/avrd"
+	"capstan/core/dev"
+	"capstan/core/nbemm"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/txxcd"
+	"capstan/core/txxd"
+)
+
+// Service is the role's name on a media server.
+const Service = "ltid"
+
+// Library is a robot whose drives this host has.
+type Library struct {
+	Name    string
+	Control string   // the robot control host
+	Drives  []string // names, in the order of their elements
+}
+
+// Mount asks for a cartridge, ready in a drive.
+type Mount struct {
+	Drive   string `json:"drive"`
+	Barcode string `json:"barcode"`
+}
+
+// Drive names a drive.
+type Drive struct {
+	Drive string `json:"drive"`
+}
+
+// The methods of ltid.
+var (
+	MountIt   = pbx.Declare[Mount, avrd.Seen](Service, "Mount", pbx.Media, pbx.Step("B10", "R12"))
+	UnmountIt = pbx.Declare[Drive, struct{}](Service, "Unmount", pbx.Media, pbx.Step("", "R15"))
+	// Reset empties a drive whoever holds it: for after a job whose processes did
+	// not end well.
+	Reset = pbx.Declare[Drive, struct{}](Service, "Reset", pbx.Master|pbx.Media)
+	// Begin empties all drives, takes an inventory of every library and says hello
+	// to nbemm: for after a restart of the master, when no job runs.
+	Begin = pbx.Declare[struct{}, struct{}](Service, "Begin", pbx.Master)
+)
+
+// Server is the role.
+type Server struct {
+	host, master string
+	devices      dev.Finder
+	libraries    []Library
+	drives       map[string]*drive
+}
+
+// drive is one drive's place: which robot serves it, and the queue before it.
+type drive struct {
+	name    string
+	library Library
+	element int
+	turn    *rt.Semaphore
+}
+
+// New makes the role for the libraries of a host.
+func New(ctx context.Context, host, master string, devices dev.Finder, libraries []Library) *Server {
+	s := &Server{host: host, master: master, devices: devices, libraries: libraries, drives: map[string]*drive{}}
+	for _, l := range libraries {
+		for _, name := range l.Drives {
+			s.drives[name] = &drive{name: name, library: l, turn: rt.NewSemaphore(ctx, 1)}
+		}
+	}
+	return s
+}
+
+// Mux is what the role answers.
+func (s *Server) Mux(ctx context.Context) *pbx.Mux {
+	mux := pbx.NewMux(ctx, Service, 0)
+	pbx.Handle(mux, MountIt, func(ctx context.Context, _ pbx.Peer, q Mount) (seen avrd.Seen, err error) {
+		err = s.inTurn(ctx, q.Drive, func(d *drive) (err error) {
+			seen, err = s.mount(ctx, d, q.Barcode)
+			return err
+		})
+		return seen, err
+	})
+	pbx.Handle(mux, UnmountIt, func(ctx context.Context, _ pbx.Peer, q Drive) (struct{}, error) {
+		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.unmount(ctx, d) })
+	})
+	pbx.Handle(mux, Reset, func(ctx context.Context, _ pbx.Peer, q Drive) (struct{}, error) {
+		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.reset(ctx, d) })
+	})
+	pbx.Handle(mux, Begin, func(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, error) {
+		return struct{}{}, s.begin(ctx)
+	})
+	return mux
+}
+
+// inTurn runs fn when the drive's queue comes to it.
+func (s *Server) inTurn(ctx context.Context, name string, fn func(d *drive) error) error {
+	d := s.drives[name]
+	if d == nil {
+		return status.Errorf(status.DriveNotReady, "host %s has no drive %s", s.host, name)
+	}
+	if err := d.turn.Acquire(ctx); err != nil {
+		return err
+	}
+	defer d.turn.Release()
+	if d.element == 0 {
+		return status.Errorf(status.DriveNotReady, "the robot of library %s does not know drive %s: take an inventory", d.library.Name, name)
+	}
+	return fn(d)
+}
+
+// readyTime is how long a cartridge may take to become ready: the calibration of
+// a new LTO-9 cartridge takes up to two hours.
+const readyTime = 2 * time.Hour
+
+func (s *Server) mount(ctx context.Context, d *drive, barcode string) (avrd.Seen, error) {
+	dr, err := s.devices.Drive(ctx, d.name)
+	if err != nil {
+		return avrd.Seen{}, status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
+	}
+	inside, err := s.inside(ctx, d)
+	if err != nil {
+		return avrd.Seen{}, err
+	}
+	if inside != "" && inside != barcode {
+		if err := s.unmount(ctx, d); err != nil {
+			return avrd.Seen{}, err
+		}
+	}
+	if _, err := txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
+		Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
+	}); err != nil {
+		return avrd.Seen{}, err
+	}
+	if err := load(ctx, dr); err != nil {
+		return avrd.Seen{}, status.Errorf(status.MountTimeout, "cartridge %s in drive %s: %w", barcode, d.name, err)
+	}
+	seen, err := avrd.LookAt.Call(ctx, pbx.At(s.host, avrd.Service), avrd.Look{Drive: d.name})
+	if err != nil {
+		return seen, err
+	}
+	return seen, s.mark(ctx, d.name, MediaID(barcode))
+}
+
+// load makes the cartridge ready, waiting while the drive says that it becomes so.
+func load(ctx context.Context, d dev.Drive) error {
+	ctx, cancel := rt.WithTimeout(ctx, readyTime)
+	defer cancel()
+	for {
+		err := d.Load(ctx)
+		if !errors.Is(err, dev.ErrNotReady) {
+			return err
+		}
+		if serr := rt.Sleep(ctx, time.Second); serr != nil {
+			return err
+		}
+	}
+}
+
+func (s *Server) unmount(ctx context.Context, d *drive) error {
+	if err := s.eject(ctx, d); err != nil {
+		return err
+	}
+	return s.mark(ctx, d.name, "")
+}
+
+// eject unloads the drive and has the robot take the cartridge home.
+func (s *Server) eject(ctx context.Context, d *drive) error {
+	dr, err := s.devices.Drive(ctx, d.name)
+	if err != nil {
+		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
+	}
+	if err := dr.Unload(ctx); err != nil && !errors.Is(err, dev.ErrNoMedium) {
+		return status.Errorf(status.MediaClose, "unloading drive %s: %w", d.name, err)
+	}
+	_, err = txxd.UnmountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Unmount{
+		Library: d.library.Name, Control: d.library.Control, Element: d.element,
+	})
+	return err
+}
+
+// reset empties the drive and tells nbemm.
+func (s *Server) reset(ctx context.Context, d *drive) error {
+	if err := s.empty(ctx, d); err != nil {
+		return err
+	}
+	return s.mark(ctx, d.name, "")
+}
+
+// empty takes the drive from a holder that is gone and ejects what is in it.
+func (s *Server) empty(ctx context.Context, d *drive) error {
+	dr, err := s.devices.Drive(ctx, d.name)
+	if err != nil {
+		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
+	}
+	if err := dr.Reserve(ctx, "", true); err != nil {
+		return status.Errorf(status.ReservationHeld, "drive %s: %w", d.name, err)
+	}
+	return s.eject(ctx, d)
+}
+
+// inside is the barcode of what the robot sees in a drive.
+func (s *Server) inside(ctx context.Context, d *drive) (string, error) {
+	elements, err := txxcd.Inventory.Call(ctx, pbx.At(d.library.Control, txxcd.Service), d.library.Name)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range elements {
+		if e.Address == d.element && e.Full {
+			return e.Barcode, nil
+		}
+	}
+	return "", nil
+}
+
+func (s *Server) mark(ctx context.Context, drive, media string) error {
+	_, err := nbemm.MarkDrive.Call(ctx, pbx.At(s.master, nbemm.Service), nbemm.DriveMedia{Drive: drive, Media: media})
+	return err
+}
+
+// MediaID is the name of a cartridge in the media database: the last six
+// characters of its barcode, without a suffix that tells its generation.
+func MediaID(barcode string) string {
+	if n := len(barcode); n == 8 && barcode[6] == 'L' {
+		return barcode[:6]
+	}
+	return barcode[max(0, len(barcode)-6):]
+}
+
+// Density is what a barcode's suffix says of the cartridge: L8 is LTO-8.
+func Density(barcode string) string {
+	if n := len(barcode); n == 8 && barcode[6] == 'L' {
+		return "LTO-" + barcode[7:]
+	}
+	return ""
+}
+
+// cleaning tells whether a barcode is a cleaning cartridge's.
+func cleaning(barcode string) bool { return strings.HasPrefix(barcode, "CLN") }
+
+// Start empties the drives, which no job can be using yet, and says hello to
+// nbemm. It tries until that has worked, as the master may come up later.
+func (s *Server) Start(ctx context.Context, log func(error)) error {
+	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		err := s.begin(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		log(err)
+		if err := rt.Sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Server) begin(ctx context.Context) error {
+	if _, err := s.inventory(ctx); err != nil { // learns the drives' elements
+		return err
+	}
+	for _, l := range s.libraries {
+		for _, name := range l.Drives {
+			if err := s.inTurn(ctx, name, func(d *drive) error { return s.empty(ctx, d) }); err != nil {
+				return err
+			}
+		}
+	}
+	hello, err := s.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = nbemm.SayHello.Call(ctx, pbx.At(s.master, nbemm.Service), hello)
+	return err
+}
+
+// inventory asks every robot what is where.
+func (s *Server) inventory(ctx context.Context) (nbemm.Hello, error) {
+	var hello nbemm.Hello
+	for _, l := range s.libraries {
+		elements, err := txxcd.Inventory.Call(ctx, pbx.At(l.Control, txxcd.Service), l.Name)
+		if err != nil {
+			return hello, err
+		}
+		hello.Libraries = append(hello.Libraries, nbemm.Library{Name: l.Name})
+		slices.SortFunc(elements, func(a, b dev.Element) int { return cmp.Compare(a.Address, b.Address) })
+		n := 0
+		for _, e := range elements {
+			if e.Kind == dev.DriveElement && n < len(l.Drives) {
+				s.drives[l.Drives[n]].element = e.Address
+				d := nbemm.Drive{Name: l.Drives[n], Library: l.Name, Element: e.Address}
+				if e.Full {
+					d.Media = MediaID(e.Barcode)
+				}
+				hello.Drives = append(hello.Drives, d)
+				n++
+			}
+			if e.Full && e.Barcode != "" && !cleaning(e.Barcode) {
+				at := e.Address
+				if e.Kind == dev.DriveElement {
+					at = e.Source
+				}
+				hello.Media = append(hello.Media, nbemm.Media{
+					ID: MediaID(e.Barcode), Barcode: e.Barcode, Library: l.Name, Element: at, Density: Density(e.Barcode),
+				})
+			}
+		}
+	}
+	return hello, nil
+}

@@ -1,0 +1,316 @@
+package media
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"capstan/core/catalog"
+	"capstan/core/stream"
+)
+
+// A trailer is blocks of at most the fragment's block size. Each is 24 bytes, then
+// a payload:
+//
+//	0  8 bytes  "CAPTRL1\n"
+//	8  1        what the payload is: parts below
+//	9  1        1 if it is compressed (zstd)
+//	10 2        0
+//	12 4        number of the block, from 0, little endian
+//	16 4        length of the payload, little endian
+//	20 4        CRC-32C of bytes 0 to 20 and of the payload, little endian
+const (
+	trailerMagic = "CAPTRL1\n"
+	trailerHead  = 24
+)
+
+// The parts of a trailer, in their order.
+const (
+	partIdentity = 1 // the fragment's header block, first
+	partEntries  = 2 // encoded entries
+	partBlocks   = 3 // encoded block table
+	partEnd      = 4 // counts, last
+)
+
+// maxPayload bounds a payload before compression.
+const maxPayload = MaxBlockSize
+
+// TrailerWriter makes the blocks of a fragment's trailer.
+type TrailerWriter struct {
+	head    FragmentHeader
+	put     func(block []byte) error
+	zip     *zstd.Encoder
+	pending []byte // encoded entries, less than a block
+	before  string // path of the last of them
+	paths   int    // length of their paths together
+	seq     uint32
+	entries int64
+}
+
+// NewTrailerWriter begins a trailer; put is given each finished block and keeps it.
+func NewTrailerWriter(h FragmentHeader, put func(block []byte) error) (*TrailerWriter, error) {
+	zip, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		return nil, fmt.Errorf("trailer: %w", err)
+	}
+	w := &TrailerWriter{head: h, put: put, zip: zip}
+	id, err := EncodeFragmentHeader(h)
+	if err != nil {
+		return nil, err
+	}
+	return w, w.block(partIdentity, id)
+}
+
+// room is how long a payload may be so that it fits in a block even if it does
+// not compress.
+func (w *TrailerWriter) room() int { return w.head.BlockSize - trailerHead }
+
+// Entries adds entries of members that begin in the fragment, in archive order.
+func (w *TrailerWriter) Entries(es []catalog.Entry) error {
+	for i := range es {
+		with := appendEntry(w.pending, &es[i], w.before)
+		if w.paths += len(es[i].Path); len(with) > w.room() || w.paths > maxPaths {
+			if err := w.flush(); err != nil {
+				return err
+			}
+			w.paths = len(es[i].Path)
+			if with = appendEntry(nil, &es[i], ""); len(with) > w.room() {
+				return fmt.Errorf("trailer: the entry of %.100q… needs more than a block", es[i].Path)
+			}
+		}
+		w.pending, w.before = with, es[i].Path
+		w.entries++
+	}
+	return nil
+}
+
+func (w *TrailerWriter) flush() error {
+	if len(w.pending) == 0 {
+		return nil
+	}
+	err := w.block(partEntries, w.pending)
+	w.pending, w.before, w.paths = nil, "", 0
+	return err
+}
+
+// Close adds the block table and the end; last says that the image ends with
+// this fragment.
+func (w *TrailerWriter) Close(t BlockTable, last bool) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	var b []byte
+	for i := range t.runs {
+		for _, r := range split(t.runs[i], (w.room()-32)/4) {
+			if len(b) > 0 && len(b)+32+4*len(r.crcs) > w.room() {
+				if err := w.block(partBlocks, b); err != nil {
+					return err
+				}
+				b = b[:0]
+			}
+			b = appendRun(b, &r)
+		}
+	}
+	if len(b) > 0 {
+		if err := w.block(partBlocks, b); err != nil {
+			return err
+		}
+	}
+	end := TrailerEnd{Bytes: t.Len(), Entries: w.entries, Blocks: int64(t.Count()), Last: last}
+	return w.block(partEnd, end.encode())
+}
+
+// split cuts a run with more than n CRCs.
+func split(r run, n int) []run {
+	if len(r.crcs) <= n {
+		return []run{r}
+	}
+	var out []run
+	for c := r.crcs; len(c) > 0; c = c[min(n, len(c)):] {
+		out = append(out, run{size: r.size, crcs: c[:min(n, len(c))]})
+	}
+	return out
+}
+
+func (w *TrailerWriter) block(part byte, payload []byte) error {
+	flag := byte(0)
+	if z := w.zip.EncodeAll(payload, nil); len(z) < len(payload) {
+		payload, flag = z, 1
+	}
+	b := make([]byte, 0, trailerHead+len(payload))
+	b = append(b, trailerMagic...)
+	b = append(b, part, flag, 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, w.seq)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
+	sum := crc32.Update(crc32.Checksum(b, stream.Castagnoli), stream.Castagnoli, payload)
+	b = binary.LittleEndian.AppendUint32(b, sum)
+	w.seq++
+	return w.put(append(b, payload...))
+}
+
+// TrailerEnd is what a trailer ends with.
+type TrailerEnd struct {
+	Bytes   int64 // of the image's stream in the fragment
+	Entries int64
+	Blocks  int64
+	Last    bool // the image ends with this fragment
+}
+
+func (e *TrailerEnd) encode() []byte {
+	last := uint64(0)
+	if e.Last {
+		last = 1
+	}
+	b := binary.AppendVarint(nil, e.Bytes)
+	b = binary.AppendVarint(b, e.Entries)
+	b = binary.AppendVarint(b, e.Blocks)
+	return binary.AppendUvarint(b, last)
+}
+
+// TrailerVisitor is called with the parts of a trailer as they are read. A nil
+// function means that nobody wants to know.
+type TrailerVisitor struct {
+	Header  func(FragmentHeader) error
+	Entries func([]catalog.Entry) error // some thousands at a time, in archive order
+	Blocks  func(BlockTable) error      // pieces of the table, to be appended
+}
+
+// ReadTrailer reads a trailer: next gives its blocks in order, io.EOF after the
+// last. It holds one block at a time. What was visited counts only if the error is
+// nil: then nothing is missing.
+func ReadTrailer(next func() ([]byte, error), v TrailerVisitor) (TrailerEnd, error) {
+	unzip, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPayload))
+	if err != nil {
+		return TrailerEnd{}, fmt.Errorf("trailer: %w", err)
+	}
+	defer unzip.Close()
+	r := &trailerReader{visit: v, unzip: unzip}
+	for {
+		b, err := next()
+		if errors.Is(err, io.EOF) {
+			return TrailerEnd{}, fmt.Errorf("trailer: it ends after %d blocks: %w", r.seq, ErrDamaged)
+		}
+		if err != nil {
+			return TrailerEnd{}, fmt.Errorf("trailer: %w", err)
+		}
+		end, err := r.block(b)
+		if err != nil {
+			return TrailerEnd{}, fmt.Errorf("trailer: block %d: %w", r.seq, err)
+		}
+		if end != nil {
+			return *end, nil
+		}
+	}
+}
+
+type trailerReader struct {
+	visit TrailerVisitor
+	unzip *zstd.Decoder
+	seq   uint32
+	part  byte
+	sum   TrailerEnd // of what came
+}
+
+func (r *trailerReader) block(b []byte) (*TrailerEnd, error) {
+	part, payload, err := r.open(b)
+	if err != nil {
+		return nil, err
+	}
+	if part < r.part || part != partIdentity && r.part == 0 || part == partIdentity && r.part != 0 {
+		return nil, fmt.Errorf("part %d comes after part %d: %w", part, r.part, ErrDamaged)
+	}
+	r.part = part
+	r.seq++
+	switch part {
+	case partIdentity:
+		h, _, err := DecodeFragmentHeader(payload)
+		if err != nil || r.visit.Header == nil {
+			return nil, err
+		}
+		return nil, r.visit.Header(h)
+	case partEntries:
+		es, err := decodeEntries(payload)
+		r.sum.Entries += int64(len(es))
+		if err != nil || r.visit.Entries == nil {
+			return nil, err
+		}
+		return nil, r.visit.Entries(es)
+	case partBlocks:
+		t, err := DecodeBlocks(payload)
+		r.sum.Blocks += int64(t.Count())
+		r.sum.Bytes += t.Len()
+		if err != nil || r.visit.Blocks == nil {
+			return nil, err
+		}
+		return nil, r.visit.Blocks(t)
+	case partEnd:
+		return r.end(payload)
+	}
+	return nil, fmt.Errorf("part %d: %w", part, ErrVersion)
+}
+
+// open checks a block and gives its payload.
+func (r *trailerReader) open(b []byte) (part byte, payload []byte, err error) {
+	if len(b) < trailerHead || string(b[:8]) != trailerMagic {
+		return 0, nil, fmt.Errorf("no block of a trailer: %w", ErrForeign)
+	}
+	n := binary.LittleEndian.Uint32(b[16:])
+	if uint64(len(b)) != trailerHead+uint64(n) {
+		return 0, nil, fmt.Errorf("it has %d bytes, its payload %d: %w", len(b), n, ErrDamaged)
+	}
+	payload = b[trailerHead:]
+	sum := crc32.Update(crc32.Checksum(b[:20], stream.Castagnoli), stream.Castagnoli, payload)
+	if sum != binary.LittleEndian.Uint32(b[20:]) || binary.LittleEndian.Uint32(b[12:]) != r.seq {
+		return 0, nil, fmt.Errorf("its CRC-32C or its number is wrong: %w", ErrDamaged)
+	}
+	switch b[9] {
+	case 0:
+		return b[8], payload, nil
+	case 1:
+		out, err := r.unzip.DecodeAll(payload, nil)
+		if err != nil || len(out) > maxPayload {
+			return 0, nil, fmt.Errorf("its payload cannot be decompressed (%w): %w", ErrDamaged, err)
+		}
+		return b[8], out, nil
+	}
+	return 0, nil, fmt.Errorf("compression %d: %w", b[9], ErrVersion)
+}
+
+func (r *trailerReader) end(payload []byte) (*TrailerEnd, error) {
+	c := cursor{b: payload}
+	e := TrailerEnd{Bytes: c.length(), Entries: c.length(), Blocks: c.length(), Last: c.uint(1) == 1}
+	want := r.sum
+	want.Last = e.Last
+	if c.bad || e != want {
+		return nil, fmt.Errorf("it counts %+v, there were %+v: %w", e, r.sum, ErrDamaged)
+	}
+	return &e, nil
+}
+
+// TrailerFile gives the blocks of a trailer file on disk, for [ReadTrailer].
+func TrailerFile(r io.ReaderAt) func() ([]byte, error) {
+	at := int64(0)
+	return func() ([]byte, error) {
+		head := make([]byte, trailerHead)
+		if n, err := r.ReadAt(head, at); n < len(head) {
+			if n == 0 && errors.Is(err, io.EOF) {
+				return nil, io.EOF
+			}
+			return nil, fmt.Errorf("at %d: it is cut off (%v): %w", at, err, ErrDamaged)
+		}
+		n := binary.LittleEndian.Uint32(head[16:])
+		if string(head[:8]) != trailerMagic || n > MaxBlockSize {
+			return nil, fmt.Errorf("at %d: no block of a trailer: %w", at, ErrDamaged)
+		}
+		b := append(head, make([]byte, n)...)
+		if k, err := r.ReadAt(b[trailerHead:], at+trailerHead); k < int(n) {
+			return nil, fmt.Errorf("at %d: it is cut off (%v): %w", at, err, ErrDamaged)
+		}
+		at += int64(len(b))
+		return b, nil
+	}
+}

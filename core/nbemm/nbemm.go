@@ -1,0 +1,194 @@
+// Package nbemm is the enterprise media manager: it knows storage units and
+// groups of them, media, pools, drives and robots, and who has what.
+//
+// It is the far end of B4 and R10 (nbrb asks for a storage unit, a medium and a
+// drive) and of B16 and R16 (nbrb gives them back).
+package nbemm
+
+import (
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/store"
+)
+
+// Service is the role's name on the master.
+const Service = "nbemm"
+
+// Kind of a storage unit.
+type Kind string
+
+// The kinds of storage unit.
+const (
+	Tape Kind = "tape"
+	Disk Kind = "disk"
+)
+
+// StorageUnit is a destination of images on one media server.
+type StorageUnit struct {
+	Name         string `json:"name"`
+	Kind         Kind   `json:"kind"`
+	MediaServer  string `json:"mediaServer"`
+	Path         string `json:"path,omitempty"`    // of a disk unit, on the media server
+	Library      string `json:"library,omitempty"` // of a tape unit: its robot
+	Density      string `json:"density,omitempty"` // of a tape unit, "" is any
+	MaxJobs      int    `json:"maxJobs,omitempty"` // at a time; 0 is no limit but the drives
+	BlockSize    int    `json:"blockSize"`
+	FragmentSize int64  `json:"fragmentSize"`
+	Pool         string `json:"pool,omitempty"`
+}
+
+// Group is a list of storage units of which one is chosen for each job.
+type Group struct {
+	Name       string   `json:"name"`
+	RoundRobin bool     `json:"roundRobin,omitempty"` // the least recently chosen first; else in the order given
+	Units      []string `json:"units"`
+}
+
+// Library is a robot with its host.
+type Library struct {
+	Name        string `json:"name"`
+	MediaServer string `json:"mediaServer"` // the robot control host
+}
+
+// Drive is a tape drive.
+type Drive struct {
+	Name        string  `json:"name"`
+	Library     string  `json:"library"`
+	MediaServer string  `json:"mediaServer"`
+	Element     int     `json:"element"` // its address for the robot
+	Up          bool    `json:"up"`
+	Media       string  `json:"media,omitempty"` // in it
+	LastUsed    rt.Time `json:"lastUsed,omitempty"`
+}
+
+// Scratch is the pool from which other pools take cartridges when they need one.
+const Scratch = "Scratch"
+
+// DefaultPool is the pool of policies that name none.
+const DefaultPool = "NetBackup"
+
+// Media is a cartridge.
+type Media struct {
+	ID        string  `json:"id"` // the last six characters of the barcode
+	Barcode   string  `json:"barcode"`
+	Library   string  `json:"library,omitempty"` // "" if it is in none
+	Element   int     `json:"element,omitempty"` // where it lies when in no drive
+	Pool      string  `json:"pool"`
+	Density   string  `json:"density,omitempty"`
+	UUID      string  `json:"uuid,omitempty"` // of its label; "" until it is labelled
+	Assigned  rt.Time `json:"assigned,omitempty"`
+	Full      bool    `json:"full,omitempty"`
+	Frozen    bool    `json:"frozen,omitempty"` // not to be written again
+	Images    int     `json:"images"`
+	Bytes     int64   `json:"bytes"`          // written for images that are in the catalog
+	NextFile  int64   `json:"nextFile"`       // tape file number at which the next fragment goes: the end header's
+	NextBlock int64   `json:"nextBlock"`      // the end header's logical object number
+	Last      string  `json:"last,omitempty"` // the last fragment: backup id, copy, number
+	Mounts    int     `json:"mounts"`
+	LastUsed  rt.Time `json:"lastUsed,omitempty"`
+	Expires   rt.Time `json:"expires,omitempty"` // when its last image does; 0 with images is never
+}
+
+// The tables of nbemm.
+var (
+	units     = store.Declare[string, StorageUnit]("storage_units", 1, store.StringKey, nil)
+	groups    = store.Declare[string, Group]("storage_unit_groups", 1, store.StringKey, nil)
+	libraries = store.Declare[string, Library]("libraries", 1, store.StringKey, nil)
+	drives    = store.Declare[string, Drive]("drives", 1, store.StringKey, nil)
+	media     = store.Declare("media", 1, store.StringKey, nil,
+		store.Index[Media]{Name: "pool", Key: func(m Media) string { return store.PairKey(m.Pool, m.Library) }})
+)
+
+// Schemas are the tables of the role.
+func Schemas() []*store.Schema {
+	return []*store.Schema{units.Schema(), groups.Schema(), libraries.Schema(), drives.Schema(), media.Schema()}
+}
+
+// Request asks for what one job needs.
+type Request struct {
+	Job     int64    `json:"job"`
+	Try     int      `json:"try"`
+	Write   bool     `json:"write"`
+	Storage string   `json:"storage,omitempty"` // to write: a unit or a group
+	Pool    string   `json:"pool,omitempty"`
+	Expires rt.Time  `json:"expires,omitempty"` // of the image
+	Media   string   `json:"media,omitempty"`   // to read, or in use already: the media id
+	Server  string   `json:"server,omitempty"`  // to read: the media server
+	Path    string   `json:"path,omitempty"`    // to read from disk
+	Held    string   `json:"held,omitempty"`    // the drive that the job has and keeps (next volume)
+	Avoid   []string `json:"avoid,omitempty"`   // media not to be chosen
+}
+
+// Allocation is what a job was given.
+type Allocation struct {
+	Job         int64       `json:"job"`
+	Try         int         `json:"try"`
+	Unit        StorageUnit `json:"unit"`
+	MediaServer string      `json:"mediaServer"`
+	Drive       Drive       `json:"drive,omitzero"` // tape
+	Media       Media       `json:"media,omitzero"` // tape
+}
+
+// OnTape tells whether the allocation has a drive.
+func (a *Allocation) OnTape() bool { return a.Drive.Name != "" }
+
+// Release gives back what a job has.
+type Release struct {
+	Job int64 `json:"job"`
+	Try int   `json:"try"`
+	// Down says that the drive could not be emptied: it is not given out again
+	// before its media server says hello.
+	Down bool `json:"down,omitempty"`
+}
+
+// Written says what a job wrote to a cartridge and proved to stand there.
+type Written struct {
+	Media     string  `json:"media"`
+	UUID      string  `json:"uuid"`
+	Images    int     `json:"images"` // more on it
+	Bytes     int64   `json:"bytes"`  // more on it
+	NextFile  int64   `json:"nextFile"`
+	NextBlock int64   `json:"nextBlock"`
+	Last      string  `json:"last"`
+	Full      bool    `json:"full"`
+	Expires   rt.Time `json:"expires"`
+}
+
+// DriveMedia is what is in a drive; Media "" is nothing.
+type DriveMedia struct {
+	Drive string `json:"drive"`
+	Media string `json:"media"`
+}
+
+// Hello is what a media server says when it comes up: its devices, as found.
+type Hello struct {
+	Libraries []Library `json:"libraries"`
+	Drives    []Drive   `json:"drives"`
+	Media     []Media   `json:"media"` // by inventory: ID, Barcode, Library, Element, Density
+}
+
+// List is all that nbemm knows, for people.
+type List struct {
+	Units     []StorageUnit `json:"units"`
+	Groups    []Group       `json:"groups"`
+	Libraries []Library     `json:"libraries"`
+	Drives    []DriveState  `json:"drives"`
+	Media     []Media       `json:"media"`
+}
+
+// DriveState is a drive with the job that has it.
+type DriveState struct {
+	Drive
+	Job int64 `json:"job,omitempty"`
+}
+
+// The methods of nbemm.
+var (
+	Allocate    = pbx.Declare[Request, Allocation](Service, "Allocate", pbx.Master, pbx.Step("B4", "R10"))
+	ReleaseAll  = pbx.Declare[Release, struct{}](Service, "Release", pbx.Master, pbx.Step("B16", "R16"))
+	MarkWritten = pbx.Declare[Written, struct{}](Service, "MarkWritten", pbx.Master|pbx.Media)
+	MarkDrive   = pbx.Declare[DriveMedia, struct{}](Service, "MarkDrive", pbx.Media)
+	SayHello    = pbx.Declare[Hello, struct{}](Service, "SayHello", pbx.Media)
+	Show        = pbx.Declare[struct{}, List](Service, "Show", pbx.Hosts|pbx.User, pbx.Query())
+	Configure   = pbx.Declare[List, struct{}](Service, "Configure", pbx.Master|pbx.User)
+)

@@ -1,0 +1,530 @@
+package nbemm
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/store"
+)
+
+// Server is the role. What is allocated lives in memory: after a restart of the
+// master nothing is, once the jobs that were in flight have been ended.
+type Server struct {
+	db     store.DB
+	lock   *rt.Mutex
+	has    map[holder]*Allocation
+	drives map[string]holder // who has a drive
+	media  map[string]holder // who has a cartridge
+	jobs   map[string]int    // allocations of each storage unit
+	chosen map[string]int64  // of a round robin group's unit: when it was last chosen
+	turns  int64
+}
+
+type holder struct {
+	job int64
+	try int
+}
+
+// New makes the role on the master's database. No drive is up before its media
+// server has said, in this life of the master, that nobody uses it.
+func New(ctx context.Context, db store.DB) (*Server, error) {
+	s := &Server{
+		db: db, lock: rt.NewMutex(ctx), has: map[holder]*Allocation{}, drives: map[string]holder{},
+		media: map[string]holder{}, jobs: map[string]int{}, chosen: map[string]int64{},
+	}
+	return s, db.Update(ctx, func(tx store.Tx) error {
+		var up []Drive
+		if err := drives.All(tx, func(d Drive) (bool, error) {
+			if d.Up {
+				d.Up = false
+				up = append(up, d)
+			}
+			return true, nil
+		}); err != nil {
+			return err
+		}
+		for _, d := range up {
+			if err := drives.Put(tx, d.Name, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Mux is what the role answers.
+func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
+	mux := pbx.NewMux(ctx, Service, epoch)
+	pbx.Handle(mux, Allocate, s.allocate)
+	pbx.Handle(mux, ReleaseAll, s.release)
+	pbx.Handle(mux, MarkWritten, s.markWritten)
+	pbx.Handle(mux, MarkDrive, s.markDrive)
+	pbx.Handle(mux, SayHello, s.hello)
+	pbx.Handle(mux, Show, s.show)
+	pbx.Handle(mux, Configure, s.configure)
+	return mux
+}
+
+// busy is the error of a request that may succeed later.
+func busy(format string, args ...any) error {
+	return status.Errorf(status.ServerBusy, format, args...)
+}
+
+// Later tells whether a request that failed so may succeed when something is released.
+func Later(err error) bool { return status.Of(err, 0) == status.ServerBusy }
+
+func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocation, error) {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	h := holder{q.Job, q.Try}
+	if a := s.has[h]; a != nil && q.Held == "" {
+		return *a, nil // asked again
+	}
+	var a Allocation
+	err := s.db.Update(ctx, func(tx store.Tx) (err error) {
+		switch {
+		case q.Held != "":
+			a, err = s.nextMedia(ctx, tx, q, h)
+		case q.Write:
+			a, err = s.forWrite(ctx, tx, q)
+		default:
+			a, err = s.forRead(ctx, tx, q)
+		}
+		return err
+	})
+	if err != nil {
+		return a, err
+	}
+	a.Job, a.Try = q.Job, q.Try
+	if old := s.has[h]; old == nil {
+		s.jobs[a.Unit.Name]++
+	} else if old.Media.ID != "" {
+		delete(s.media, old.Media.ID)
+	}
+	s.has[h] = &a
+	if a.OnTape() {
+		s.drives[a.Drive.Name], s.media[a.Media.ID] = h, h
+	}
+	return a, nil
+}
+
+// candidates are the storage units that a name stands for, in the order in which
+// they are to be tried.
+func (s *Server) candidates(tx store.Tx, name string) ([]StorageUnit, error) {
+	if u, ok, err := units.Get(tx, name); err != nil || ok {
+		return []StorageUnit{u}, err
+	}
+	g, ok, err := groups.Get(tx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, status.Errorf(status.NoStorageUnit, "there is no storage unit or group %q", name)
+	}
+	var us []StorageUnit
+	for _, n := range g.Units {
+		u, ok, err := units.Get(tx, n)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			us = append(us, u)
+		}
+	}
+	if g.RoundRobin {
+		slices.SortStableFunc(us, func(a, b StorageUnit) int { return cmp.Compare(s.chosen[a.Name], s.chosen[b.Name]) })
+	}
+	return us, nil
+}
+
+func (s *Server) forWrite(ctx context.Context, tx store.Tx, q Request) (Allocation, error) {
+	us, err := s.candidates(tx, q.Storage)
+	if err != nil {
+		return Allocation{}, err
+	}
+	var waits, fails error
+	for _, u := range us {
+		a, err := s.onUnit(ctx, tx, u, q)
+		if err == nil {
+			s.turns++
+			s.chosen[u.Name] = s.turns
+			return a, nil
+		}
+		if Later(err) {
+			waits = cmp.Or(waits, err)
+		} else {
+			fails = cmp.Or(fails, err)
+		}
+	}
+	if err := cmp.Or(waits, fails); err != nil {
+		return Allocation{}, err
+	}
+	return Allocation{}, status.Errorf(status.NoStorageUnit, "group %q has no storage unit", q.Storage)
+}
+
+func (s *Server) onUnit(ctx context.Context, tx store.Tx, u StorageUnit, q Request) (Allocation, error) {
+	a := Allocation{Unit: u, MediaServer: u.MediaServer}
+	if u.MaxJobs > 0 && s.jobs[u.Name] >= u.MaxJobs {
+		return a, busy("storage unit %s runs its %d jobs", u.Name, u.MaxJobs)
+	}
+	if u.Kind == Disk {
+		return a, nil
+	}
+	m, err := s.mediaForWrite(ctx, tx, u, q)
+	if err != nil {
+		return a, err
+	}
+	a.Media = m
+	a.Drive, err = s.drive(ctx, tx, u.Library, m.ID)
+	return a, err
+}
+
+// drive chooses a drive of a library: the one that has the cartridge in it, else
+// an empty one, else one whose cartridge nobody uses; the least recently used first.
+func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string) (Drive, error) {
+	var all []Drive
+	up := 0
+	if err := drives.All(tx, func(d Drive) (bool, error) {
+		if d.Library != library || !d.Up {
+			return true, nil
+		}
+		up++
+		if _, taken := s.drives[d.Name]; !taken {
+			all = append(all, d)
+		}
+		return true, nil
+	}); err != nil {
+		return Drive{}, err
+	}
+	if up == 0 {
+		return Drive{}, busy("no drive of library %s is up", library)
+	}
+	if len(all) == 0 {
+		return Drive{}, busy("the %d drives of library %s are in use", up, library)
+	}
+	rank := func(d Drive) int {
+		switch d.Media {
+		case mediaID:
+			return 0
+		case "":
+			return 1
+		}
+		return 2
+	}
+	d := slices.MinFunc(all, func(a, b Drive) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.LastUsed, b.LastUsed), cmp.Compare(a.Name, b.Name))
+	})
+	d.LastUsed = rt.Now(ctx)
+	return d, drives.Put(tx, d.Name, d)
+}
+
+// mediaForWrite chooses a cartridge: one that is mounted, part full and kept as
+// long; another part full one; one of the pool without images; one of the
+// scratch pool, which then belongs to the pool. Ties: the least recently used.
+func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, q Request) (Media, error) {
+	pool := cmp.Or(q.Pool, u.Pool, DefaultPool)
+	mounted := map[string]bool{}
+	if err := drives.All(tx, func(d Drive) (bool, error) {
+		mounted[d.Media] = true
+		return true, nil
+	}); err != nil {
+		return Media{}, err
+	}
+	var best Media
+	bestRank, inUse := 0, ""
+	consider := func(m Media) (bool, error) {
+		if m.Full || m.Frozen || slices.Contains(q.Avoid, m.ID) || u.Density != "" && m.Density != u.Density {
+			return true, nil
+		}
+		if _, taken := s.media[m.ID]; taken {
+			inUse = m.ID
+			return true, nil
+		}
+		rank := writeRank(m, mounted[m.ID], pool, q)
+		if rank == 0 {
+			return true, nil
+		}
+		if bestRank == 0 || rank < bestRank || rank == bestRank && less(m, best) {
+			best, bestRank = m, rank
+		}
+		return true, nil
+	}
+	for _, p := range []string{pool, Scratch} {
+		key := store.PairKey(p, u.Library)
+		if err := media.By(tx, "pool", key, key+"\x00", consider); err != nil {
+			return Media{}, err
+		}
+		if pool == Scratch {
+			break
+		}
+	}
+	switch {
+	case bestRank == 0 && inUse != "":
+		return Media{}, busy("every cartridge of pool %s in library %s that could be written is in use, %s among them", pool, u.Library, inUse)
+	case bestRank == 0:
+		return Media{}, status.Errorf(status.NoMedia, "no cartridge of pool %s or %s in library %s can be written: add cartridges or let images expire", pool, Scratch, u.Library)
+	}
+	best.Pool, best.LastUsed = pool, rt.Now(ctx)
+	return best, media.Put(tx, best.ID, best)
+}
+
+// writeRank orders cartridges for writing; 0 is not at all. A job that has filled
+// a cartridge (Held) prefers one without images.
+func writeRank(m Media, mounted bool, pool string, q Request) int {
+	switch {
+	case m.Images > 0 && q.Held != "":
+		return 5
+	case m.Images > 0 && mounted:
+		return 1
+	case m.Images > 0:
+		return 2
+	case m.Pool == pool && pool != Scratch:
+		return 3
+	default:
+		return 4
+	}
+}
+
+func less(a, b Media) bool {
+	return cmp.Or(cmp.Compare(a.LastUsed, b.LastUsed), cmp.Compare(a.ID, b.ID)) < 0
+}
+
+func (s *Server) forRead(ctx context.Context, tx store.Tx, q Request) (Allocation, error) {
+	a := Allocation{MediaServer: q.Server, Unit: StorageUnit{Name: "read:" + q.Server, MediaServer: q.Server, Path: q.Path, Kind: Disk}}
+	if q.Media == "" {
+		return a, nil
+	}
+	m, err := s.mediaForRead(tx, q.Media, holder{q.Job, q.Try})
+	if err != nil {
+		return a, err
+	}
+	a.Unit.Kind, a.Unit.Library, a.Media = Tape, m.Library, m
+	a.Drive, err = s.drive(ctx, tx, m.Library, m.ID)
+	return a, err
+}
+
+func (s *Server) mediaForRead(tx store.Tx, id string, h holder) (Media, error) {
+	m, ok, err := media.Get(tx, id)
+	switch {
+	case err != nil:
+		return m, err
+	case !ok:
+		return m, status.Errorf(status.MediaNotDefined, "cartridge %s is not known: put it into a library and take an inventory", id)
+	case m.Library == "":
+		return m, status.Errorf(status.MediaMisplaced, "cartridge %s is in no library: put it back and take an inventory", id)
+	}
+	if by, taken := s.media[id]; taken && by != h {
+		return m, busy("cartridge %s is in use by job %d", id, by.job)
+	}
+	return m, nil
+}
+
+// nextMedia gives a job that keeps its drive another cartridge.
+func (s *Server) nextMedia(ctx context.Context, tx store.Tx, q Request, h holder) (Allocation, error) {
+	old := s.has[h]
+	if old == nil || old.Drive.Name != q.Held {
+		return Allocation{}, status.Errorf(status.MediaRequest, "job %d does not hold drive %s", q.Job, q.Held)
+	}
+	a := *old
+	var err error
+	if q.Write {
+		a.Media, err = s.mediaForWrite(ctx, tx, a.Unit, q)
+	} else {
+		a.Media, err = s.mediaForRead(tx, q.Media, h)
+	}
+	return a, err
+}
+
+func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, error) {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	h := holder{q.Job, q.Try}
+	a := s.has[h]
+	if a == nil {
+		return struct{}{}, nil
+	}
+	if q.Down && a.OnTape() {
+		if err := s.db.Update(ctx, func(tx store.Tx) error {
+			d, ok, err := drives.Get(tx, a.Drive.Name)
+			if err != nil || !ok {
+				return err
+			}
+			d.Up = false
+			return drives.Put(tx, d.Name, d)
+		}); err != nil {
+			return struct{}{}, err
+		}
+	}
+	delete(s.has, h)
+	s.jobs[a.Unit.Name]--
+	if a.OnTape() {
+		delete(s.drives, a.Drive.Name)
+		delete(s.media, a.Media.ID)
+	}
+	return struct{}{}, nil
+}
+
+func (s *Server) markWritten(ctx context.Context, _ pbx.Peer, w Written) (struct{}, error) {
+	return struct{}{}, s.db.Update(ctx, func(tx store.Tx) error {
+		m, ok, err := media.Get(tx, w.Media)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return status.Errorf(status.MediaNotDefined, "cartridge %s is not known", w.Media)
+		}
+		if m.Images == 0 {
+			m.Assigned, m.Expires = rt.Now(ctx), w.Expires
+		} else if m.Expires != 0 && (w.Expires == 0 || w.Expires > m.Expires) {
+			m.Expires = w.Expires
+		}
+		m.UUID, m.NextFile, m.NextBlock, m.Last = w.UUID, w.NextFile, w.NextBlock, w.Last
+		m.Images += w.Images
+		m.Bytes += w.Bytes
+		m.Full = m.Full || w.Full
+		return media.Put(tx, m.ID, m)
+	})
+}
+
+func (s *Server) markDrive(ctx context.Context, from pbx.Peer, q DriveMedia) (struct{}, error) {
+	return struct{}{}, s.db.Update(ctx, func(tx store.Tx) error {
+		d, ok, err := drives.Get(tx, q.Drive)
+		if err != nil {
+			return err
+		}
+		if !ok || d.MediaServer != from.Name {
+			return status.Errorf(status.NotAllowed, "%s has no drive %s", from, q.Drive)
+		}
+		if q.Media != "" && q.Media != d.Media {
+			if m, ok, err := media.Get(tx, q.Media); err != nil {
+				return err
+			} else if ok {
+				m.Mounts++
+				if err := media.Put(tx, m.ID, m); err != nil {
+					return err
+				}
+			}
+		}
+		d.Media = q.Media
+		return drives.Put(tx, d.Name, d)
+	})
+}
+
+// hello takes a media server's devices as it found them. What is known of a
+// cartridge's contents stays; where it is comes from the inventory.
+func (s *Server) hello(ctx context.Context, from pbx.Peer, q Hello) (struct{}, error) {
+	return struct{}{}, s.db.Update(ctx, func(tx store.Tx) error {
+		for _, l := range q.Libraries {
+			l.MediaServer = from.Name
+			if err := libraries.Put(tx, l.Name, l); err != nil {
+				return err
+			}
+			if err := forgetPlaces(tx, l.Name); err != nil {
+				return err
+			}
+		}
+		for _, d := range q.Drives {
+			old, _, err := drives.Get(tx, d.Name)
+			if err != nil {
+				return err
+			}
+			d.MediaServer, d.Up, d.LastUsed = from.Name, true, old.LastUsed
+			if err := drives.Put(tx, d.Name, d); err != nil {
+				return err
+			}
+		}
+		for _, found := range q.Media {
+			m, ok, err := media.Get(tx, found.ID)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				m = Media{ID: found.ID, Barcode: found.Barcode, Pool: Scratch}
+			} else if m.Barcode != found.Barcode {
+				return status.Errorf(status.MediaNotDefined, "cartridges %s and %s would both be media id %s: rename one", m.Barcode, found.Barcode, m.ID)
+			}
+			m.Library, m.Element, m.Density = found.Library, found.Element, found.Density
+			if err := media.Put(tx, m.ID, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// forgetPlaces notes that no cartridge is in a library, before an inventory says which are.
+func forgetPlaces(tx store.Tx, library string) error {
+	var there []Media
+	if err := media.All(tx, func(m Media) (bool, error) {
+		if m.Library == library {
+			there = append(there, m)
+		}
+		return true, nil
+	}); err != nil {
+		return err
+	}
+	for _, m := range there {
+		m.Library, m.Element = "", 0
+		if err := media.Put(tx, m.ID, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) show(ctx context.Context, _ pbx.Peer, _ struct{}) (List, error) {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	var l List
+	err := s.db.View(ctx, func(tx store.Tx) error {
+		l = List{}
+		for _, err := range []error{
+			units.All(tx, func(u StorageUnit) (bool, error) { l.Units = append(l.Units, u); return true, nil }),
+			groups.All(tx, func(g Group) (bool, error) { l.Groups = append(l.Groups, g); return true, nil }),
+			libraries.All(tx, func(x Library) (bool, error) { l.Libraries = append(l.Libraries, x); return true, nil }),
+			media.All(tx, func(m Media) (bool, error) { l.Media = append(l.Media, m); return true, nil }),
+			drives.All(tx, func(d Drive) (bool, error) {
+				l.Drives = append(l.Drives, DriveState{Drive: d, Job: s.drives[d.Name].job})
+				return true, nil
+			}),
+		} {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return l, err
+}
+
+func (s *Server) configure(ctx context.Context, _ pbx.Peer, l List) (struct{}, error) {
+	return struct{}{}, s.Configure(ctx, l)
+}
+
+// Configure makes storage units and groups known.
+func (s *Server) Configure(ctx context.Context, l List) error {
+	return s.db.Update(ctx, func(tx store.Tx) error {
+		for _, u := range l.Units {
+			if u.Kind != Tape && u.Kind != Disk {
+				return fmt.Errorf("storage unit %s: kind %q is neither tape nor disk", u.Name, u.Kind)
+			}
+			if u.BlockSize <= 0 {
+				u.BlockSize = 256 << 10
+			}
+			if err := units.Put(tx, u.Name, u); err != nil {
+				return err
+			}
+		}
+		for _, g := range l.Groups {
+			if err := groups.Put(tx, g.Name, g); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

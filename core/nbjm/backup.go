@@ -1,0 +1,306 @@
+package nbjm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"capstan/core/archive"
+	"capstan/core/bpbrm"
+	"capstan/core/bpcompatd"
+	"capstan/core/bpdbm"
+	"capstan/core/bpjobd"
+	"capstan/core/bptm"
+	"capstan/core/host"
+	"capstan/core/image"
+	"capstan/core/job"
+	"capstan/core/ltid"
+	"capstan/core/nbemm"
+	"capstan/core/nbproxy"
+	"capstan/core/nbrb"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/trace"
+)
+
+// backup leads one try of a backup from B2 to B17.
+func (s *Server) backup(ctx context.Context, r *running) {
+	ctx = trace.WithRole(trace.WithJob(ctx, r.job), Service)
+	wctx, cancel := rt.WithCancel(ctx)
+	r.cancel = cancel
+	h, f := s.work(wctx, r)
+	cancel(nil)
+
+	f = s.end(ctx, r, &h, f)
+	retry := s.finish(ctx, r, &h, f)
+	s.giveBack(ctx, r)
+	s.remove(r.job.ID)
+	_, err := Report.Call(ctx, pbx.At(s.host, "nbpem"), Completed{ // B17
+		Start: r.start, Status: f.Status, Detail: f.Detail, BackupID: h.ID, Began: h.Began, Bytes: f.Bytes, Retry: retry,
+	})
+	_ = err // nbpem runs in this very process
+}
+
+// work is B2 to B13: until bpbrm has judged, or something on the way has failed.
+func (s *Server) work(ctx context.Context, r *running) (image.Header, bpbrm.Finished) {
+	q := &r.start
+	if _, err := bpjobd.Add.Call(ctx, s.at(bpjobd.Service), job.Job{ // B2
+		ID: q.ID, Type: job.Backup, State: job.Queued, Try: q.Try, Policy: q.Policy, Schedule: q.Schedule, Client: q.Client,
+		StorageUnit: q.Storage, Priority: q.Priority, Owner: q.Owner, Expected: q.Expected,
+	}); err != nil {
+		return image.Header{}, failed(err, status.JobManager)
+	}
+	bpjobd.Say(ctx, s.host, "requesting resource "+q.Storage)
+	if _, err := nbrb.Ask.Call(ctx, s.at(nbrb.Service), s.request(r)); err != nil { // B3
+		return image.Header{}, failed(err, status.ResourceFailed)
+	}
+	if err := r.granted.Wait(ctx); err != nil {
+		return image.Header{}, failed(err, status.Terminated)
+	}
+	if err := r.grant.Err(); err != nil {
+		return image.Header{}, failed(err, status.ResourceFailed)
+	}
+	a := &r.grant.Allocation
+	s.sayGranted(ctx, a)
+	if _, err := bpjobd.Activate.Call(ctx, s.at(bpjobd.Service), activation(q.ID, a)); err != nil { // B5
+		return image.Header{}, failed(err, status.JobManager)
+	}
+	h, err := nbproxy.CreateImage.Call(ctx, s.at(nbproxy.Service), bpdbm.Create{Start: *q, Server: a.MediaServer}) // B6
+	if err != nil {
+		return h, failed(err, status.Database)
+	}
+	_, err = bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{ID: q.ID, BackupID: h.ID})
+	_ = err                                          // shown, not needed
+	if err := s.startBpbrm(ctx, r, &h); err != nil { // B7
+		return h, failed(err, status.CannotConnect)
+	}
+	return h, s.awaitBpbrm(ctx, r)
+}
+
+func (s *Server) at(service string) pbx.Addr { return pbx.At(s.host, service) }
+
+func failed(err error, other status.Code) bpbrm.Finished {
+	return bpbrm.Finished{Status: status.Of(err, other), Detail: status.Detail(err)}
+}
+
+func activation(id int64, a *nbemm.Allocation) bpjobd.Update {
+	return bpjobd.Update{
+		ID: id, State: job.Active, MediaServer: a.MediaServer, StorageUnit: a.Unit.Name, Drive: a.Drive.Name, Media: a.Media.ID,
+	}
+}
+
+func (s *Server) sayGranted(ctx context.Context, a *nbemm.Allocation) {
+	bpjobd.Say(ctx, s.host, "granted resource "+a.Unit.Name)
+	if a.OnTape() {
+		bpjobd.Say(ctx, s.host, "granted resource "+a.Media.ID)
+		bpjobd.Say(ctx, s.host, "granted resource "+a.Drive.Name)
+	}
+}
+
+// show tells people what a restore, or a job's next volume, was given.
+func (s *Server) show(ctx context.Context, a *nbemm.Allocation) {
+	s.sayGranted(ctx, a)
+	u := activation(trace.JobOf(ctx).ID, a)
+	u.State = ""
+	_, err := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), u)
+	_ = err // shown, not needed
+}
+
+// blocked shows why a job waits.
+func (s *Server) blocked(ctx context.Context, _ pbx.Peer, g nbrb.Grant) (struct{}, error) {
+	_, err := bpjobd.Progress.Call(trace.WithRole(ctx, Service), s.at(bpjobd.Service), bpjobd.Update{ID: g.Job.ID, Waiting: g.Detail})
+	_ = err // shown, not needed
+	return struct{}{}, nil
+}
+
+func (s *Server) startBpbrm(ctx context.Context, r *running, h *image.Header) error {
+	q, a := &r.start, &r.grant.Allocation
+	raw, err := pbx.Encode(bpbrm.Args{
+		Master: s.host, Nbjm: s.at(Service), Starter: s.at(Service), Epoch: s.epoch, Client: q.Client, BackupID: h.ID,
+		Selection: archive.Selection{Paths: q.Paths, Exclude: q.Exclude, Since: q.Since}, Expires: q.Expires, Pool: a.Media.Pool,
+	})
+	if err != nil {
+		return err
+	}
+	spec := host.Spec{Role: bpbrm.Role, Job: q.ID, Try: q.Try, Epoch: s.epoch, Args: raw}
+	started, err := bpcompatd.StartIt.Call(ctx, s.at(bpcompatd.Service), bpcompatd.Start{Host: a.MediaServer, Spec: spec})
+	if err != nil {
+		return err
+	}
+	bpjobd.Say(ctx, s.host, fmt.Sprintf("started process bpbrm (pid=%d) on %s", started.Pid, a.MediaServer))
+	_, err = bpbrm.Go.Call(ctx, started.Addr, struct{}{})
+	return err
+}
+
+// stopGrace is how long processes that were told to stop may take to say how
+// they ended.
+const stopGrace = 30 * time.Second
+
+// awaitBpbrm waits for bpbrm's judgement, or for its end without one.
+func (s *Server) awaitBpbrm(ctx context.Context, r *running) bpbrm.Finished {
+	addr := pbx.ProcessAt(r.grant.Allocation.MediaServer, bpbrm.Role, r.job.ID, r.job.Try, 0)
+	var exit host.Exit
+	var lost error
+	gone := rt.NewEvent(ctx)
+	wctx := rt.WithoutCancel(ctx)
+	rt.Go(wctx, "await bpbrm", func(ctx context.Context) {
+		exit, lost = host.Await(ctx, addr)
+		gone.Set()
+		r.finished.Set() // after which there will be no judgement
+	})
+	if err := r.finished.Wait(ctx); err != nil { // cancelled
+		r.stop.Set()
+		tctx, cancel := rt.WithTimeout(wctx, stopGrace)
+		_ = r.finished.Wait(tctx) // either it says so in time, or it is killed
+		cancel()
+		return failed(rt.Cause(ctx), status.Terminated)
+	}
+	switch {
+	case r.result.Status != 0 || r.result.Bytes != 0:
+		return r.result
+	case !gone.IsSet():
+		return failed(status.Errorf(status.NoData, "bpbrm reports an empty image"), status.NoData)
+	case lost != nil:
+		return failed(lost, status.NetworkBroken)
+	case exit.Killed:
+		return failed(status.Errorf(status.NetworkBroken, "bpbrm on %s was killed (%s)", addr.Host(), exit.Signal), 0)
+	}
+	return failed(status.Errorf(status.Code(exit.Code), "bpbrm: %s", exit.Detail), status.SystemError)
+}
+
+// end is B14 and B15: the job's processes are ended, the image completed or
+// thrown away.
+func (s *Server) end(ctx context.Context, r *running, h *image.Header, f bpbrm.Finished) bpbrm.Finished {
+	_, err := bpjobd.Ending.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{ID: r.job.ID, State: job.Ending, Detail: f.Detail}) // B14
+	_ = err                                                                                                                   // shown, not needed
+	if !r.granted.IsSet() {
+		_, err := nbrb.Cancel.Call(ctx, s.at(nbrb.Service), r.job)
+		_ = err // nbrb runs in this very process
+		return f
+	}
+	if r.grant.Err() != nil {
+		return f
+	}
+	a := &r.grant.Allocation
+	s.endProcesses(ctx, f.Status.Succeeded(), a.MediaServer, r.start.Client)
+	if h.ID == "" {
+		return f
+	}
+	if f.Status.Succeeded() {
+		_, err := nbproxy.CompleteImage.Call(ctx, s.at(nbproxy.Service), bpdbm.Complete{ // B15
+			BackupID: h.ID, Status: int(f.Status), Bytes: f.Bytes, Files: f.Files,
+		})
+		if err == nil {
+			for _, w := range f.Written {
+				if _, err := nbemm.MarkWritten.Call(ctx, s.at(nbemm.Service), w); err != nil {
+					bpjobd.Say(ctx, s.host, "cartridge "+w.Media+": "+err.Error())
+				}
+			}
+			return f
+		}
+		f = bpbrm.Finished{Status: status.Of(err, status.Database), Detail: status.Detail(err)}
+	}
+	s.throwAway(ctx, r, h)
+	return f
+}
+
+// endProcesses returns when nothing runs of the job on hosts, as far as they can
+// be reached; processes on the others end by themselves, as they lose nbjm.
+func (s *Server) endProcesses(ctx context.Context, well bool, hosts ...string) {
+	slices.Sort(hosts)
+	for _, h := range slices.Compact(hosts) {
+		tctx, cancel := rt.WithTimeout(ctx, stopGrace)
+		if err := host.End(tctx, h, !well); err != nil && rt.Cause(tctx) != nil {
+			err = host.End(ctx, h, true)
+			_ = err // unreachable
+		}
+		cancel()
+	}
+}
+
+// throwAway removes what an unsuccessful backup has left: the catalog's files,
+// and fragments on a disk. On tape the next backup overwrites it.
+func (s *Server) throwAway(ctx context.Context, r *running, h *image.Header) {
+	if _, err := nbproxy.AbortImage.Call(ctx, s.at(nbproxy.Service), h.ID); err != nil {
+		bpjobd.Say(ctx, s.host, "image "+h.ID+": "+err.Error())
+	}
+	a := &r.grant.Allocation
+	if a.OnTape() {
+		return
+	}
+	q := bptm.DiscardImage{BackupID: h.ID, Path: a.Unit.Path}
+	if _, err := bptm.Discard.Call(ctx, pbx.At(a.MediaServer, bptm.Role), q); err != nil {
+		// The media server is gone. It comes back some time; until then the files
+		// stand there under temporary names.
+		rt.Go(rt.WithoutCancel(ctx), "discard "+h.ID, func(ctx context.Context) { s.discardLater(ctx, a.MediaServer, q) })
+	}
+}
+
+func (s *Server) discardLater(ctx context.Context, server string, q bptm.DiscardImage) {
+	for wait := time.Minute; ; wait = min(2*wait, time.Hour) {
+		if rt.Sleep(ctx, wait) != nil {
+			return
+		}
+		if _, err := bptm.Discard.Call(ctx, pbx.At(server, bptm.Role), q); err == nil {
+			return
+		}
+	}
+}
+
+// finish records the job's status: final, unless nbpem will try again.
+func (s *Server) finish(ctx context.Context, r *running, h *image.Header, f bpbrm.Finished) (retry bool) {
+	u := bpjobd.Update{
+		ID: r.job.ID, State: job.Completed, Status: f.Status, Detail: f.Detail, Bytes: f.Bytes, Files: f.Files,
+	}
+	if f.Status.Succeeded() {
+		u.BackupID = h.ID
+	} else if r.start.Retry && f.Status != status.Terminated && f.Status != status.WindowClosed {
+		retry = true
+		u.State = job.WaitingToRetry
+	}
+	if _, err := bpjobd.Finish.Call(ctx, s.at(bpjobd.Service), u); err != nil {
+		bpjobd.Say(ctx, s.host, "recording the job's status: "+err.Error())
+	}
+	text := fmt.Sprintf("end of try %d: status %d, %s", r.job.Try, f.Status, f.Status.Message())
+	bpjobd.Say(ctx, s.host, text)
+	return retry
+}
+
+// giveBack is B16. A drive whose bptm did not unmount is emptied first; one that
+// cannot be is not given to others.
+func (s *Server) giveBack(ctx context.Context, r *running) {
+	rel := nbemm.Release{Job: r.job.ID, Try: r.job.Try}
+	if r.granted.IsSet() && r.grant.Err() == nil && r.grant.Allocation.OnTape() && !r.done.IsSet() {
+		a := &r.grant.Allocation
+		if _, err := ltid.Reset.Call(noStep(ctx), pbx.At(a.MediaServer, ltid.Service), ltid.Drive{Drive: a.Drive.Name}); err != nil {
+			rel.Down = true
+			bpjobd.Say(ctx, s.host, "drive "+a.Drive.Name+" could not be emptied and is down: "+err.Error())
+		}
+	}
+	_, err := nbrb.GiveBack.Call(ctx, s.at(nbrb.Service), rel)
+	_ = err // nbrb runs in this very process
+}
+
+// noStep is ctx for clean-up, which is no step of the flow.
+func noStep(ctx context.Context) context.Context { return trace.WithJob(ctx, trace.Job{}) }
+
+// endRestore gives back what a restore still has when its processes have ended
+// without doing so, R16; those that run still are ended.
+func (s *Server) endRestore(ctx context.Context, _ pbx.Peer, q RestoreEnded) (struct{}, error) {
+	ctx = trace.WithRole(ctx, Service)
+	r := s.find(trace.JobOf(ctx).ID)
+	well := r == nil || r.done.IsSet()
+	s.endProcesses(ctx, well, q.Hosts...)
+	if r == nil {
+		return struct{}{}, nil
+	}
+	if !r.granted.IsSet() {
+		_, err := nbrb.Cancel.Call(ctx, s.at(nbrb.Service), r.job)
+		_ = err // nbrb runs in this very process
+	}
+	s.giveBack(ctx, r)
+	s.remove(r.job.ID)
+	return struct{}{}, nil
+}

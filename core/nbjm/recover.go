@@ -1,0 +1,86 @@
+package nbjm
+
+import (
+	"context"
+	"time"
+
+	"capstan/core/bpjobd"
+	"capstan/core/bptm"
+	"capstan/core/host"
+	"capstan/core/job"
+	"capstan/core/ltid"
+	"capstan/core/nbemm"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/store"
+	"capstan/core/trace"
+)
+
+// Recover ends the jobs that were in flight when the master went down: they get
+// their status now, and what they left on the media servers is cleaned up as
+// soon as those can be reached. It is called once the master's services answer.
+func (s *Server) Recover(ctx context.Context) error {
+	ctx = trace.WithRole(ctx, Service)
+	var left []job.Job
+	if err := s.db.View(ctx, func(tx store.Tx) error {
+		left = nil
+		for _, st := range []job.State{job.Active, job.Ending, job.Queued, job.WaitingToRetry} {
+			if err := job.Table.By(tx, "state", string(st), string(st)+"\x00", func(j job.Job) (bool, error) {
+				left = append(left, j)
+				return true, nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, j := range left {
+		if _, err := bpjobd.Finish.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{
+			ID: j.ID, State: job.Completed, Status: status.ClientAborted, Detail: "the master server was restarted",
+		}); err != nil {
+			return err
+		}
+	}
+	known, err := nbemm.Show.Call(ctx, s.at(nbemm.Service), struct{}{})
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, u := range known.Units {
+		if !seen[u.MediaServer] {
+			seen[u.MediaServer] = true
+			rt.Go(ctx, "recover "+u.MediaServer, func(ctx context.Context) { s.recoverServer(ctx, u.MediaServer, left, known.Units) })
+		}
+	}
+	return nil
+}
+
+func (s *Server) recoverServer(ctx context.Context, server string, left []job.Job, units []nbemm.StorageUnit) {
+	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		if s.tryRecover(ctx, server, left, units) == nil || rt.Sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+func (s *Server) tryRecover(ctx context.Context, server string, left []job.Job, units []nbemm.StorageUnit) error {
+	for _, j := range left {
+		if _, err := host.EndMethod.Call(ctx, pbx.At(server, host.Service), host.EndJob{Job: j.ID, Try: j.Try, Kill: true}); err != nil {
+			return err
+		}
+		for _, u := range units {
+			if u.Kind != nbemm.Disk || u.Name != j.StorageUnit || u.MediaServer != server || j.BackupID == "" || j.Type != job.Backup {
+				continue
+			}
+			q := bptm.DiscardImage{BackupID: j.BackupID, Path: u.Path}
+			if _, err := bptm.Discard.Call(ctx, pbx.At(server, bptm.Role), q); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := ltid.Begin.Call(ctx, pbx.At(server, ltid.Service), struct{}{})
+	return err
+}

@@ -1,0 +1,40 @@
+// Package nbproxy is the way by which nbjm and nbrb reach bpdbm. It passes on
+// B6 and B15, and what R10 asks about the media of an image.
+package nbproxy
+
+import (
+	"context"
+
+	"capstan/core/bpdbm"
+	"capstan/core/image"
+	"capstan/core/pbx"
+)
+
+// Service is the role's name on the master.
+const Service = "nbproxy"
+
+// The methods of nbproxy: bpdbm's, of the same names.
+var (
+	CreateImage   = pbx.Declare[bpdbm.Create, image.Header](Service, "CreateImage", pbx.Master, pbx.Step("B6", ""))
+	CompleteImage = pbx.Declare[bpdbm.Complete, image.Header](Service, "CompleteImage", pbx.Master, pbx.Step("B15", ""))
+	AbortImage    = pbx.Declare[string, struct{}](Service, "AbortImage", pbx.Master)
+	Images        = pbx.Declare[bpdbm.Query, bpdbm.Page](Service, "Images", pbx.Master, pbx.Step("", "R10"), pbx.Query())
+)
+
+// Mux is what the role answers on the master.
+func Mux(ctx context.Context, master string, epoch uint64) *pbx.Mux {
+	mux := pbx.NewMux(ctx, Service, epoch)
+	to := pbx.At(master, bpdbm.Service)
+	pass(mux, CreateImage, bpdbm.CreateImage, to)
+	pass(mux, CompleteImage, bpdbm.CompleteImage, to)
+	pass(mux, AbortImage, bpdbm.AbortImage, to)
+	pass(mux, Images, bpdbm.Images, to)
+	return mux
+}
+
+// pass has a method answered by another of the same shape.
+func pass[Q, P any](mux *pbx.Mux, m, behind *pbx.Method[Q, P], to pbx.Addr) {
+	pbx.Handle(mux, m, func(ctx context.Context, _ pbx.Peer, q Q) (P, error) {
+		return behind.Call(ctx, to, q)
+	})
+}

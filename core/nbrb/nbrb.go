@@ -1,0 +1,258 @@
+// Package nbrb is the resource broker: it holds the queue of resource requests,
+// applies the consumption limits that each carries, and is the only role that
+// asks nbemm for resources.
+//
+// It is the far end of B3 and R9 (nbjm asks), makes B4 and R10 (asks nbemm),
+// begins the way back of B5 and R11 (the allocation), and takes B16 and R16.
+package nbrb
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"capstan/core/nbemm"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/trace"
+)
+
+// Service is the role's name on the master.
+const Service = "nbrb"
+
+// Request asks for what a job needs, within the limits that its policy says.
+type Request struct {
+	Job       trace.Job     `json:"job"`
+	Need      nbemm.Request `json:"need"`
+	Priority  int           `json:"priority"`
+	Policy    string        `json:"policy,omitempty"`
+	Client    string        `json:"client,omitempty"`
+	PerPolicy int           `json:"perPolicy,omitempty"` // most jobs of the policy at a time; 0 is no limit
+	PerClient int           `json:"perClient,omitempty"` // most jobs of a client
+	ThisOne   int           `json:"thisOne,omitempty"`   // most jobs of this client, instead of PerClient
+	Reply     pbx.Addr      `json:"reply"`               // who answers [Granted]
+}
+
+// Grant is the answer: an allocation, or why there is none.
+type Grant struct {
+	Job        trace.Job        `json:"job"`
+	Allocation nbemm.Allocation `json:"allocation"`
+	Code       status.Code      `json:"code,omitempty"`
+	Detail     string           `json:"detail,omitempty"`
+}
+
+// Err is the refusal, nil for an allocation.
+func (g *Grant) Err() error {
+	if g.Code == status.OK {
+		return nil
+	}
+	return status.Errorf(g.Code, "%s", g.Detail)
+}
+
+// Waiter is a request that waits, for people.
+type Waiter struct {
+	Job      int64   `json:"job"`
+	Priority int     `json:"priority"`
+	Since    rt.Time `json:"since"`
+	Why      string  `json:"why"`
+}
+
+// The methods of nbrb.
+var (
+	Ask      = pbx.Declare[Request, struct{}](Service, "Ask", pbx.Master, pbx.Step("B3", "R9"))
+	Cancel   = pbx.Declare[trace.Job, struct{}](Service, "Cancel", pbx.Master)
+	GiveBack = pbx.Declare[nbemm.Release, struct{}](Service, "GiveBack", pbx.Master, pbx.Step("B16", "R16"))
+	Waiters  = pbx.Declare[struct{}, []Waiter](Service, "Waiters", pbx.Hosts|pbx.User, pbx.Query())
+	// Granted is how nbrb answers a request, at the address that it names.
+	Granted = pbx.Declare[Grant, struct{}]("nbjm", "Granted", pbx.Master, pbx.Step("B5", "R11"))
+	// Blocked tells the same address why a request waits, when that changes.
+	Blocked = pbx.Declare[Grant, struct{}]("nbjm", "Blocked", pbx.Master)
+)
+
+// waiting is a request in the queue.
+type waiting struct {
+	Request
+	born int64
+	time rt.Time
+	why  string
+}
+
+// Server is the role.
+type Server struct {
+	master string
+	lock   *rt.Mutex
+	queue  []*waiting // by priority, highest first, then by birth
+	births int64
+	active map[trace.Job]*waiting // granted and not yet given back
+	counts map[string]int         // active jobs of each policy and client
+	work   *rt.Queue[struct{}]
+}
+
+// New makes the role, and the task that evaluates the queue whenever something
+// in it or in what it waits for has changed.
+func New(ctx context.Context, master string) *Server {
+	s := &Server{
+		master: master, lock: rt.NewMutex(ctx), active: map[trace.Job]*waiting{}, counts: map[string]int{},
+		work: rt.NewQueue[struct{}](ctx, 0),
+	}
+	rt.Go(ctx, "nbrb evaluate", s.run)
+	return s
+}
+
+// Mux is what the role answers.
+func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
+	mux := pbx.NewMux(ctx, Service, epoch)
+	pbx.Handle(mux, Ask, s.ask)
+	pbx.Handle(mux, Cancel, s.cancel)
+	pbx.Handle(mux, GiveBack, s.giveBack)
+	pbx.Handle(mux, Waiters, s.waiters)
+	return mux
+}
+
+func (s *Server) ask(ctx context.Context, _ pbx.Peer, q Request) (struct{}, error) {
+	s.lock.Lock(ctx)
+	s.births++
+	w := &waiting{Request: q, born: s.births, time: rt.Now(ctx)}
+	at, _ := slices.BinarySearchFunc(s.queue, w, func(a, b *waiting) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.born, b.born))
+	})
+	s.queue = slices.Insert(s.queue, at, w)
+	s.lock.Unlock(ctx)
+	pbx.AfterReply(ctx, func() { s.changed(ctx) })
+	return struct{}{}, nil
+}
+
+// changed has the queue evaluated; many changes at once make one evaluation.
+func (s *Server) changed(ctx context.Context) {
+	if s.work.Len() == 0 {
+		_ = s.work.Put(ctx, struct{}{}) // the queue has no limit and is never closed
+	}
+}
+
+func (s *Server) cancel(ctx context.Context, _ pbx.Peer, j trace.Job) (struct{}, error) {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	s.queue = slices.DeleteFunc(s.queue, func(w *waiting) bool { return w.Job.ID == j.ID && w.Job.Try == j.Try })
+	return struct{}{}, nil
+}
+
+func (s *Server) giveBack(ctx context.Context, _ pbx.Peer, q nbemm.Release) (struct{}, error) {
+	j := trace.JobOf(ctx)
+	if _, err := nbemm.ReleaseAll.Call(trace.WithRole(ctx, Service), pbx.At(s.master, nbemm.Service), q); err != nil {
+		return struct{}{}, err
+	}
+	s.lock.Lock(ctx)
+	if w := s.active[j]; w != nil {
+		delete(s.active, j)
+		s.count(w, -1)
+	}
+	s.lock.Unlock(ctx)
+	s.changed(ctx)
+	return struct{}{}, nil
+}
+
+func (s *Server) count(w *waiting, d int) {
+	if w.Need.Write {
+		s.counts["policy "+w.Policy] += d
+		s.counts["client "+w.Client] += d
+	}
+}
+
+func (s *Server) run(ctx context.Context) {
+	for {
+		if _, err := s.work.Get(ctx); err != nil {
+			return
+		}
+		s.evaluate(ctx)
+	}
+}
+
+// evaluate goes through the queue once. What one request was refused for the
+// moment is not asked for again by those behind it that want the same.
+func (s *Server) evaluate(ctx context.Context) {
+	s.lock.Lock(ctx)
+	queue := slices.Clone(s.queue)
+	s.lock.Unlock(ctx)
+	refused := map[string]string{}
+	for _, w := range queue {
+		want := fmt.Sprint(w.Need.Write, w.Need.Storage, w.Need.Pool, w.Need.Media, w.Need.Held)
+		why, again := refused[want]
+		if !again {
+			why = s.limit(ctx, w)
+			if why == "" {
+				if why = s.try(ctx, w); why != "" {
+					refused[want] = why
+				}
+			}
+		}
+		if why != "" && why != w.why {
+			w.why = why
+			s.tell(ctx, Blocked, w, Grant{Job: w.Job, Code: status.ServerBusy, Detail: why})
+		}
+	}
+}
+
+// limit is why a limit keeps the request waiting; "" if none does.
+func (s *Server) limit(ctx context.Context, w *waiting) string {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	if !w.Need.Write || w.Need.Held != "" {
+		return ""
+	}
+	if n := s.counts["policy "+w.Policy]; w.PerPolicy > 0 && n >= w.PerPolicy {
+		return fmt.Sprintf("policy %s runs its %d jobs", w.Policy, n)
+	}
+	most := cmp.Or(w.ThisOne, w.PerClient)
+	if n := s.counts["client "+w.Client]; most > 0 && n >= most {
+		return fmt.Sprintf("client %s runs its %d jobs", w.Client, n)
+	}
+	return ""
+}
+
+// try asks nbemm; the result is why the request must wait on, "" if it was answered.
+func (s *Server) try(ctx context.Context, w *waiting) string {
+	jctx := trace.WithRole(trace.WithJob(ctx, w.Job), Service)
+	a, err := nbemm.Allocate.Call(jctx, pbx.At(s.master, nbemm.Service), w.Need)
+	if nbemm.Later(err) {
+		return status.Detail(err)
+	}
+	s.lock.Lock(ctx)
+	at := slices.Index(s.queue, w)
+	if at >= 0 {
+		s.queue = slices.Delete(s.queue, at, at+1)
+	}
+	if at >= 0 && err == nil && s.active[w.Job] == nil {
+		s.active[w.Job] = w
+		s.count(w, 1)
+	}
+	s.lock.Unlock(ctx)
+	g := Grant{Job: w.Job, Allocation: a}
+	switch {
+	case err != nil:
+		g = Grant{Job: w.Job, Code: status.Of(err, status.ResourceFailed), Detail: status.Detail(err)}
+	case at < 0: // cancelled meanwhile
+		_, err := nbemm.ReleaseAll.Call(ctx, pbx.At(s.master, nbemm.Service), nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
+		_ = err // nbemm runs in this very process
+		return ""
+	}
+	s.tell(ctx, Granted, w, g)
+	return ""
+}
+
+func (s *Server) tell(ctx context.Context, m *pbx.Method[Grant, struct{}], w *waiting, g Grant) {
+	jctx := trace.WithRole(trace.WithJob(ctx, w.Job), Service)
+	_, err := m.Call(jctx, w.Reply, g)
+	_ = err // nbjm runs in this very process; a job it no longer knows gives back what it has
+}
+
+func (s *Server) waiters(ctx context.Context, _ pbx.Peer, _ struct{}) ([]Waiter, error) {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	ws := make([]Waiter, 0, len(s.queue))
+	for _, w := range s.queue {
+		ws = append(ws, Waiter{Job: w.Job.ID, Priority: w.Priority, Since: w.time, Why: w.why})
+	}
+	return ws, nil
+}

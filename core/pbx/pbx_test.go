@@ -1,0 +1,267 @@
+package pbx
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"capstan/core/rt"
+	"capstan/core/status"
+)
+
+// item is a message like the roles'.
+type item struct {
+	Name  string           `json:"name"`
+	Size  int64            `json:"size,omitempty"`
+	Raw   []byte           `json:"raw,omitempty"`
+	Parts []item           `json:"parts,omitempty"`
+	By    map[string]int64 `json:"by,omitempty"`
+}
+
+func genItem(depth int) *rapid.Generator[item] {
+	return rapid.Custom(func(t *rapid.T) item {
+		it := item{
+			Name: string(rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "name")),
+			Size: rapid.Int64().Draw(t, "size"),
+		}
+		if b := rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "raw"); len(b) > 0 {
+			it.Raw = b
+		}
+		if m := rapid.MapOfN(rapid.String(), rapid.Int64(), 0, 5).Draw(t, "by"); len(m) > 0 {
+			it.By = m
+		}
+		if depth > 0 {
+			if p := rapid.SliceOfN(genItem(depth-1), 0, 3).Draw(t, "parts"); len(p) > 0 {
+				it.Parts = p
+			}
+		}
+		return it
+	})
+}
+
+// What is encoded is decoded as it was, names that are no UTF-8 included, and
+// equal values have equal bytes.
+func TestCodecKeepsValues(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := genItem(3).Draw(t, "item")
+		b, err := Encode(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got item
+		if err := Decode(b, &got); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Fatal(d)
+		}
+		again, err := Encode(got)
+		if err != nil || !bytes.Equal(b, again) {
+			t.Fatalf("encoded as %x, then as %x (%v)", b, again, err)
+		}
+	})
+}
+
+func TestCodecLimits(t *testing.T) {
+	fits := item{Raw: make([]byte, MaxMessage-32)}
+	b, err := Encode(fits)
+	if err != nil {
+		t.Errorf("%d bytes: %v", len(fits.Raw), err)
+	}
+	var got item
+	if err := Decode(b, &got); err != nil {
+		t.Errorf("decoding %d bytes: %v", len(b), err)
+	}
+	if _, err := Encode(item{Raw: make([]byte, MaxMessage)}); err == nil {
+		t.Error("a message over the limit was encoded")
+	}
+	deep := append(bytes.Repeat([]byte{0x81}, 100), 0x01) // [[[…1…]]]
+	bad := map[string][]byte{
+		"over the limit":      make([]byte, MaxMessage+1),
+		"nested too deep":     deep,
+		"more than announced": {0xa1, 0x65, 'n', 'a', 'm', 'e', 's', 0x9a, 0xff, 0xff, 0xff, 0xff},
+		"indefinite length":   {0xbf, 0xff},
+		"a tag":               {0xc1, 0x01},
+		"two values":          {0xa0, 0xa0},
+		"nothing":             {},
+	}
+	for name, b := range bad {
+		var v any
+		if err := Decode(b, &v); err == nil {
+			t.Errorf("%s: decoded as %v", name, v)
+		}
+	}
+}
+
+// A newer peer may send fields that this one does not know.
+func TestCodecIgnoresUnknownFields(t *testing.T) {
+	b, err := Encode(map[string]any{"name": "a", "newer": []int{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got item
+	if err := Decode(b, &got); err != nil || got.Name != "a" {
+		t.Errorf("decoded %+v, %v", got, err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	b, err := Encode(item{Name: "a", Parts: []item{{Name: "b", Raw: []byte{1}}}, By: map[string]int64{"c": 1}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte{0x9a, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var v item
+		if Decode(b, &v) != nil {
+			return
+		}
+		once, err := Encode(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w item
+		if err := Decode(once, &w); err != nil {
+			t.Fatalf("%+v cannot be read again: %v", v, err)
+		}
+		twice, err := Encode(w)
+		if err != nil || !bytes.Equal(once, twice) {
+			t.Errorf("written as %x, then as %x (%v)", once, twice, err)
+		}
+	})
+}
+
+func TestKinds(t *testing.T) {
+	for k := Kinds(1); k < 1<<4; k++ {
+		if got, ok := ParseKinds(k.String()); !ok || got != k {
+			t.Errorf("ParseKinds(%q) = %v, %v", k, got, ok)
+		}
+	}
+	for _, s := range []string{"", "root", "master+", "+", "Master"} {
+		if k, ok := ParseKinds(s); ok {
+			t.Errorf("ParseKinds(%q) = %v", s, k)
+		}
+	}
+}
+
+func TestAddr(t *testing.T) {
+	tests := []struct {
+		addr                Addr
+		host, service, role string
+	}{
+		{At("master", "nbjm"), "master", "nbjm", "nbjm"},
+		{ProcessAt("media", "bptm", 123, 1, 0), "media", "bptm/123/1/0", "bptm"},
+		{"", "", "", ""},
+	}
+	for _, tt := range tests {
+		if tt.addr.Host() != tt.host || tt.addr.Service() != tt.service || tt.addr.Role() != tt.role {
+			t.Errorf("%q: host %q, service %q, role %q", tt.addr, tt.addr.Host(), tt.addr.Service(), tt.addr.Role())
+		}
+	}
+}
+
+// task is enough of a world for a Mux whose handlers do not wait.
+type task struct {
+	rt.Task
+	state rt.TaskState
+}
+
+type noLock struct{}
+
+func (noLock) Lock()   {}
+func (noLock) Unlock() {}
+
+func (*task) Check()                 {}
+func (*task) NewLock() rt.Lock       { return noLock{} }
+func (t *task) State() *rt.TaskState { return &t.state }
+
+var increment = Declare[struct{}, int]("test", "Increment", Hosts|User)
+
+// counting is a mux whose one method counts how often it is called.
+func counting() (context.Context, *Mux, *int) {
+	ctx := rt.WithTask(context.Background(), &task{})
+	mux, n := NewMux(ctx, "tester", 0), new(int)
+	Handle(mux, increment, func(context.Context, Peer, struct{}) (int, error) { *n++; return *n, nil })
+	return ctx, mux, n
+}
+
+func request(from Addr, inc, seq uint64) *Message {
+	return &Message{Method: increment.Name(), Body: struct{}{}, Head: Head{From: from, Inc: inc, Seq: seq}}
+}
+
+// A repetition gets the first reply. The same numbers of another identity, or of
+// another incarnation, are another request: nobody can use up, or be given, the
+// reply to someone else's.
+func TestRepetition(t *testing.T) {
+	client := Identity{Kinds: Client, Name: "client"}
+	alice := Identity{Kinds: User, Name: "alice"}
+	media := Identity{Kinds: Media, Name: "media"}
+	ctx, mux, n := counting()
+	steps := []struct {
+		who  Identity
+		from Addr
+		inc  uint64
+		seq  uint64
+		code status.Code
+		want int // the reply
+	}{
+		{alice, "client/bpbkar", 1, 1, status.OK, 1}, // a user may run anywhere
+		{media, "client/bpbkar", 1, 1, status.NotAllowed, 0},
+		{client, "client/bpbkar", 1, 1, status.OK, 2},
+		{client, "client/bpbkar", 1, 1, status.OK, 2},
+		{client, "client/bpbkar", 1, 2, status.OK, 3},
+		{client, "client/bpbkar", 2, 1, status.OK, 4},
+		{client, "client/tar", 1, 1, status.OK, 5},
+		{alice, "client/bpbkar", 1, 1, status.OK, 1},
+	}
+	for i, s := range steps {
+		rep := mux.Serve(ctx, s.who, request(s.from, s.inc, s.seq))
+		if got, _ := rep.Body.(int); rep.Code != s.code || got != s.want {
+			t.Errorf("step %d, %s: reply %v, code %d (%s); want %d, code %d", i, s.who, rep.Body, rep.Code, rep.Detail, s.want, s.code)
+		}
+	}
+	if *n != 5 {
+		t.Errorf("done %d times, want 5", *n)
+	}
+}
+
+// A service remembers enough replies for its callers' repetitions, and forgets
+// the oldest.
+func TestRememberedReplies(t *testing.T) {
+	client := Identity{Kinds: Client, Name: "client"}
+	ctx, mux, n := counting()
+	last := uint64(2*rememberedReplies + 10)
+	for seq := uint64(1); seq <= last; seq++ {
+		mux.Serve(ctx, client, request("client/bpbkar", 1, seq))
+	}
+	done := *n
+	for seq := last - rememberedReplies/2 + 1; seq <= last; seq++ {
+		mux.Serve(ctx, client, request("client/bpbkar", 1, seq))
+	}
+	if *n != done {
+		t.Errorf("of the last %d requests %d were done again", rememberedReplies/2, *n-done)
+	}
+	if len(mux.seen) > rememberedReplies || len(mux.order) != len(mux.seen) {
+		t.Errorf("remembers %d replies in an order of %d, at most %d", len(mux.seen), len(mux.order), rememberedReplies)
+	}
+}
+
+func TestMalformedRequests(t *testing.T) {
+	client := Identity{Kinds: Client, Name: "client"}
+	ctx, mux, _ := counting()
+	bad := request("client/bpbkar", 1, 1)
+	bad.Wire = []byte{0xff}
+	if rep := mux.Serve(ctx, client, bad); rep.Code != status.BadParameter || !strings.Contains(rep.Detail, "test.Increment") {
+		t.Errorf("a body that cannot be read: code %d, %q", rep.Code, rep.Detail)
+	}
+	none := request("client/bpbkar", 1, 2)
+	none.Wire = []byte{}
+	if rep := mux.Serve(ctx, client, none); rep.Code != status.BadParameter {
+		t.Errorf("no body: code %d", rep.Code)
+	}
+}

@@ -1,0 +1,79 @@
+// Package tar is the client's side of a restore: it receives the image's data
+// and writes files (R8, R14). It ends when all is written (R15).
+package tar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"capstan/core/archive"
+	"capstan/core/bpjobd"
+	"capstan/core/host"
+	"capstan/core/pbx"
+	"capstan/core/status"
+	"capstan/core/stream"
+	"capstan/core/trace"
+)
+
+// Role is the role's name.
+const Role = "tar"
+
+// Args is what the bpbrm child starts it with.
+type Args struct {
+	Master  string               `json:"master"`
+	Parent  pbx.Addr             `json:"parent"` // the bpbrm child
+	Server  string               `json:"server"` // the media server that the data comes from
+	Ticket  string               `json:"ticket"`
+	Options archive.WriteOptions `json:"options"`
+}
+
+// Result is what was restored.
+type Result struct {
+	Files    int64 `json:"files"`
+	Bytes    int64 `json:"bytes"`
+	Problems int64 `json:"problems"`
+}
+
+const maxProblems = 1000 // that the job's log names
+
+// Main is the process's main function.
+func Main(ctx context.Context, env *host.Env, args Args, ready func()) (Result, error) {
+	ctx = trace.WithRole(ctx, Role)
+	stop, err := env.Calls.Serve(ctx, env.Addr.Service(), pbx.NewMux(ctx, Role, 0))
+	if err != nil {
+		return Result{}, err
+	}
+	defer stop()
+	ready()
+	ctx, cancel := host.Attend(ctx, args.Parent)
+	defer cancel(nil)
+	conn, err := env.Data.Accept(ctx, env.Addr.Service(), args.Ticket, args.Server)
+	if err != nil {
+		return Result{}, status.Errorf(status.NetworkRead, "waiting for the data of %s: %w", args.Server, err)
+	}
+	defer conn.Close()
+	problems := 0
+	w, err := archive.NewWriter(ctx, env.Files, args.Options, func(p archive.Problem) {
+		if problems++; problems <= maxProblems {
+			bpjobd.Say(ctx, args.Master, p.String())
+		}
+	})
+	if err != nil {
+		return Result{}, status.Errorf(status.FileOpen, "target of the restore: %w", err)
+	}
+	defer w.Close(ctx)
+	end := trace.Begin(ctx, "R14", "write files")
+	n, err := stream.Splice(ctx, w, conn)
+	if err != nil {
+		code := status.Of(err, status.TarError)
+		if errors.Is(err, stream.ErrCut) {
+			code = status.NetworkBroken
+		}
+		end(err.Error(), int(code))
+		return Result{}, &status.Error{Code: code, Err: err}
+	}
+	end(fmt.Sprintf("%d bytes", n.Bytes), 0)
+	st := w.Done()
+	return Result{Files: st.Files, Bytes: st.Bytes, Problems: st.Problems}, nil
+}

@@ -1,0 +1,78 @@
+// Package txxcd controls a robot: it is the one role that moves cartridges, on
+// the robot control host of the library (the end of B10's and R12's way).
+package txxcd
+
+import (
+	"context"
+
+	"capstan/core/dev"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+)
+
+// Service is the role's name on the robot control host.
+const Service = "txxcd"
+
+// Move asks the robot of a library to carry a cartridge between elements.
+type Move struct {
+	Library string `json:"library"`
+	From    int    `json:"from"`
+	To      int    `json:"to"`
+}
+
+// The methods of txxcd.
+var (
+	MoveMedium = pbx.Declare[Move, struct{}](Service, "Move", pbx.Media, pbx.Step("B10", "R12"))
+	Inventory  = pbx.Declare[string, []dev.Element](Service, "Inventory", pbx.Media|pbx.Master, pbx.Query())
+)
+
+// Server is the role.
+type Server struct {
+	devices dev.Finder
+	lock    rt.Lock
+	hands   map[string]*rt.Semaphore // one move at a time in each library
+}
+
+// New makes the role for the robots that devices gives.
+func New(ctx context.Context, devices dev.Finder) *Server {
+	return &Server{devices: devices, lock: rt.NewLock(ctx), hands: map[string]*rt.Semaphore{}}
+}
+
+// Mux is what the role answers.
+func (s *Server) Mux(ctx context.Context) *pbx.Mux {
+	mux := pbx.NewMux(ctx, Service, 0)
+	pbx.Handle(mux, MoveMedium, func(ctx context.Context, _ pbx.Peer, q Move) (struct{}, error) {
+		return struct{}{}, s.with(ctx, q.Library, func(c dev.Changer) error { return c.Move(ctx, q.From, q.To) })
+	})
+	pbx.Handle(mux, Inventory, func(ctx context.Context, _ pbx.Peer, library string) (es []dev.Element, err error) {
+		err = s.with(ctx, library, func(c dev.Changer) (err error) {
+			es, err = c.Inventory(ctx)
+			return err
+		})
+		return es, err
+	})
+	return mux
+}
+
+func (s *Server) with(ctx context.Context, library string, fn func(c dev.Changer) error) error {
+	s.lock.Lock()
+	hand := s.hands[library]
+	if hand == nil {
+		hand = rt.NewSemaphore(ctx, 1)
+		s.hands[library] = hand
+	}
+	s.lock.Unlock()
+	if err := hand.Acquire(ctx); err != nil {
+		return err
+	}
+	defer hand.Release()
+	c, err := s.devices.Changer(ctx, library)
+	if err == nil {
+		err = fn(c)
+	}
+	if err != nil {
+		return status.Errorf(status.MediaRequest, "library %s: %w", library, err)
+	}
+	return nil
+}

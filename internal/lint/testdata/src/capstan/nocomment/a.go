@@ -1,0 +1,2 @@
+// Nothing.
+package nocomment // want `package nocomment has no package comment`

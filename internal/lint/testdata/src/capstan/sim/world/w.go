@@ -1,0 +1,2 @@
+// Package world stands for the virtual world, in a test.
+package world

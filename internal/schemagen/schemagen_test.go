@@ -1,0 +1,66 @@
+package schemagen_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"capstan/internal/schemagen"
+)
+
+const root = "../.."
+
+func TestGeneratedFilesAreCurrent(t *testing.T) {
+	files, err := schemagen.Files(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != len(schemagen.Roots())+1 {
+		t.Fatalf("%d generated files; expected a schema for each root, and the reference", len(files))
+	}
+	for name, want := range files {
+		got, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s is out of date: run go generate ./scenarios (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// Every field of every file is documented, and has a default, an example or both
+// unless it is made of further fields.
+func TestEveryFieldIsDocumented(t *testing.T) {
+	c, err := schemagen.ReadComments(filepath.Join(root, "scenarios"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range schemagen.Roots() {
+		fields(t, r.Type, c)
+	}
+}
+
+func fields(t *testing.T, typ reflect.Type, c schemagen.Comments) {
+	t.Helper()
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		name := typ.Name() + "." + f.Name
+		if c[name] == "" {
+			t.Errorf("%s has no comment", name)
+		}
+		e := f.Type
+		if e.Kind() == reflect.Slice {
+			e = e.Elem()
+		}
+		if e.Kind() == reflect.Struct && e.PkgPath() != "time" {
+			fields(t, e, c)
+		} else if f.Tag.Get("ex") == "" && f.Tag.Get("def") == "" {
+			t.Errorf("%s has neither an example nor a default", name)
+		}
+	}
+}

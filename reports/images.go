@@ -1,0 +1,118 @@
+package reports
+
+import (
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Image is a row of the list of images.
+type Image struct {
+	BackupID  string    `json:"backupId"`
+	Client    string    `json:"client"`
+	Policy    string    `json:"policy"`
+	Schedule  string    `json:"schedule,omitempty"`
+	Type      string    `json:"type"` // full, differential …
+	Time      time.Time `json:"time"`
+	Expires   time.Time `json:"expires,omitzero"`
+	Bytes     int64     `json:"bytes"`
+	Files     int64     `json:"files"`
+	Copies    int       `json:"copies"`
+	Fragments int       `json:"fragments"` // of the first copy
+	Where     []string  `json:"where"`     // media, or the disk storage unit
+}
+
+// WriteImages writes the images.
+func WriteImages(w io.Writer, rows []Image, o Options) error {
+	if o.JSON {
+		return writeJSON(w, rows)
+	}
+	t := newTable(left("BACKUP ID"), left("CLIENT"), left("POLICY"), left("TYPE"), left("TIME"), left("EXPIRES"),
+		right("SIZE"), right("FILES"), right("COPIES"), right("FRAGMENTS"), left("ON"))
+	for i := range rows {
+		m := &rows[i]
+		t.row(m.BackupID, m.Client, m.Policy, m.Type, o.time(m.Time, toSecond), o.time(m.Expires, toMinute),
+			Size(m.Bytes), Count(m.Files), strconv.Itoa(m.Copies), strconv.Itoa(m.Fragments), strings.Join(m.Where, ","))
+	}
+	return t.write(w, o.Color)
+}
+
+// File is a row of the list of an image's files.
+type File struct {
+	Path  string    `json:"path"`
+	Mode  uint32    `json:"mode"` // as in stat(2): type and permission bits
+	Links int64     `json:"links,omitempty"`
+	Owner string    `json:"owner"` // name, or number if it has none
+	Group string    `json:"group"`
+	Size  int64     `json:"size"`
+	Major uint32    `json:"major,omitempty"` // of a device
+	Minor uint32    `json:"minor,omitempty"`
+	MTime time.Time `json:"mtime"`
+	Link  string    `json:"link,omitempty"` // target of a symbolic link
+}
+
+// The type bits of stat(2)'s mode, by inode(7).
+const (
+	typeMask  = 0o170000
+	typeFIFO  = 0o010000
+	typeChar  = 0o020000
+	typeDir   = 0o040000
+	typeBlock = 0o060000
+	typeLink  = 0o120000
+	typeSock  = 0o140000
+)
+
+// ModeString writes a mode of stat(2) as ls -l does: "drwxr-xr-x".
+func ModeString(mode uint32) string {
+	kind := map[uint32]string{typeFIFO: "p", typeChar: "c", typeDir: "d", typeBlock: "b", typeLink: "l", typeSock: "s"}[mode&typeMask]
+	if kind == "" {
+		kind = "-"
+	}
+	b := []byte(fs.FileMode(mode & 0o777).String()[1:])
+	for _, special := range []struct {
+		bit   uint32
+		at    int
+		x, no byte
+	}{{0o4000, 2, 's', 'S'}, {0o2000, 5, 's', 'S'}, {0o1000, 8, 't', 'T'}} {
+		if mode&special.bit == 0 {
+			continue
+		}
+		if b[special.at] == 'x' {
+			b[special.at] = special.x
+		} else {
+			b[special.at] = special.no
+		}
+	}
+	return kind + string(b)
+}
+
+// WriteFiles writes files in the manner of ls -l, without a line of titles.
+func WriteFiles(w io.Writer, rows []File, o Options) error {
+	if o.JSON {
+		return writeJSON(w, rows)
+	}
+	t := newTable(left(""), right(""), left(""), left(""), right(""), left(""), left(""))
+	for i := range rows {
+		f := &rows[i]
+		size := strconv.FormatInt(f.Size, 10)
+		if k := f.Mode & typeMask; k == typeChar || k == typeBlock {
+			size = strconv.FormatUint(uint64(f.Major), 10) + "," + strconv.FormatUint(uint64(f.Minor), 10)
+		}
+		name := f.Path
+		if f.Link != "" {
+			name += " -> " + f.Link
+		}
+		color := ""
+		switch f.Mode & typeMask {
+		case typeDir:
+			color = blue
+		case typeLink:
+			color = green
+		}
+		t.row(ModeString(f.Mode), strconv.FormatInt(max(f.Links, 1), 10), f.Owner, f.Group, size, o.time(f.MTime, toMinute), cell{name, color})
+	}
+	t.bare = true
+	return t.write(w, o.Color)
+}

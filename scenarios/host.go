@@ -1,0 +1,162 @@
+package scenarios
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Host is the configuration of one host: what its daemon is, where it listens,
+// whom it knows. A master's file also says what the domain stores on.
+type Host struct {
+	// The domain of backup that the host belongs to; its authority signs the hosts' certificates.
+	Domain string `yaml:"domain" need:"yes" is:"name" ex:"example"`
+	// The name of this host, by which all others know it.
+	Name string `yaml:"name" need:"yes" is:"name" ex:"backup1"`
+	// What the host is: one or more roles.
+	Kinds []string `yaml:"kinds" need:"yes" oneof:"master|media|client" ex:"[master, media]"`
+	// The address and the one TCP port of PBX.
+	Listen string `yaml:"listen" def:"0.0.0.0:1556" is:"hostport"`
+	// The master of the domain. Not needed in the master's own file.
+	Master Peer `yaml:"master,omitempty"`
+	// Addresses of other hosts, by name; a host that is not listed is looked up in DNS, at port 1556.
+	Hosts map[string]string `yaml:"hosts,omitempty" is:"hostport" ex:"{media1: '192.0.2.11:1556'}"`
+	// Where the host keeps its durable state: certificates, and on a master the database and the images.
+	StateDir string `yaml:"stateDir" def:"/var/lib/capstan" is:"abspath"`
+	// Where sockets and files of running processes are kept.
+	RunDir string `yaml:"runDir" def:"/run/capstan" is:"abspath"`
+	// Virtual libraries that this media server runs.
+	Libraries []Library `yaml:"libraries,omitempty"`
+	// Tape hardware attached to this media server.
+	Devices []Device `yaml:"devices,omitempty"`
+	// Places to back up to. Master only.
+	StorageUnits []StorageUnit `yaml:"storageUnits,omitempty"`
+	// Groups of storage units. Master only.
+	Groups []Group `yaml:"groups,omitempty"`
+	// Volume pools. Master only; the pool Default exists always.
+	Pools []Pool `yaml:"pools,omitempty"`
+}
+
+// Peer is another host.
+type Peer struct {
+	// The name in its certificate.
+	Name string `yaml:"name,omitempty" is:"name" ex:"backup1"`
+	// Its address and port.
+	Address string `yaml:"address,omitempty" is:"hostport" ex:"192.0.2.10:1556"`
+}
+
+// Device is a drive or a changer of real hardware.
+type Device struct {
+	// The name by which storage units and reports know it.
+	Name string `yaml:"name" need:"yes" is:"name" ex:"drive1"`
+	// What it is.
+	Kind string `yaml:"kind" need:"yes" oneof:"drive|changer" ex:"drive"`
+	// The SCSI generic device.
+	Path string `yaml:"path" need:"yes" is:"abspath" ex:"/dev/sg2"`
+	// The serial number, by which the drive is found among the library's.
+	Serial string `yaml:"serial,omitempty" ex:"1068000001"`
+	// The library that the drive stands in, by the name of its changer.
+	Library string `yaml:"library,omitempty" ex:"robot1"`
+}
+
+// Library describes a virtual tape library.
+type Library struct {
+	// The name of the library and of its robot.
+	Name string `yaml:"name" need:"yes" is:"name" ex:"vtl1"`
+	// The media server that the robot is attached to. In a host's own file: that host.
+	Host string `yaml:"host,omitempty" is:"name" ex:"media1"`
+	// Storage slots.
+	Slots int `yaml:"slots" need:"yes" min:"1" max:"100000" ex:"20"`
+	// Import and export slots.
+	MailSlots int `yaml:"mailSlots" def:"0" max:"1000"`
+	// The drives, in the order of their elements.
+	Drives []Drive `yaml:"drives" need:"yes"`
+	// The cartridges that are in the library at first.
+	Cartridges Cartridges `yaml:"cartridges" need:"yes"`
+	// How long the robot and the drives take: off, real, or a speed-up such as "scale 60".
+	Timing Timing `yaml:"timing" def:"real"`
+	// Where a real host keeps the cartridges as files. Default: under the host's stateDir.
+	Dir string `yaml:"dir,omitempty" is:"abspath" ex:"/var/lib/capstan/vtl1"`
+}
+
+// Drive is one drive of a virtual library.
+type Drive struct {
+	// The name of the drive.
+	Name string `yaml:"name" need:"yes" is:"name" ex:"drive1"`
+	// The model, which gives its speeds.
+	Model string `yaml:"model" need:"yes" oneof:"LTO-5|LTO-6|LTO-7|LTO-8|LTO-9" ex:"LTO-8"`
+}
+
+// Cartridges are the cartridges of a library, all of one kind, in its first
+// slots. Their barcodes are the prefix and a number from 1, six characters
+// together, and the density's suffix: CAP001L8.
+type Cartridges struct {
+	// How many there are.
+	Count int `yaml:"count" need:"yes" min:"1" max:"100000" ex:"12"`
+	// What the barcodes begin with.
+	Prefix string `yaml:"prefix" def:"CAP" is:"prefix"`
+	// What fits on one. 0 is the density's native capacity.
+	Capacity Size `yaml:"capacity,omitempty" ex:"100GiB"`
+	// The generation of the medium.
+	Density string `yaml:"density" need:"yes" oneof:"LTO-5|LTO-6|LTO-7|LTO-8|LTO-9" ex:"LTO-8"`
+}
+
+// StorageUnit is a place that backups are written to, by one media server.
+type StorageUnit struct {
+	// The name that policies use.
+	Name string `yaml:"name" need:"yes" is:"name" ex:"tape1"`
+	// Tape in a library, or files on a disk.
+	Kind string `yaml:"kind" need:"yes" oneof:"tape|disk" ex:"tape"`
+	// The media server that writes.
+	MediaServer string `yaml:"mediaServer" need:"yes" is:"name" ex:"media1"`
+	// Disk only: the directory of the images.
+	Path string `yaml:"path,omitempty" is:"abspath" ex:"/backup"`
+	// Tape only: the library, by the name of its robot.
+	Library string `yaml:"library,omitempty" is:"name" ex:"vtl1"`
+	// Tape only: the medium's generation.
+	Density string `yaml:"density,omitempty" oneof:"LTO-5|LTO-6|LTO-7|LTO-8|LTO-9" ex:"LTO-8"`
+	// Most jobs at once; 0 is as many as there are drives, or no limit on disk.
+	MaxJobs int `yaml:"maxJobs" def:"0" max:"1000"`
+	// Tape only: most drives at once; 0 is all of the library's.
+	MaxDrives int `yaml:"maxDrives" def:"0" max:"1000"`
+	// Size of the blocks written; a restore uses the one of the backup.
+	BlockSize Size `yaml:"blockSize" def:"256KiB" min:"1KiB" max:"8MiB"`
+	// An image is cut into fragments of at most this size. 0 is the largest: 1 TiB on tape, 512 GiB on disk.
+	FragmentSize Size `yaml:"fragmentSize,omitempty" ex:"10GiB"`
+	// Tape only: the pool that volumes are taken from, unless the policy names one.
+	Pool string `yaml:"pool,omitempty" is:"name" ex:"Default"`
+}
+
+// Group is a list of storage units of which one is chosen for each job.
+type Group struct {
+	// The name that policies use.
+	Name string `yaml:"name" need:"yes" is:"name" ex:"tapes"`
+	// How: the first available; the one used longest ago; the first, unless its media server is down.
+	Choice string `yaml:"choice" def:"priority" oneof:"priority|round-robin|failover"`
+	// The storage units, in order.
+	Units []string `yaml:"units" need:"yes" ex:"[tape1, tape2]"`
+}
+
+// Pool is a set of volumes that are used for one purpose.
+type Pool struct {
+	// The name.
+	Name string `yaml:"name" need:"yes" is:"name" ex:"Offsite"`
+	// Volumes move from this pool to any other that has none left.
+	Scratch bool `yaml:"scratch" def:"false"`
+}
+
+// DefaultPool exists in every domain.
+const DefaultPool = "Default"
+
+// volumeID is the number of characters of a barcode before its suffix, by which
+// the media are known (ANSI/TIA labels of LTO cartridges: six and two).
+const volumeID = 6
+
+// Barcodes are the barcodes of the cartridges, in the order of their slots.
+func (c *Cartridges) Barcodes() []string {
+	suffix := strings.Replace(c.Density, "LTO-", "L", 1)
+	all := make([]string, c.Count)
+	for i := range all {
+		all[i] = fmt.Sprintf("%s%0*d%s", c.Prefix, volumeID-len(c.Prefix), i+1, suffix)
+	}
+	return all
+}

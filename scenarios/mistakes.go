@@ -1,0 +1,72 @@
+package scenarios
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Mistake is one thing that is wrong with a file.
+type Mistake struct {
+	File    string
+	Line    int    // from 1; 0 if it is about no line
+	Column  int    // from 1, in characters
+	Field   string // such as "schedules[0].windows[1].start"; "" for the whole file
+	Message string // what is wrong, and what was expected
+}
+
+func (m Mistake) String() string {
+	s := m.File
+	if m.Line > 0 {
+		s = fmt.Sprintf("%s:%d:%d", m.File, m.Line, m.Column)
+	}
+	if m.Field != "" {
+		s += ": " + m.Field
+	}
+	return s + ": " + m.Message
+}
+
+// Mistakes is all that is wrong with a file, in the order of its lines.
+type Mistakes []Mistake
+
+func (m Mistakes) Error() string {
+	lines := make([]string, len(m))
+	for i := range m {
+		lines[i] = m[i].String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// position is a place in the file.
+type position struct{ line, column int }
+
+// reader gathers the mistakes of one file, and remembers where each field
+// stands so that what is checked after decoding can name its line too.
+type reader struct {
+	file     string
+	mistakes Mistakes
+	at       map[string]position
+}
+
+// say notes a mistake of a field. One that is not in the file is reported where
+// the nearest enclosing one stands.
+func (r *reader) say(field, format string, args ...any) {
+	at, found := r.at[field]
+	for outer := field; !found && outer != ""; {
+		outer = outer[:max(0, strings.LastIndexAny(outer, ".["))]
+		at, found = r.at[outer]
+	}
+	r.mistakes = append(r.mistakes, Mistake{r.file, at.line, at.column, field, fmt.Sprintf(format, args...)})
+}
+
+// err is the mistakes so far, in the order of the file, or nil.
+func (r *reader) err() error {
+	if len(r.mistakes) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(r.mistakes, func(a, b Mistake) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return r.mistakes
+}

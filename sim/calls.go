@@ -1,0 +1,246 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+)
+
+// transport carries the calls of one process.
+type transport struct{ p *Process }
+
+var _ pbx.Transport = (*transport)(nil)
+
+// service is a name on a host and who answers there.
+type service struct {
+	proc *Process
+	ctx  context.Context // handlers run under it
+	mux  *pbx.Mux
+}
+
+// stage says what the next event of a call is.
+type stage uint8
+
+const (
+	arriving  stage = iota // the request, at its host
+	handling               // no event: a task of the callee runs
+	returning              // the reply or the failure, at the caller
+	finished
+)
+
+// call is one request under way.
+type call struct {
+	timer
+	w       *World
+	caller  *task
+	id      pbx.Identity
+	from    *Host
+	to      *Host
+	service string
+	mux     *pbx.Mux // that answers
+	req     *pbx.Message
+	rep     *pbx.Message
+	err     error
+	sent    int64
+	stage   stage
+	next    *call // of the network's calls under way
+	prev    *call
+}
+
+var errRefused = errors.New("connection refused: nobody serves there")
+
+// Self is the process's address.
+func (t *transport) Self() pbx.Addr { return t.p.addr }
+
+// Identity is who the process is for its peers.
+func (t *transport) Identity() pbx.Identity { return t.p.id }
+
+// Serve answers calls to a service of the process's host until stop.
+func (t *transport) Serve(ctx context.Context, name string, mux *pbx.Mux) (stop func(), err error) {
+	rt.Current(ctx).Check()
+	h := t.p.host
+	if s := h.services[name]; s != nil {
+		return nil, fmt.Errorf("serving %s on %s: %s serves it already", name, h.name, s.proc.addr)
+	}
+	s := &service{t.p, ctx, mux}
+	h.services[name] = s
+	remove := func() {
+		if h.services[name] == s {
+			delete(h.services, name)
+		}
+	}
+	drop := t.p.hold(remove)
+	return func() {
+		remove()
+		drop()
+	}, nil
+}
+
+// Call sends a request and waits for the reply.
+func (t *transport) Call(ctx context.Context, to pbx.Addr, m *pbx.Message) (*pbx.Message, error) {
+	rt.MayBlock(ctx)
+	w := t.p.w
+	h := w.byName[to.Host()]
+	if h == nil {
+		return nil, fmt.Errorf("no host %q: %w", to.Host(), pbx.ErrUnreachable)
+	}
+	req, err := w.wire(m)
+	if err != nil {
+		return nil, err
+	}
+	c := &call{
+		w: w, caller: rt.Current(ctx).(*task), id: t.p.id, from: t.p.host, to: h,
+		service: to.Service(), req: req, sent: w.clock,
+	}
+	c.target = c
+	c.send()
+	if err := rt.Await(ctx, c.isFinished); err != nil {
+		c.finish(nil, err) // a reply that comes now finds nobody
+		return nil, err
+	}
+	return c.rep, c.err
+}
+
+func (c *call) isFinished() bool { return c.stage == finished }
+
+// send puts the request on its way. A host that is cut off does not even accept
+// the connection; a message that is lost on it leaves the outcome unknown.
+func (c *call) send() {
+	n := &c.w.net
+	l := n.link(c.from, c.to)
+	c.next = n.calls
+	if n.calls != nil {
+		n.calls.prev = c
+	}
+	n.calls = c
+	if l.cut || !c.to.up {
+		c.fail(c.sent+int64(n.model.ConnectTimeout), fmt.Errorf("host %s does not answer: %w", c.to.name, pbx.ErrUnreachable))
+		return
+	}
+	at, ok := l.send(c.w.clock)
+	if !ok {
+		c.fail(c.sent+int64(n.model.LostAfter), pbx.ErrOutcomeUnknown)
+		return
+	}
+	c.stage = arriving
+	c.w.arm(&c.timer, at, normal)
+}
+
+func (c *call) fire() {
+	switch c.stage {
+	case arriving:
+		c.arrive()
+	case returning:
+		c.finish(c.rep, c.err)
+	}
+}
+
+func (c *call) arrive() {
+	n := &c.w.net
+	back := n.link(c.to, c.from)
+	s := c.to.services[c.service]
+	switch {
+	case !c.to.up || back.cut:
+		c.fail(c.sent+int64(n.model.LostAfter), pbx.ErrOutcomeUnknown)
+	case s == nil:
+		c.fail(c.w.clock+int64(back.Latency+back.delay), fmt.Errorf("%s/%s: %w: %w", c.to.name, c.service, errRefused, pbx.ErrUnreachable))
+	default:
+		c.stage, c.mux = handling, s.mux
+		s.proc.start(s.ctx, c.req.Method, nil, c)
+	}
+}
+
+// handle runs in the callee's task.
+func (c *call) handle(ctx context.Context) {
+	rep := c.mux.Serve(ctx, c.id, c.req)
+	c.reply(rep)
+	rep.Sent()
+}
+
+func (c *call) reply(rep *pbx.Message) {
+	wired, err := c.w.wire(rep)
+	if err != nil {
+		wired = &pbx.Message{Method: rep.Method, Head: rep.Head, Code: status.SystemError, Detail: err.Error()}
+	}
+	if c.stage != handling {
+		return // the caller has given up
+	}
+	at, ok := c.w.net.link(c.to, c.from).send(c.w.clock)
+	if p := c.caller.proc; p.loseReplies > 0 {
+		p.loseReplies--
+		ok = false
+	}
+	if !ok {
+		c.fail(c.w.clock+int64(c.w.net.model.LostAfter), pbx.ErrOutcomeUnknown)
+		return
+	}
+	c.rep, c.stage = wired, returning
+	c.w.arm(&c.timer, at, normal)
+}
+
+// unanswered is told when the handler's task has ended: without a reply if its
+// process died. The peer's kernel says so, unless it is gone as well.
+func (c *call) unanswered() {
+	if c.stage != handling {
+		return
+	}
+	l := c.w.net.link(c.to, c.from)
+	d := l.Latency + l.delay
+	if !c.to.up || l.cut {
+		d = c.w.net.model.LostAfter
+	}
+	c.fail(c.w.clock+int64(d), pbx.ErrOutcomeUnknown)
+}
+
+// fail has the caller learn at a time that the call failed.
+func (c *call) fail(at int64, err error) {
+	c.w.disarm(&c.timer)
+	c.err, c.stage = err, returning
+	c.w.arm(&c.timer, at, normal)
+}
+
+func (c *call) lostNow() {
+	if c.stage != finished && c.err == nil {
+		c.fail(c.w.clock, pbx.ErrOutcomeUnknown)
+	}
+}
+
+func (c *call) finish(rep *pbx.Message, err error) {
+	if c.stage == finished {
+		return
+	}
+	c.w.disarm(&c.timer)
+	c.rep, c.err, c.stage = rep, err, finished
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		c.w.net.calls = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.caller.Unpark()
+}
+
+// wire is a message as the other side gets it: as it is, or encoded.
+func (w *World) wire(m *pbx.Message) (*pbx.Message, error) {
+	if !w.opts.Codec {
+		return m, nil
+	}
+	head, err := pbx.Encode(m.Head)
+	if err != nil {
+		return nil, err
+	}
+	got := &pbx.Message{Method: m.Method, Code: m.Code, Detail: m.Detail}
+	if err := pbx.Decode(head, &got.Head); err != nil {
+		return nil, err
+	}
+	if m.Code == status.OK {
+		got.Wire, err = pbx.Encode(m.Body)
+	}
+	return got, err
+}

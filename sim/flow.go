@@ -1,0 +1,229 @@
+package sim
+
+import (
+	"context"
+	"math/bits"
+	"slices"
+
+	"capstan/core/dev"
+	"capstan/core/rt"
+)
+
+// flows are the transfers under way. Each crosses resources, and each resource
+// is shared max-min fairly among the transfers that cross it: no transfer can be
+// faster without another that is not faster becoming slower (Bertsekas and
+// Gallager, Data Networks, 6.5.2, progressive filling). Rates change only when a
+// transfer begins or ends, and are whole bytes a second, so that every machine
+// computes the same.
+type flows struct {
+	w         *World
+	active    []*flow // in order of their beginning
+	resources map[string]*resource
+}
+
+// resource is one that transfers cross now.
+type resource struct {
+	rate  int64
+	flows []*flow // in order of their beginning
+
+	left  int64 // of rate while shares are computed
+	open  int   // flows without a share yet
+	round int   // of the computation that visited it
+}
+
+// flow is one transfer.
+type flow struct {
+	timer // its end, at the present rate
+	w     *World
+	task  *task
+	via   []*resource
+	names []string
+	bytes int64 // left
+	part  int64 // of a byte moved already, in 1e-9
+	rate  int64
+	since int64 // when bytes and part were right
+	done  bool
+
+	share int64
+	round int
+}
+
+func (fs *flows) init(w *World) { fs.w, fs.resources = w, map[string]*resource{} }
+
+// Transfer takes as long as moving bytes across all of via takes, while others
+// cross them too. A resource is known by its name.
+func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) error {
+	rt.MayBlock(ctx)
+	if bytes <= 0 || ctx.Err() != nil {
+		return rt.Cause(ctx)
+	}
+	f := &flow{w: w, task: rt.Current(ctx).(*task), bytes: bytes, since: w.clock}
+	f.target = f
+	for _, r := range via {
+		if r.Rate > 0 && !slices.Contains(f.names, r.Name) {
+			f.names = append(f.names, r.Name)
+			f.via = append(f.via, w.flows.resource(r))
+		}
+	}
+	if len(f.via) == 0 {
+		return nil
+	}
+	drop := f.task.proc.hold(f.stop)
+	w.flows.active = append(w.flows.active, f)
+	for _, r := range f.via {
+		r.flows = append(r.flows, f)
+	}
+	w.flows.share(f)
+	err := rt.Await(ctx, func() bool { return f.done })
+	drop()
+	if err != nil {
+		f.stop()
+	}
+	return err
+}
+
+func (fs *flows) resource(d dev.Resource) *resource {
+	r := fs.resources[d.Name]
+	if r == nil {
+		r = &resource{}
+		fs.resources[d.Name] = r
+	}
+	r.rate = d.Rate // the last who crosses knows best: a drive may have changed its speed
+	return r
+}
+
+// fire ends the transfer: its last byte has arrived.
+func (f *flow) fire() {
+	f.stop()
+	f.task.Unpark()
+}
+
+// stop takes the transfer out of its resources.
+func (f *flow) stop() {
+	if f.done {
+		return
+	}
+	f.done = true
+	fs := &f.w.flows
+	f.w.disarm(&f.timer)
+	fs.active = without(fs.active, f)
+	for i, r := range f.via {
+		r.flows = without(r.flows, f)
+		if len(r.flows) == 0 {
+			delete(fs.resources, f.names[i])
+		}
+	}
+	fs.share(f)
+}
+
+func without(s []*flow, f *flow) []*flow {
+	if i := slices.Index(s, f); i >= 0 {
+		return slices.Delete(s, i, i+1)
+	}
+	return s
+}
+
+// share computes the rates of all transfers that f touches, directly or through
+// others, and when they end.
+func (fs *flows) share(f *flow) {
+	fs.w.seq++ // a number no earlier computation had
+	flows, resources := fs.component(f, int(fs.w.seq))
+	for _, r := range resources {
+		r.left, r.open = r.rate, len(r.flows)
+	}
+	for _, g := range flows {
+		g.share = -1
+	}
+	for open := len(flows); open > 0; {
+		var tight *resource
+		for _, r := range resources {
+			if r.open > 0 && (tight == nil || r.left/int64(r.open) < tight.left/int64(tight.open)) {
+				tight = r
+			}
+		}
+		share := max(tight.left/int64(tight.open), 1)
+		for _, g := range tight.flows {
+			if g.share >= 0 {
+				continue
+			}
+			g.share = share
+			open--
+			for _, r := range g.via {
+				r.left = max(r.left-share, 0)
+				r.open--
+			}
+		}
+	}
+	for _, g := range flows {
+		g.setRate(g.share)
+	}
+}
+
+// component is f, if it goes on, with all that are connected with it, in an order
+// that does not depend on chance.
+func (fs *flows) component(f *flow, round int) (flows []*flow, resources []*resource) {
+	visit := func(g *flow) {
+		for _, r := range g.via {
+			if r.round != round {
+				r.round = round
+				resources = append(resources, r)
+			}
+		}
+	}
+	f.round = round
+	if !f.done {
+		flows = append(flows, f)
+	}
+	visit(f)
+	for i := 0; i < len(resources); i++ {
+		for _, g := range resources[i].flows {
+			if g.round != round {
+				g.round = round
+				flows = append(flows, g)
+				visit(g)
+			}
+		}
+	}
+	return flows, resources
+}
+
+const second = 1_000_000_000 // in ns, and parts of a byte
+
+// setRate counts what moved at the old rate and sets a new one.
+func (f *flow) setRate(rate int64) {
+	if rate == f.rate && f.armed {
+		return
+	}
+	moved, part := mulAdd(f.rate, f.w.clock-f.since, f.part)
+	f.bytes, f.part, f.since = max(f.bytes-moved, 0), part, f.w.clock
+	f.rate = rate
+	f.w.disarm(&f.timer)
+	f.w.arm(&f.timer, addClock(f.w.clock, f.timeLeft()), normal)
+}
+
+// mulAdd is what moves at a rate in a number of ns, part of a byte being moved
+// already: whole bytes, and parts.
+func mulAdd(rate, ns, part int64) (bytes, rest int64) {
+	hi, lo := bits.Mul64(uint64(rate), uint64(ns))
+	lo, carry := bits.Add64(lo, uint64(part), 0)
+	q, r := bits.Div64(hi+carry, lo, second)
+	return int64(q), int64(r)
+}
+
+// timeLeft is the ns until all bytes have moved, rounded up.
+func (f *flow) timeLeft() int64 {
+	hi, lo := bits.Mul64(uint64(f.bytes), second)
+	lo, borrow := bits.Sub64(lo, uint64(f.part), 0)
+	hi -= borrow
+	if f.bytes == 0 {
+		return 0
+	}
+	if hi >= uint64(f.rate) {
+		return 1<<63 - 1 // longer than the clock goes
+	}
+	q, r := bits.Div64(hi, lo, uint64(f.rate))
+	if r > 0 {
+		q++
+	}
+	return int64(min(q, 1<<63-1))
+}

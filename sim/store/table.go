@@ -1,0 +1,251 @@
+package store
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/btree"
+
+	"capstan/core/store"
+)
+
+var (
+	errTxEnded  = errors.New("the transaction has ended")
+	errReadOnly = errors.New("a View changes nothing: use Update")
+)
+
+const degree = 32 // of the trees: a node fills a few cache lines
+
+// record is never changed: a Put makes a new one, so that a tree and its clone
+// may share it.
+type record struct {
+	key     string
+	index   []string
+	version int // of the schema that put it
+	value   any
+	json    string // of value when it was put, if values are checked
+}
+
+// place is where a record stands in one index.
+type place struct {
+	at  string
+	rec *record
+}
+
+type table struct {
+	rows    *btree.BTreeG[*record]
+	index   []*btree.BTreeG[place]
+	scans   int  // scans under way
+	scanned bool // a scan under way reads these trees: clone before a change
+}
+
+func newTable() *table {
+	return &table{rows: btree.NewG(degree, func(a, b *record) bool { return a.key < b.key })}
+}
+
+func lessPlace(a, b place) bool {
+	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.rec.key, b.rec.key)) < 0
+}
+
+// declare gives the table the indexes that the schema has more than the one
+// before, and builds them from the values.
+func (t *table) declare(s *store.Schema) {
+	first := len(t.index)
+	if first >= len(s.Indexes) {
+		return
+	}
+	for range s.Indexes[first:] {
+		t.index = append(t.index, btree.NewG(degree, lessPlace))
+	}
+	rows := t.rows.Clone()
+	rows.Ascend(func(r *record) bool {
+		n := *r
+		n.index = s.Keys(r.value)
+		t.set(r.key, &n)
+		return true
+	})
+}
+
+func (t *table) writable() {
+	if !t.scanned {
+		return
+	}
+	t.rows = t.rows.Clone()
+	for i := range t.index {
+		t.index[i] = t.index[i].Clone()
+	}
+	t.scanned = false
+}
+
+// set puts r in place of what is under its key, or with nil deletes; it returns
+// what was there.
+func (t *table) set(key string, r *record) (old *record) {
+	t.writable()
+	old, _ = t.rows.Get(&record{key: key})
+	if old != nil {
+		for i, at := range old.index {
+			t.index[i].Delete(place{at, old})
+		}
+	}
+	if r == nil {
+		t.rows.Delete(&record{key: key})
+		return old
+	}
+	t.rows.ReplaceOrInsert(r)
+	for i, at := range r.index {
+		t.index[i].ReplaceOrInsert(place{at, r})
+	}
+	return old
+}
+
+type change struct {
+	t   *table
+	key string
+	old *record
+}
+
+type tx struct {
+	db    *DB
+	write bool
+	undo  []change
+	err   error // why the transaction can do no more
+}
+
+func (x *tx) rollback() {
+	for i := len(x.undo) - 1; i >= 0; i-- {
+		c := x.undo[i]
+		c.t.set(c.key, c.old)
+	}
+	x.undo = nil
+}
+
+func (x *tx) table(s *store.Schema, write bool) (*table, error) {
+	switch {
+	case x.err != nil:
+		return nil, x.err
+	case write && !x.write:
+		return nil, fmt.Errorf("table %s: %w", s.Name, errReadOnly)
+	case x.db.known != nil && !x.db.known[s.Name]:
+		return nil, fmt.Errorf("table %s was not declared when the database was opened", s.Name)
+	}
+	t := x.db.table(s)
+	t.declare(s)
+	return t, nil
+}
+
+// Get implements [store.Tx].
+func (x *tx) Get(s *store.Schema, key string) (any, bool, error) {
+	t, err := x.table(s, false)
+	if err != nil {
+		return nil, false, err
+	}
+	r, ok := t.rows.Get(&record{key: key})
+	if !ok {
+		return nil, false, nil
+	}
+	v, err := x.value(s, r)
+	return v, err == nil, err
+}
+
+// Put implements [store.Tx].
+func (x *tx) Put(s *store.Schema, key string, index []string, v any) error {
+	t, err := x.table(s, true)
+	if err != nil {
+		return err
+	}
+	if len(index) != len(t.index) {
+		return fmt.Errorf("table %s: a record with %d index keys for %d indexes", s.Name, len(index), len(t.index))
+	}
+	r := &record{key: key, index: index, version: s.Version, value: v}
+	if x.db.check {
+		if r.json, err = fingerprint(s, key, v); err != nil {
+			return err
+		}
+	}
+	x.undo = append(x.undo, change{t, key, t.set(key, r)})
+	return nil
+}
+
+// Delete implements [store.Tx].
+func (x *tx) Delete(s *store.Schema, key string) error {
+	t, err := x.table(s, true)
+	if err != nil {
+		return err
+	}
+	if old := t.set(key, nil); old != nil {
+		x.undo = append(x.undo, change{t, key, old})
+	}
+	return nil
+}
+
+// Scan implements [store.Tx]. The trees that it reads are cloned before fn
+// changes the table, so that it shows the table as it was when it began.
+func (x *tx) Scan(s *store.Schema, index int, from, to string, fn func(string, any) (bool, error)) error {
+	t, err := x.table(s, false)
+	if err != nil {
+		return err
+	}
+	t.scans++
+	t.scanned = true
+	defer func() {
+		if t.scans--; t.scans == 0 {
+			t.scanned = false
+		}
+	}()
+	visit := func(r *record) bool {
+		var v any
+		if v, err = x.value(s, r); err != nil {
+			return false
+		}
+		var more bool
+		more, err = fn(r.key, v)
+		return more && err == nil
+	}
+	if index < 0 {
+		t.rows.AscendGreaterOrEqual(&record{key: from}, func(r *record) bool {
+			return (to == "" || r.key < to) && visit(r)
+		})
+		return err
+	}
+	t.index[index].AscendGreaterOrEqual(place{from, &record{}}, func(p place) bool {
+		return (to == "" || p.at < to) && visit(p.rec)
+	})
+	return err
+}
+
+// value is what a reader of schema s gets of r.
+func (x *tx) value(s *store.Schema, r *record) (any, error) {
+	if x.db.check && r.json != "" {
+		b, err := json.Marshal(r.value)
+		if err != nil || string(b) != r.json {
+			return nil, fmt.Errorf("table %s, key %q: the value was changed after it was put or got: put a changed copy", s.Name, r.key)
+		}
+	}
+	if r.version == s.Version {
+		return r.value, nil
+	}
+	b, err := json.Marshal(r.value)
+	if err != nil {
+		return nil, fmt.Errorf("table %s, key %q: %w", s.Name, r.key, err)
+	}
+	return s.Decode(r.version, b)
+}
+
+// fingerprint is v's JSON; it fails if v does not come back from it as it was.
+func fingerprint(s *store.Schema, key string, v any) (string, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("table %s, key %q: the value has no JSON: %w", s.Name, key, err)
+	}
+	back, err := s.Decode(s.Version, b)
+	if err != nil {
+		return "", fmt.Errorf("table %s, key %q: the value does not come back from its JSON: %w", s.Name, key, err)
+	}
+	again, err := json.Marshal(back)
+	if err != nil || string(again) != string(b) {
+		return "", fmt.Errorf("table %s, key %q: the value does not come back from its JSON as it was: put %s, got %s", s.Name, key, b, again)
+	}
+	return string(b), nil
+}

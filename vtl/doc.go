@@ -1,0 +1,20 @@
+// Package vtl is the virtual tape library: cartridges, drives and a robot with
+// their physics, behind the interfaces of core/dev. It runs in either world:
+// every wait goes through core/rt, every file through core/store.
+//
+// A [Library] is made from a [Config] by [New]; [Demo] is a ready one with ten
+// slots, eight cartridges and two drives. The library is a [dev.Finder]: what it
+// returns are handles, one for each user of a device.
+//
+// Every device is one task that takes commands from a queue, one after another.
+// So a command that has begun ends, whatever becomes of its caller, as it does
+// at a real device; and a caller that is killed while it waits holds nothing.
+//
+// A cartridge keeps its records in memory, or in a file of SIMH's .tap format
+// (tap.go). Runs of blocks that nobody needs to hold (hollow blocks) are extents
+// of the index and exist in memory only.
+//
+// How long things take comes from the tables in models.go; each figure there
+// names its source. Arithmetic is on integers, so that a run gives the same
+// times on every machine.
+package vtl

@@ -1,0 +1,355 @@
+package vtl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"capstan/core/dev"
+)
+
+// Read reads one block. A hollow block has no bytes to give: [dev.ErrNotSupported].
+func (h *driveHandle) Read(ctx context.Context, p []byte) (n int, err error) {
+	err = h.do(ctx, dev.OpRead, needPosition, func(ctx context.Context) error {
+		n, err = h.d.read(ctx, p)
+		return err
+	})
+	return n, err
+}
+
+func (d *drive) read(ctx context.Context, p []byte) (int, error) {
+	t := d.cart.tape
+	if d.pos >= t.end() {
+		return 0, dev.ErrEndOfData
+	}
+	r := &t.runs[t.find(d.pos)]
+	switch r.kind {
+	case markObject:
+		d.step(1)
+		return 0, dev.ErrFilemark
+	case hollowObject:
+		return 0, fmt.Errorf("object %d holds no bytes: %w", d.pos, dev.ErrNotSupported)
+	case badObject:
+		return 0, fmt.Errorf("object %d is marked bad: %w", d.pos, dev.ErrMedium)
+	}
+	n := min(r.size, int64(len(p)))
+	if err := t.body.readBlock(t.before(d.pos).off, p[:n]); err != nil {
+		return 0, fmt.Errorf("%w: %w", dev.ErrMedium, err)
+	}
+	if err := d.transfer(ctx, r.size, func(s *dev.DriveStats) { s.BytesRead += n }); err != nil {
+		return 0, err
+	}
+	d.cart.side.Memory.Read += n
+	d.step(1)
+	if n < r.size {
+		return int(n), fmt.Errorf("%d bytes: %w of %d", r.size, dev.ErrBlockTooLong, n)
+	}
+	return int(n), nil
+}
+
+// step passes objects.
+func (d *drive) step(n int64) {
+	d.pos += n
+	d.epoch++
+}
+
+// transfer lets the time pass that bytes take at the drive's rate.
+func (d *drive) transfer(ctx context.Context, bytes int64, add func(s *dev.DriveStats)) error {
+	t := timeOf(bytes, d.rate())
+	if err := d.lib.pass(ctx, t); err != nil {
+		return err
+	}
+	d.moved += bytes
+	d.count(func(s *dev.DriveStats) {
+		s.Transferring += t
+		add(s)
+	})
+	return nil
+}
+
+func (d *drive) rate() int64 { return d.model.rate(d.cart.model.Generation) }
+
+// timeOf is the time for bytes at a rate, without overflow for any of them.
+func timeOf(bytes, rate int64) time.Duration {
+	return time.Duration(bytes/rate)*time.Second + time.Duration(bytes%rate*int64(time.Second/1000)/rate*1000)
+}
+
+// room checks that the medium takes bytes at the position, and tells whether it
+// is past early warning then.
+func (d *drive) room(bytes int64) (warn bool, err error) {
+	c := d.cart
+	if d.protected() {
+		return false, dev.ErrWriteProtected
+	}
+	after := c.tape.before(d.pos).at + bytes
+	if after > c.side.Capacity {
+		return false, dev.ErrVolumeOverflow
+	}
+	return after > c.side.Capacity-c.side.Reserve, nil
+}
+
+// Write writes one block at the position; what was there and after it is gone.
+func (h *driveHandle) Write(ctx context.Context, p []byte) error {
+	return h.do(ctx, dev.OpWrite, needPosition, func(ctx context.Context) error { return h.d.write(ctx, p) })
+}
+
+func (d *drive) write(ctx context.Context, p []byte) error {
+	if len(p) == 0 || len(p) > dev.MaxBlock {
+		return fmt.Errorf("a block of %d bytes: give 1 to %d: %w", len(p), dev.MaxBlock, dev.ErrNotSupported)
+	}
+	n := int64(len(p))
+	warn, err := d.room(n)
+	if err != nil {
+		return err
+	}
+	t := d.cart.tape
+	if err := t.truncate(ctx, d.pos); err != nil {
+		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
+	}
+	if err := t.write(p); err != nil {
+		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
+	}
+	d.dirty = true
+	d.step(1)
+	if err := d.transfer(ctx, n, func(s *dev.DriveStats) { s.BytesWritten += n }); err != nil {
+		return err
+	}
+	d.cart.side.Memory.Written += n
+	if warn {
+		return dev.ErrEarlyWarning
+	}
+	return nil
+}
+
+// WriteFilemarks writes filemarks and, unless immediate, makes everything before
+// durable. Early warning is told by writes and by Position, not here.
+func (h *driveHandle) WriteFilemarks(ctx context.Context, n int, immediate bool) error {
+	return h.do(ctx, dev.OpFilemarks, needPosition, func(ctx context.Context) error {
+		d := h.d
+		if n < 0 {
+			return fmt.Errorf("%d filemarks: %w", n, dev.ErrNotSupported)
+		}
+		if n > 0 {
+			if err := d.writeMarks(ctx, int64(n)); err != nil {
+				return err
+			}
+		}
+		if immediate {
+			return nil
+		}
+		return d.flush(ctx)
+	})
+}
+
+func (d *drive) writeMarks(ctx context.Context, n int64) error {
+	if n > d.cart.side.Capacity/filemarkBytes {
+		return dev.ErrVolumeOverflow
+	}
+	if _, err := d.room(n * filemarkBytes); err != nil {
+		return err
+	}
+	t := d.cart.tape
+	if err := t.truncate(ctx, d.pos); err != nil {
+		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
+	}
+	if err := t.writeMarks(n); err != nil {
+		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
+	}
+	d.dirty = true
+	d.step(n)
+	d.count(func(s *dev.DriveStats) { s.Filemarks += n })
+	return nil
+}
+
+// flush empties the drive's buffer to the medium.
+func (d *drive) flush(ctx context.Context) error {
+	if d.dirty {
+		if err := d.lib.pass(ctx, flushStop); err != nil {
+			return err
+		}
+	}
+	if err := d.cart.tape.sync(ctx); err != nil {
+		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
+	}
+	if d.dirty {
+		d.count(func(s *dev.DriveStats) { s.Flushing += flushStop })
+	}
+	d.dirty = false
+	return nil
+}
+
+// Erase makes the medium empty from the position on, durably.
+func (h *driveHandle) Erase(ctx context.Context) error {
+	return h.do(ctx, dev.OpErase, needPosition, func(ctx context.Context) error {
+		d := h.d
+		if d.protected() {
+			return dev.ErrWriteProtected
+		}
+		d.epoch++
+		err := d.cart.tape.truncate(ctx, d.pos)
+		if err == nil {
+			err = d.cart.tape.sync(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", dev.ErrMedium, err)
+		}
+		d.count(func(*dev.DriveStats) {})
+		return nil
+	})
+}
+
+// WriteHollow writes blocks that nobody holds. The time is that of a flow over
+// via and the drive, waited for in the caller's task: one that dies on the way
+// has written nothing.
+func (h *driveHandle) WriteHollow(ctx context.Context, n, size int64, via []dev.Resource) (int64, error) {
+	d := h.d
+	var fit, epoch int64
+	var warn bool
+	err := h.do(ctx, dev.OpWrite, needPosition, func(context.Context) (err error) {
+		fit, warn, err = d.fitHollow(n, size)
+		epoch = d.epoch
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := d.flow(ctx, via, fit); err != nil {
+		return 0, err
+	}
+	err = report(d.name, dev.OpWrite, d.unit.do(ctx, func(ctx context.Context) error {
+		if err := d.same(epoch); err != nil {
+			return err
+		}
+		return d.putHollow(ctx, fit, size)
+	}))
+	if err != nil {
+		return 0, err
+	}
+	if warn {
+		return fit, report(d.name, dev.OpWrite, dev.ErrEarlyWarning)
+	}
+	return fit, nil
+}
+
+// fitHollow is how much of n bytes in blocks of size is written until the first
+// block past early warning is, that block included.
+func (d *drive) fitHollow(n, size int64) (fit int64, warn bool, err error) {
+	c := d.cart
+	switch {
+	case !c.tape.body.hollow():
+		return 0, false, fmt.Errorf("cartridge %s is a .tap file and takes no hollow data: %w", c.side.Barcode, dev.ErrNotSupported)
+	case n <= 0 || size <= 0 || size > dev.MaxBlock:
+		return 0, false, fmt.Errorf("%d hollow bytes in blocks of %d: %w", n, size, dev.ErrNotSupported)
+	}
+	if warn, err = d.room(min(n, size)); err != nil {
+		return 0, false, err
+	}
+	if warn {
+		return min(n, size), true, nil
+	}
+	quiet := c.side.Capacity - c.side.Reserve - c.tape.before(d.pos).at // bytes before the warning
+	if n <= quiet {
+		return n, false, nil
+	}
+	fit = min(quiet/size*size+size, n)
+	if _, err := d.room(fit); err != nil { // the reserve is smaller than a block
+		return quiet / size * size, false, nil
+	}
+	return fit, true, nil
+}
+
+func (d *drive) putHollow(ctx context.Context, n, size int64) error {
+	t := d.cart.tape
+	if err := t.truncate(ctx, d.pos); err != nil {
+		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
+	}
+	if err := t.writeHollow(n, size); err != nil {
+		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
+	}
+	d.dirty = true
+	d.pos = t.end()
+	d.epoch++
+	d.moved += n
+	d.cart.side.Memory.Written += n
+	d.count(func(s *dev.DriveStats) {
+		s.BytesWritten += n
+		s.Transferring += timeOf(n, d.rate())
+	})
+	return nil
+}
+
+// ReadHollow reads hollow blocks from the position on. A block longer than n is
+// [dev.ErrBlockTooLong], and the drive stays before it.
+func (h *driveHandle) ReadHollow(ctx context.Context, n int64, via []dev.Resource) (int64, error) {
+	d := h.d
+	var objects, bytes, epoch int64
+	err := h.do(ctx, dev.OpRead, needPosition, func(context.Context) error {
+		t := d.cart.tape
+		epoch = d.epoch
+		objects, bytes = t.hollowRun(d.pos, n)
+		if bytes == 0 && d.pos < t.end() && t.runs[t.find(d.pos)].kind == hollowObject {
+			return fmt.Errorf("a hollow block: %w of %d", dev.ErrBlockTooLong, n)
+		}
+		return nil
+	})
+	if err != nil || bytes == 0 {
+		return 0, err
+	}
+	if err := d.flow(ctx, via, bytes); err != nil {
+		return 0, err
+	}
+	err = report(d.name, dev.OpRead, d.unit.do(ctx, func(context.Context) error {
+		if err := d.same(epoch); err != nil {
+			return err
+		}
+		d.step(objects)
+		d.moved += bytes
+		d.cart.side.Memory.Read += bytes
+		d.count(func(s *dev.DriveStats) {
+			s.BytesRead += bytes
+			s.Transferring += timeOf(bytes, d.rate())
+		})
+		return nil
+	}))
+	if err != nil {
+		return 0, err
+	}
+	return bytes, nil
+}
+
+// flow waits for as long as hollow bytes take over via and the drive.
+func (d *drive) flow(ctx context.Context, via []dev.Resource, bytes int64) error {
+	d.lib.lock.Lock()
+	c := d.cart
+	d.lib.lock.Unlock()
+	if c == nil {
+		return report(d.name, dev.OpWrite, dev.ErrNoMedium)
+	}
+	own := dev.Resource{Name: d.name}
+	if d.lib.cfg.TimeScale > 0 {
+		own.Rate = d.model.rate(c.model.Generation) * d.lib.cfg.TimeScale
+	}
+	all := append(append(make([]dev.Resource, 0, len(via)+1), via...), own)
+	if d.lib.opts.Transfer != nil {
+		return d.lib.opts.Transfer(ctx, all, bytes)
+	}
+	if own.Rate == 0 {
+		return nil
+	}
+	rate := d.model.rate(c.model.Generation)
+	for _, r := range via {
+		if r.Rate > 0 {
+			rate = min(rate, r.Rate)
+		}
+	}
+	return d.lib.pass(ctx, timeOf(bytes, rate))
+}
+
+// same checks that the drive is still where a hollow transfer began.
+func (d *drive) same(epoch int64) error {
+	if d.epoch != epoch || d.state != ready {
+		return errors.Join(dev.ErrPositionLost, errors.New("another command came while the data was on its way"))
+	}
+	return nil
+}
