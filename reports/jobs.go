@@ -12,7 +12,7 @@ import (
 type Job struct {
 	ID       int64       `json:"id"`
 	Type     string      `json:"type"`  // backup, restore …
-	State    string      `json:"state"` // queued, active, re-queued, done, incomplete
+	State    string      `json:"state"` // queued, active, ending, waiting to retry, completed
 	Status   status.Code `json:"status"`
 	Policy   string      `json:"policy,omitempty"`
 	Schedule string      `json:"schedule,omitempty"`
@@ -28,7 +28,7 @@ type Job struct {
 }
 
 // Done tells whether the job has ended: its status is final.
-func (j *Job) Done() bool { return j.State == "done" || !j.Ended.IsZero() }
+func (j *Job) Done() bool { return j.State == "completed" || !j.Ended.IsZero() }
 
 // Elapsed is how long the job has been active by now, or was.
 func (j *Job) Elapsed(now time.Time) time.Duration {

@@ -52,11 +52,11 @@ func both[T any](t *testing.T, name string, rows []T, write func(io.Writer, []T,
 
 func jobs() []Job {
 	return []Job{
-		{ID: 1, Type: "backup", State: "done", Policy: "all-to-tape", Schedule: "nightly-full", Client: "files1", Storage: "tape1", Try: 1,
+		{ID: 1, Type: "backup", State: "completed", Policy: "all-to-tape", Schedule: "nightly-full", Client: "files1", Storage: "tape1", Try: 1,
 			Bytes: 180 << 30, Files: 350_000, Queued: night, Started: night.Add(2 * time.Second), Ended: night.Add(26*time.Minute + 42*time.Second)},
-		{ID: 2, Type: "backup", State: "done", Status: status.Partial, Policy: "all-to-tape", Schedule: "nightly-full", Client: "web1", Storage: "tape1",
+		{ID: 2, Type: "backup", State: "completed", Status: status.Partial, Policy: "all-to-tape", Schedule: "nightly-full", Client: "web1", Storage: "tape1",
 			Try: 1, Bytes: 60 << 30, Files: 119_998, Queued: night, Started: night.Add(time.Minute), Ended: night.Add(10 * time.Minute)},
-		{ID: 3, Type: "backup", State: "done", Status: status.MediaWrite, Policy: "all-to-tape", Schedule: "nightly-full", Client: "db1", Storage: "tape1",
+		{ID: 3, Type: "backup", State: "completed", Status: status.MediaWrite, Policy: "all-to-tape", Schedule: "nightly-full", Client: "db1", Storage: "tape1",
 			Try: 2, Bytes: 1 << 20, Files: 1, Queued: night, Started: night.Add(time.Hour), Ended: night.Add(time.Hour + 1500*time.Millisecond), Detail: "drive1: medium error"},
 		{ID: 4, Type: "backup", State: "active", Policy: "files-to-disk", Schedule: "nightly", Client: "files1", Storage: "disk1", Try: 1,
 			Bytes: 5e9, Files: 1234, Queued: night, Started: night.Add(10 * time.Hour)},

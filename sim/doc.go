@@ -17,6 +17,12 @@
 //	master.Boot()
 //	err := w.Run(24 * time.Hour)
 //
+// A host's Mains are the roles that [host.Local] may start there; Options.Setup
+// gives each process its files, devices and database. Faults are functions of the
+// world ([World.Kill], [Host.Crash], [World.Cut], [World.Drop], [Host.JumpClock]
+// and others), now or, by [World.At], at a time. Data that nobody holds takes the
+// time that [World.Transfer] says, which is what drives and disks are given to call.
+//
 // What a process does when it dies is nothing: a kill is an event of the world.
 // The process is marked dead, what it held (connections, services, rings) is
 // taken from it as a kernel would, and its tasks unwind by a panic that only the

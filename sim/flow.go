@@ -17,7 +17,6 @@ import (
 // computes the same.
 type flows struct {
 	w         *World
-	active    []*flow // in order of their beginning
 	resources map[string]*resource
 }
 
@@ -38,7 +37,7 @@ type flow struct {
 	task  *task
 	via   []*resource
 	names []string
-	bytes int64 // left
+	bytes int64 // still to move
 	part  int64 // of a byte moved already, in 1e-9
 	rate  int64
 	since int64 // when bytes and part were right
@@ -69,7 +68,6 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 		return nil
 	}
 	drop := f.task.proc.hold(f.stop)
-	w.flows.active = append(w.flows.active, f)
 	for _, r := range f.via {
 		r.flows = append(r.flows, f)
 	}
@@ -106,7 +104,6 @@ func (f *flow) stop() {
 	f.done = true
 	fs := &f.w.flows
 	f.w.disarm(&f.timer)
-	fs.active = without(fs.active, f)
 	for i, r := range f.via {
 		r.flows = without(r.flows, f)
 		if len(r.flows) == 0 {

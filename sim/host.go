@@ -46,6 +46,7 @@ func (w *World) NewHost(name string, kinds pbx.Kinds) *Host {
 		w: w, name: name, kinds: kinds, up: true,
 		services: map[string]*service{}, tickets: map[ticketKey]*rendezvous{}, rings: map[string]*ring{},
 	}
+	h.SetRate(w.net.model.Rate)
 	w.hosts = append(w.hosts, h)
 	w.byName[name] = h
 	return h

@@ -13,6 +13,7 @@ import (
 	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/core/status"
+	"capstan/core/trace"
 )
 
 // do runs fn as a process of h and fails t if it fails.
@@ -26,15 +27,18 @@ func do(t *testing.T, w *World, h *Host, fn func(ctx context.Context, env *host.
 // What a process would do at its end does not happen when it is killed, and none
 // of its tasks goes on.
 func TestKill(t *testing.T) {
-	w := New(Options{})
+	var log strings.Builder
+	w := New(Options{Log: &log})
 	defer w.Close()
 	h := w.NewHost("h", pbx.Master)
 	var did []string
 	victim := h.Spawn("victim", func(ctx context.Context, env *host.Env) error {
 		rt.Go(ctx, "other", func(ctx context.Context) {
 			defer func() { did = append(did, "defer ran, with no effect on the world") }()
+			defer trace.Note(ctx, "", "dead", "")
+			defer trace.From(ctx).Emit(ctx, trace.Event{What: "dead"})
 			defer env.Log.Info("dead")
-			defer rt.Now(ctx)
+			defer rt.Go(ctx, "ghost", func(context.Context) { did = append(did, "a dead process's new task") })
 			for rt.Sleep(ctx, time.Second) == nil {
 				did = append(did, "tick")
 			}
@@ -58,6 +62,9 @@ func TestKill(t *testing.T) {
 	want := []string{"tick", "tick", "defer ran, with no effect on the world"}
 	if d := cmp.Diff(want, did); d != "" {
 		t.Errorf("what was done (-want +got):\n%s", d)
+	}
+	if log.Len() > 0 || len(w.Events()) > 0 {
+		t.Errorf("a dead process logged %q and traced %v", log.String(), w.Events())
 	}
 	if victim.Alive() || w.Find("h/victim") != nil {
 		t.Error("the victim lives")
@@ -107,10 +114,10 @@ func TestCallOutcomes(t *testing.T) {
 		{name: "no service", to: "server/nothing", want: pbx.ErrUnreachable, code: status.SocketOpen},
 		{name: "host is down", fault: func(w *World) { w.Host("server").Crash() }, want: pbx.ErrUnreachable, took: 10 * time.Second},
 		{name: "link is cut", fault: func(w *World) { w.Cut("client", "server") }, want: pbx.ErrUnreachable, took: 10 * time.Second},
-		// Repeated, the call finds the process gone.
-		{name: "process dies", later: func(w *World) { w.Kill("server/echod") }, want: pbx.ErrUnreachable, took: time.Second},
-		{name: "host crashes", later: func(w *World) { w.Host("server").Crash() }, want: pbx.ErrUnreachable, took: 60 * time.Second},
-		{name: "link is cut for long", later: func(w *World) { w.Cut("client", "server") }, want: pbx.ErrUnreachable, took: 60 * time.Second},
+		// Repeated, the call finds nobody; that does not tell what the first did.
+		{name: "process dies", later: func(w *World) { w.Kill("server/echod") }, want: pbx.ErrOutcomeUnknown, took: time.Second},
+		{name: "host crashes", later: func(w *World) { w.Host("server").Crash() }, want: pbx.ErrOutcomeUnknown, took: 60 * time.Second},
+		{name: "link is cut for long", later: func(w *World) { w.Cut("client", "server") }, want: pbx.ErrOutcomeUnknown, took: 60 * time.Second},
 		{name: "all messages are lost", fault: func(w *World) { w.SetLoss("client", "server", 1_000_000) }, want: pbx.ErrOutcomeUnknown, code: status.NetworkBroken, took: 4 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 
+	"capstan/core/rt"
 	"capstan/core/trace"
 )
 
@@ -33,7 +34,8 @@ func (r *recorder) init(o Options) {
 }
 
 // Emit records e.
-func (r *recorder) Emit(_ context.Context, e trace.Event) {
+func (r *recorder) Emit(ctx context.Context, e trace.Event) {
+	rt.Current(ctx).Check()
 	r.count++
 	if r.keep {
 		r.events = append(r.events, e)
@@ -78,24 +80,27 @@ func (p *Process) logger() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	h := slog.NewJSONHandler(p.w.opts.Log, &slog.HandlerOptions{Level: p.w.opts.LogLevel})
-	return slog.New(hostTime{h, p.host}).With("host", p.host.name, "proc", string(p.addr))
+	return slog.New(procLog{h, p}).With("host", p.host.name, "proc", string(p.addr))
 }
 
-// hostTime stamps records with a host's clock.
-type hostTime struct {
+// procLog stamps records with the clock of a process's host. The dead say nothing.
+type procLog struct {
 	slog.Handler
-	host *Host
+	proc *Process
 }
 
-func (h hostTime) Handle(ctx context.Context, r slog.Record) error {
-	r.Time = h.host.Now().Std()
-	return h.Handler.Handle(ctx, r)
+func (l procLog) Handle(ctx context.Context, r slog.Record) error {
+	if l.proc.dead {
+		return nil
+	}
+	r.Time = l.proc.host.Now().Std()
+	return l.Handler.Handle(ctx, r)
 }
 
-func (h hostTime) WithAttrs(as []slog.Attr) slog.Handler {
-	return hostTime{h.Handler.WithAttrs(as), h.host}
+func (l procLog) WithAttrs(as []slog.Attr) slog.Handler {
+	return procLog{l.Handler.WithAttrs(as), l.proc}
 }
 
-func (h hostTime) WithGroup(name string) slog.Handler {
-	return hostTime{h.Handler.WithGroup(name), h.host}
+func (l procLog) WithGroup(name string) slog.Handler {
+	return procLog{l.Handler.WithGroup(name), l.proc}
 }

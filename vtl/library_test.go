@@ -489,3 +489,29 @@ func TestServe(t *testing.T) {
 		want(t, "rewind", d.Rewind(ctx), dev.ErrGone)
 	})
 }
+
+func TestManyFilemarks(t *testing.T) {
+	dir := simstore.NewDir(0, rand.New(rand.NewPCG(1, 1)))
+	cfg := vtl.Demo("robot", 1<<30, 0)
+	for _, opts := range []vtl.Options{{}, {Dir: dir}} {
+		with(t, cfg, opts, func(ctx context.Context, l *vtl.Library) {
+			_, d := mount(t, ctx, l, 1)
+			want(t, "write", d.Write(ctx, []byte("x")), nil)
+			want(t, "40000 filemarks", d.WriteFilemarks(ctx, 40000, false), nil)
+			want(t, "write", d.Write(ctx, []byte("y")), nil)
+			want(t, "more than one command has", d.WriteFilemarks(ctx, 1<<24, false), dev.ErrNotSupported)
+			want(t, "more than fit", d.WriteFilemarks(ctx, 3<<20, false), dev.ErrVolumeOverflow)
+			want(t, "space", d.Space(ctx, -40000), nil)
+			if p, err := d.Position(ctx); err != nil || p.Block != 1 {
+				t.Errorf("position %+v, %v; want block 1", p, err)
+			}
+			want(t, "unload", d.Unload(ctx), nil)
+			want(t, "load", d.Load(ctx), nil)
+			want(t, "locate", d.Locate(ctx, 40001), nil)
+			p := make([]byte, 2)
+			if n, err := d.Read(ctx, p); err != nil || string(p[:n]) != "y" {
+				t.Errorf("read %q, %v", p[:n], err)
+			}
+		})
+	}
+}

@@ -98,7 +98,8 @@ func TestTimeOf(t *testing.T) {
 		{400e6, 400e6, time.Second},
 		{200e6, 400e6, 500 * time.Millisecond},
 		{18_000e9, 400e6, 45000 * time.Second},
-		{1 << 18, 400e6, 655 * time.Microsecond},
+		{1 << 18, 400e6, 655360 * time.Nanosecond},
+		{7, 400e6, 17},
 	} {
 		if got := timeOf(tt.bytes, tt.rate); got != tt.want {
 			t.Errorf("%d bytes at %d/s: %v; want %v", tt.bytes, tt.rate, got, tt.want)

@@ -225,8 +225,15 @@ func (b *tapFile) writeBlock(off int64, p []byte) error {
 }
 
 func (b *tapFile) writeMarks(off int64, n int64) error {
-	_, err := b.file.WriteAt(make([]byte, 4*n), off)
-	return err
+	marks := make([]byte, 4*min(n, 1<<14)) // zeros
+	for n > 0 {
+		k := min(n, 1<<14)
+		if _, err := b.file.WriteAt(marks[:4*k], off); err != nil {
+			return err
+		}
+		n, off = n-k, off+4*k
+	}
+	return nil
 }
 
 // cut lowers the durable end before the file is cut: after a crash between, the

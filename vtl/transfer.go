@@ -70,9 +70,10 @@ func (d *drive) transfer(ctx context.Context, bytes int64, add func(s *dev.Drive
 
 func (d *drive) rate() int64 { return d.model.rate(d.cart.model.Generation) }
 
-// timeOf is the time for bytes at a rate, without overflow for any of them.
+// timeOf is the time for bytes at a drive's rate, or one below: whole seconds
+// apart, the product fits 64 bits.
 func timeOf(bytes, rate int64) time.Duration {
-	return time.Duration(bytes/rate)*time.Second + time.Duration(bytes%rate*int64(time.Second/1000)/rate*1000)
+	return time.Duration(bytes/rate)*time.Second + time.Duration(bytes%rate*int64(time.Second)/rate)
 }
 
 // room checks that the medium takes bytes at the position, and tells whether it
@@ -122,13 +123,16 @@ func (d *drive) write(ctx context.Context, p []byte) error {
 	return nil
 }
 
+// maxFilemarks is how many one command can write: WRITE FILEMARKS(6) has 24 bits.
+const maxFilemarks = 1<<24 - 1
+
 // WriteFilemarks writes filemarks and, unless immediate, makes everything before
 // durable. Early warning is told by writes and by Position, not here.
 func (h *driveHandle) WriteFilemarks(ctx context.Context, n int, immediate bool) error {
 	return h.do(ctx, dev.OpFilemarks, needPosition, func(ctx context.Context) error {
 		d := h.d
-		if n < 0 {
-			return fmt.Errorf("%d filemarks: %w", n, dev.ErrNotSupported)
+		if n < 0 || n > maxFilemarks {
+			return fmt.Errorf("%d filemarks: give 0 to %d: %w", n, maxFilemarks, dev.ErrNotSupported)
 		}
 		if n > 0 {
 			if err := d.writeMarks(ctx, int64(n)); err != nil {

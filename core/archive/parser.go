@@ -180,7 +180,7 @@ func (p *parser) memberHeader(h *pax.Header) error {
 			m.Type = '5'
 		}
 	}
-	if m.Type != '0' { // links, directories and devices have no data
+	if m.Type >= '1' && m.Type <= '6' { // links, directories and devices have no data; unknown types may
 		m.Size, m.FileSize = 0, 0
 	}
 	p.cur, p.left, p.into = m, m.Size, 0

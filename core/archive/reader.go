@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"hash/crc32"
 
 	"capstan/core/catalog"
@@ -30,11 +31,12 @@ type Reader struct {
 	links   map[inode]string // first path of each inode with several names
 	member  *member          // whose bytes come next
 	ended   bool             // the walk is over, and the zeros at the end are written
-	buf     []byte           // of the next Data frame
-	pending []catalog.Entry  // of the members that begin in buf
-	queue   []stream.Frame   // to be given
-	given   []stream.Frame   // memory of queue
-	out     []byte           // memory of the Data frame last given
+	closed  bool
+	buf     []byte          // of the next Data frame
+	pending []catalog.Entry // of the members that begin in buf
+	queue   []stream.Frame  // to be given
+	given   []stream.Frame  // memory of queue
+	out     []byte          // memory of the Data frame last given
 
 	offset int64 // of the end of buf in the stream
 	digest uint32
@@ -73,12 +75,12 @@ func NewReader(ctx context.Context, fs tree.FS, sel Selection, report func(Probl
 // Done is what has been read so far.
 func (r *Reader) Done() Stats { return r.stats }
 
-// Close gives up what the walk holds open; it is needed only when the stream was
-// not read to its end.
+// Close gives up what the walk holds open. It may be called at any time, and again.
 func (r *Reader) Close() {
 	if r.member != nil && r.member.body != nil {
 		r.member.body.close()
 	}
+	r.member, r.closed = nil, true
 	r.walk.close()
 }
 
@@ -92,6 +94,9 @@ func (r *Reader) problem(path, what string, err error) {
 // Next gives the next frame. Its memory is used again by the Next after it.
 func (r *Reader) Next(ctx context.Context, f *stream.Frame) error {
 	for len(r.queue) == 0 {
+		if r.closed {
+			return errors.New("the reader of the file trees is closed")
+		}
 		if ctx.Err() != nil {
 			r.Close()
 			return rt.Cause(ctx)

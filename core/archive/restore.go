@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"capstan/core/catalog"
+	"capstan/core/status"
 	"capstan/core/tree"
 )
 
@@ -75,6 +76,7 @@ type restoring struct {
 	dir  tree.Dir
 	name string
 	temp string
+	sync bool // before it has its name: it replaces a file, or nothing syncs it later
 	info tree.Info
 	xs   []tree.Xattr
 	file tree.NewFile // of a regular file
@@ -114,7 +116,53 @@ func (w *Writer) start(full, rel string, info tree.Info, xs []tree.Xattr) (*rest
 	if err != nil {
 		return nil, err
 	}
-	return &restoring{path: full, dir: dir, name: name, temp: temp, info: info, xs: xs}, nil
+	synced, err := w.noteMount(dir, parent(rel))
+	if err != nil {
+		return nil, err
+	}
+	return &restoring{
+		path: full, dir: dir, name: name, temp: temp, info: info, xs: xs,
+		sync: !synced || old.Type != 0,
+	}, nil
+}
+
+// mount is a file system that was written to, and a directory of it.
+type mount struct {
+	dev uint64
+	rel string
+}
+
+// noteMount remembers the file system of a directory; ok says that it will be
+// made durable as a whole at the end.
+func (w *Writer) noteMount(dir tree.Dir, rel string) (ok bool, err error) {
+	if _, ok = dir.(tree.Syncer); !ok {
+		return false, nil
+	}
+	if n := len(w.mounts); n > 0 && w.mounts[n-1].rel == rel {
+		return true, nil
+	}
+	i, err := dir.Stat(w.ctx)
+	if err != nil {
+		return false, err
+	}
+	if !slices.ContainsFunc(w.mounts, func(m mount) bool { return m.dev == i.Dev }) {
+		w.mounts = append(w.mounts, mount{i.Dev, rel})
+	}
+	return true, nil
+}
+
+// syncMounts makes what was restored durable.
+func (w *Writer) syncMounts(ctx context.Context) error {
+	for _, m := range w.mounts {
+		dir, err := w.root.open(ctx, m.rel, false)
+		if err == nil {
+			err = dir.(tree.Syncer).SyncFS(ctx)
+		}
+		if err != nil {
+			return status.Errorf(status.FileWrite, "what was restored may not be durable: %w", err)
+		}
+	}
+	return nil
 }
 
 func parent(rel string) string {
@@ -180,11 +228,12 @@ func (w *Writer) settle(r *restoring) error {
 			w.problem(r.path, NoMetadata, err)
 		}
 	}
-	if r.file != nil { // durable, with its attributes, before it has its name
-		err := r.file.Sync()
-		if cerr := r.file.Close(); err == nil {
-			err = cerr
+	if r.file != nil {
+		var err error
+		if r.sync {
+			err = r.file.Sync()
 		}
+		err = errors.Join(err, r.file.Close())
 		r.file = nil
 		if err != nil {
 			return err

@@ -17,16 +17,16 @@ import (
 // Selection says which files to back up.
 type Selection struct {
 	// Paths are absolute; the last component may be a pattern (path.Match).
-	Paths []string
+	Paths []string `json:"paths"`
 	// Exclude are patterns: one that begins with "/" is compared with the whole
 	// path, another with the last component. What is excluded is not descended.
-	Exclude []string
+	Exclude []string `json:"exclude,omitempty"`
 	// Since, if not 0, leaves out files that were neither modified nor changed
 	// since then. Directories are always in, so that a restore has their attributes.
-	Since rt.Time
+	Since rt.Time `json:"since,omitempty"`
 	// OneFileSystem does not descend into directories of another file system than
 	// that of the path of the selection.
-	OneFileSystem bool
+	OneFileSystem bool `json:"oneFileSystem,omitempty"`
 }
 
 // check refuses what could not be meant.

@@ -29,20 +29,21 @@ const (
 type WriteOptions struct {
 	// Target is the absolute directory that takes the place of StripTo; "" is "/".
 	// It is made if it does not exist.
-	Target string
+	Target string `json:"target"`
 	// StripTo is the absolute directory, on the client that was backed up, whose
 	// contents go to Target; "" is "/". What is not beneath it is refused.
-	StripTo   string
-	Overwrite Mode
+	StripTo   string `json:"stripTo"`
+	Overwrite Mode   `json:"overwrite"`
 	// Owner gives files their owner, group, setuid and setgid bits; else they
 	// belong to whoever restores.
-	Owner bool
+	Owner bool `json:"owner"`
 }
 
 // Writer is the sink of a restore: it takes the members of an image, all or some,
 // and writes their files. It trusts nothing that the image says: every path goes
 // component by component from the target's handle, no link on the way is
-// followed, and a file appears under its name only when it is complete.
+// followed, and a file appears under its name only when it is complete. All is
+// durable when Put of the End frame has returned.
 type Writer struct {
 	fs     tree.FS
 	opt    WriteOptions
@@ -56,6 +57,7 @@ type Writer struct {
 	hollow []catalog.Entry // hollow members whose data is still to come
 	run    *hollowRun      // the one whose data comes
 	dirs   []dirMeta       // metadata to be set at the end
+	mounts []mount         // the file systems written to
 	temp   int             // number of the last temporary name
 	closed bool
 }
@@ -108,13 +110,19 @@ func (w *Writer) Close(ctx context.Context) {
 		return
 	}
 	w.closed = true
+	w.abandon(ctx)
+	w.root.close()
+}
+
+// abandon removes the file that is half written.
+func (w *Writer) abandon(ctx context.Context) {
 	if w.cur != nil {
 		w.cur.abandon(ctx)
 	}
-	if w.run != nil {
+	if w.run != nil && w.run.file != nil {
 		w.run.file.abandon(ctx)
 	}
-	w.root.close()
+	w.cur, w.run = nil, nil
 }
 
 // Put takes the next frame. A file that cannot be written is reported and
@@ -155,14 +163,12 @@ func (w *Writer) finish(ctx context.Context) error {
 	if !w.parse.whole() || w.run != nil || len(w.hollow) > 0 {
 		w.problem(w.unfinished(), Incomplete, nil)
 	}
-	if w.cur != nil {
-		w.cur.abandon(ctx)
-		w.cur = nil
-	}
+	w.abandon(ctx)
 	w.finishDirs(ctx)
+	err := w.syncMounts(ctx)
 	w.root.close()
 	w.closed = true
-	return nil
+	return err
 }
 
 func (w *Writer) unfinished() string {

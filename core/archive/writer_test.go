@@ -71,7 +71,7 @@ var hostile = []struct {
 	{"hard link to a link", []member{symlink("../secret", "s"), hardlink("s", "h"), file("h", "x")}, ""},
 	{"hard link to the target", []member{hardlink("./", "h")}, archive.NotWritten},
 	{"the target as a file", []member{file("./", "x")}, archive.NotWritten},
-	{"of no known type", []member{{pax.Header{Name: "x", Type: 'Z'}, ""}}, archive.NotWritten},
+	{"of no known type", []member{{pax.Header{Name: "x", Type: 'Z'}, "its data is passed over"}, file("y", "")}, archive.NotWritten},
 }
 
 // TestNothingOutside restores hostile images in both worlds with every mode, and

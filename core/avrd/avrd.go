@@ -47,7 +47,7 @@ func Mux(ctx context.Context, devices dev.Finder) *pbx.Mux {
 }
 
 // maxLabel is larger than any label of ours; a longer first block is not one.
-const maxLabel = 1 << 20
+const maxLabel = 64 << 10
 
 func look(ctx context.Context, d dev.Drive) (Seen, error) {
 	st, err := d.Status(ctx)

@@ -103,31 +103,33 @@ func send(ctx context.Context, env *host.Env, args Args, target Target) (Result,
 	defer conn.Close()
 
 	tell := newTeller(ctx, args.Bpbrm)
+	// The step ends with the data: what follows the End frame is the others' part.
 	end := trace.Begin(ctx, "B12", "send data")
-	n, err := stream.Splice(tell.ctx, conn, tee{reader, tell})
-	err = errors.Join(tell.finish(ctx), err)
-	if err != nil {
-		code := status.Of(err, status.NetworkBroken)
-		end(err.Error(), int(code))
-		return Result{}, &status.Error{Code: code, Err: err}
+	atEnd := func(f *stream.Frame) { end(fmt.Sprintf("%d bytes", f.Total), 0) }
+	_, err = stream.Splice(tell.ctx, conn, tee{reader, tell, atEnd})
+	if err := errors.Join(tell.finish(ctx), err); err != nil {
+		return Result{}, &status.Error{Code: status.Of(err, status.NetworkBroken), Err: err}
 	}
-	end(fmt.Sprintf("%d bytes", n.Bytes), 0)
 	st := reader.Done()
 	return Result{Files: st.Files, Bytes: st.Bytes, Problems: st.Problems}, nil
 }
 
-// tee shows the entries that pass to the teller.
+// tee shows the entries that pass to the teller, and the end to atEnd.
 type tee struct {
 	stream.Source
-	tell *teller
+	tell  *teller
+	atEnd func(f *stream.Frame)
 }
 
 func (t tee) Next(ctx context.Context, f *stream.Frame) error {
 	if err := t.Source.Next(ctx, f); err != nil {
 		return err
 	}
-	if f.Kind == stream.Member {
+	switch f.Kind {
+	case stream.Member:
 		return t.tell.add(ctx, f.Entries)
+	case stream.End:
+		t.atEnd(f)
 	}
 	return nil
 }

@@ -21,6 +21,9 @@ type ChildArgs struct {
 	Bptm   pbx.Addr `json:"bptm"`
 }
 
+// childGo says to the child that the start is complete.
+var childGo = pbx.Declare[struct{}, struct{}](Role, "ChildGo", pbx.Media)
+
 // childN is the child's number among the processes of the role.
 const childN = 1
 
@@ -42,7 +45,7 @@ func (m *manager) restore(ctx context.Context) Finished {
 	}
 	bpjobd.Say(ctx, a.Master, "started process bptm")
 	for _, p := range []func() error{
-		func() error { _, err := Go.Call(noStep(ctx), child, struct{}{}); return err },
+		func() error { _, err := childGo.Call(ctx, child, struct{}{}); return err },
 		func() error { _, err := bptm.Go.Call(ctx, tm, struct{}{}); return err },
 	} {
 		if p() != nil {
@@ -65,13 +68,6 @@ func (m *manager) restore(ctx context.Context) Finished {
 	return f
 }
 
-// noStep is ctx for a call that is no step of the flow.
-func noStep(ctx context.Context) context.Context {
-	j := trace.JobOf(ctx)
-	j.Restore = false // Go is a step of a restore's start (R5), not of its child's
-	return trace.WithJob(ctx, j)
-}
-
 // Child is the main function of a restore's child: it starts tar on the client
 // and hands the connection to bptm (R8), and ends when tar has (R15).
 func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (tar.Result, error) {
@@ -79,7 +75,7 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (ta
 	m := &manager{env: env, args: args.Args, stop: rt.NewEvent(ctx), told: rt.NewEvent(ctx), lock: rt.NewLock(ctx)}
 	mux := pbx.NewMux(ctx, Role, 0)
 	host.HandleAttend(mux, m.stop)
-	pbx.Handle(mux, Go, func(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, error) {
+	pbx.Handle(mux, childGo, func(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, error) {
 		pbx.AfterReply(ctx, m.told.Set)
 		return struct{}{}, nil
 	})

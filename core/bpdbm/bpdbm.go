@@ -302,8 +302,8 @@ func (s *Server) complete(ctx context.Context, from pbx.Peer, q Complete) (image
 	if err != nil {
 		return h, failed(err)
 	}
-	if sum.Files != h.Files {
-		return h, status.Errorf(status.Inconsistent, "image %s: %d files were backed up, the catalog has %d", h.ID, h.Files, sum.Files)
+	if n := sum.Files + sum.Dirs; n != h.Files {
+		return h, status.Errorf(status.Inconsistent, "image %s: %d files were backed up, the catalog has %d", h.ID, h.Files, n)
 	}
 	h.Complete = true
 	if err := s.writeHeader(ctx, &h); err != nil {

@@ -159,6 +159,9 @@ func (s *Server) add(ctx context.Context, j job.Job) error {
 	if j.Try <= 1 && j.Created == 0 {
 		j.Created = rt.Now(ctx)
 	}
+	if j.State == job.Active && j.Started == 0 { // a restore may show as Active from the beginning
+		j.Started = rt.Now(ctx)
+	}
 	return s.commit(ctx, func(tx store.Tx) (job.Job, error) {
 		old, again, err := job.Table.Get(tx, j.ID)
 		if err != nil {

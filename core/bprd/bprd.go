@@ -90,7 +90,6 @@ type Server struct {
 	env   *host.Env
 	epoch uint64
 	dir   store.Dir // for neededimage files
-	ctx   context.Context
 	lock  rt.Lock
 	live  map[int64]*restore // led by this very process
 	stops map[int64]*rt.Event
@@ -99,7 +98,7 @@ type Server struct {
 // New makes the role. It removes neededimage files that a crash has left.
 func New(ctx context.Context, env *host.Env, epoch uint64, dir store.Dir) (*Server, error) {
 	s := &Server{
-		env: env, epoch: epoch, dir: dir, ctx: trace.WithRole(ctx, Role), lock: rt.NewLock(ctx),
+		env: env, epoch: epoch, dir: dir, lock: rt.NewLock(ctx),
 		live: map[int64]*restore{}, stops: map[int64]*rt.Event{},
 	}
 	names, err := dir.List(ctx, "")
@@ -159,7 +158,7 @@ func (s *Server) request(ctx context.Context, from pbx.Peer, q Request) (struct{
 	if known {
 		return struct{}{}, status.Errorf(status.BadParameter, "job %d exists already", q.Job)
 	}
-	jctx := trace.WithJob(s.ctx, trace.Job{ID: q.Job, Try: 1, Restore: true})
+	jctx := trace.WithJob(rt.WithoutCancel(ctx), trace.Job{ID: q.Job, Try: 1, Restore: true})
 	owner := from.Identity.String()
 	pbx.AfterReply(ctx, func() { rt.Go(jctx, "restore", func(ctx context.Context) { s.lead(ctx, q, owner) }) })
 	return struct{}{}, nil

@@ -30,9 +30,7 @@ func (p *parent) backup(ctx context.Context, cancel func(error)) error {
 	end := trace.Begin(ctx, "B12", "write blocks")
 	err = w.run(ctx)
 	if err != nil {
-		if cause := rt.Cause(ctx); cause != nil {
-			err = cause // the child's end, or bpbrm's word: what broke the ring
-		}
+		err = p.cause(ctx, err)
 		end(err.Error(), int(status.Of(err, status.MediaWrite)))
 		return err
 	}

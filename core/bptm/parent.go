@@ -2,7 +2,9 @@ package bptm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"capstan/core/bpjobd"
 	"capstan/core/dev"
@@ -162,6 +164,29 @@ func (o *childOutcome) failure() error {
 		return status.Errorf(status.Code(o.exit.Code), "child of bptm: %s", o.exit.Detail)
 	}
 	return nil
+}
+
+// causeTime is how long the parent waits to learn that its child is dead, when
+// the ring was cut.
+const causeTime = 2 * time.Second
+
+// cause is what is behind a failure: the child's death if the ring was cut by
+// it, bpbrm's word if that came, else the error itself.
+func (p *parent) cause(ctx context.Context, err error) error {
+	tctx, cancel := rt.WithTimeout(rt.WithoutCancel(ctx), causeTime)
+	defer cancel()
+	if o, ok := p.child.TryGet(); ok && o.failure() != nil {
+		return o.failure()
+	}
+	if errors.Is(err, stream.ErrCut) {
+		if o, cerr := p.child.Get(tctx); cerr == nil && o.failure() != nil {
+			return o.failure()
+		}
+	}
+	if ctx.Err() != nil {
+		return rt.Cause(ctx)
+	}
+	return err
 }
 
 // childEnd waits for the child's end.

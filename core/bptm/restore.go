@@ -14,7 +14,6 @@ import (
 	"capstan/core/media"
 	"capstan/core/nbemm"
 	"capstan/core/pbx"
-	"capstan/core/rt"
 	"capstan/core/status"
 	"capstan/core/store"
 	"capstan/core/trace"
@@ -25,10 +24,7 @@ func (p *parent) restore(ctx context.Context, cancel func(error)) error {
 	r := &reader{p: p, cancel: cancel}
 	err := r.run(ctx)
 	if err != nil {
-		if cause := rt.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return err
+		return p.cause(ctx, err)
 	}
 	if err := p.childEnd(ctx); err != nil {
 		return err
@@ -49,7 +45,6 @@ type reader struct {
 	feed   *media.Feeder
 	alloc  nbemm.Allocation
 	tape   *tape
-	buf    []byte
 	end    func(string, int) // of the step R14
 	bytes  int64
 }
@@ -324,7 +319,7 @@ func (v *tapeFragment) seek(ctx context.Context, block int) error {
 	if err := v.t.locate(ctx, v.f.Block); err != nil {
 		return err
 	}
-	buf := make([]byte, media.MaxBlockSize)
+	buf := make([]byte, v.f.BlockSize)
 	n, err := v.t.drive.Read(ctx, buf)
 	if err != nil {
 		return v.t.failed(status.BadBackupHeader, "reading the fragment's header", err)

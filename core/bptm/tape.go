@@ -122,7 +122,7 @@ func (t *tape) provePosition(ctx context.Context) error {
 	if err := t.locate(ctx, t.block); err != nil {
 		return err
 	}
-	buf := make([]byte, media.MaxBlockSize)
+	buf := make([]byte, t.label.BlockSize)
 	n, err := t.drive.Read(ctx, buf)
 	if err == nil {
 		if h, err := media.DecodeEndHeader(buf[:n]); err == nil && h.MediaID == t.label.MediaID && h.File == t.file &&

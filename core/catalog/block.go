@@ -12,8 +12,8 @@ import (
 // refuses more, so that a damaged block cannot make it ask for much memory.
 const (
 	maxBlockEntries = 4096
-	maxBlockText    = 4 * MaxPath // of all paths and link targets, decoded
-	maxBlockRaw     = 8 << 20     // of a block before compression
+	maxBlockText    = 1 << 20 // of all paths and link targets, decoded
+	maxBlockRaw     = 8 << 20 // of a block before compression
 )
 
 // The columns of a data block, in the order in which they are stored. Values

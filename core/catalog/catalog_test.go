@@ -148,10 +148,10 @@ func TestLongPaths(t *testing.T) {
 	ctx := storetest.Solo()
 	d := newTestDir()
 	var in []Entry
-	for i := range 6 { // 6 MB of text: blocks are closed by their text
-		in = append(in, entry(fmt.Sprintf("%s/%02d", strings.Repeat("/"+strings.Repeat("d", 255), 4000), i), int64(i)*2048))
+	for i := range 100 { // 2 MB of text: blocks are closed by their text
+		in = append(in, entry(fmt.Sprintf("%s/%02d", strings.Repeat("/"+strings.Repeat("d", 255), 80), i), int64(i)*2048))
 	}
-	seal(ctx, t, d, Options{Memory: 4 << 20}, in)
+	seal(ctx, t, d, Options{Memory: 1 << 20, Block: 1 << 20}, in)
 	r := open(ctx, t, d, nil)
 	if err := r.Verify(ctx); err != nil {
 		t.Fatal(err)

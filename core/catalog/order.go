@@ -6,8 +6,9 @@ import (
 )
 
 // MaxPath bounds the bytes of a path and of a link's target. Paths longer than
-// Linux's PATH_MAX exist: a tree can be built, and walked, one name at a time.
-const MaxPath = 1 << 20
+// Linux's PATH_MAX (4096) exist: a tree can be built, and walked, one name at a
+// time. The bound keeps the parents of one hostile path from filling a disk.
+const MaxPath = 32 << 10
 
 // split divides a path at its last "/". The children of a directory have its
 // path as their dir; those of "/" have "". The path "/" itself is ("", "").
@@ -46,6 +47,10 @@ func compare(aDir, aName, bDir, bName string) int {
 	}
 	return strings.Compare(aName, bName)
 }
+
+// ComparePaths orders absolute paths as a files file does: to merge the lists of
+// several images.
+func ComparePaths(a, b string) int { return comparePaths(a, b) }
 
 func comparePaths(a, b string) int {
 	aDir, aName := split(a)

@@ -60,8 +60,9 @@ func (f *Fragments) advance(offset int64) (passed int) {
 
 // MayCut tells whether a fragment may begin with the slot at an offset: not inside
 // a member's headers, which happens only where these are longer than a block.
+// Hollow data may be cut anywhere.
 func (f *Fragments) MayCut(offset int64) bool {
-	return !f.any || offset <= f.last.Offset || offset >= f.last.Offset+f.last.HeadLen
+	return !f.any || f.last.Count > 0 || offset <= f.last.Offset || offset >= f.last.Offset+f.last.HeadLen
 }
 
 // continued is the member that an offset is inside of, nil between members.

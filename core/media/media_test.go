@@ -254,6 +254,55 @@ func TestHollow(t *testing.T) {
 	}
 }
 
+// TestHollowVolumes: early warning comes in the middle of a hollow slot, and the
+// rest of it begins the next fragment.
+func TestHollowVolumes(t *testing.T) {
+	fs := testFS()
+	if err := fs.AddHollow(ctx, "/src", simtree.Hollow{Files: 1_000_000, Bytes: 1 << 40}, rand.New(rand.NewPCG(3, 4))); err != nil {
+		t.Fatal(err)
+	}
+	ring, all := pack(t, fs, media.DefaultBlockSize, media.Limits{})
+	const volume = 100_000 * media.DefaultBlockSize
+	f := media.NewFragments("c_1", 1, media.DefaultBlockSize)
+	if _, err := f.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	var sum int64
+	fragments := 1
+	for _, s := range ring.list {
+		if s.Kind == stream.Member {
+			es, err := media.DecodeMembers(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Members(es)
+		}
+		for left := s.Len; s.Kind == stream.Data && left > 0; {
+			if f.Bytes() == volume {
+				done, err := f.Finish(false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sum += done.Bytes
+				h, err := f.Begin(f.At())
+				if err != nil || h.Continued == nil || h.Start != sum {
+					t.Fatalf("%+v, %v", h, err)
+				}
+				fragments++
+			}
+			n := min(left, volume-f.Bytes())
+			if err := f.Wrote(&s, n); err != nil {
+				t.Fatal(err)
+			}
+			left -= n
+		}
+	}
+	last, err := f.Finish(true)
+	if err != nil || sum+last.Bytes != all.length || fragments != int(all.length/volume)+1 {
+		t.Fatalf("%d fragments of %d bytes, %v; want %d", fragments, sum+last.Bytes, err, all.length)
+	}
+}
+
 // trailer is what reading one gave.
 type trailer struct {
 	head    media.FragmentHeader

@@ -135,9 +135,14 @@ func (p *Packer) boundary(ctx context.Context) error {
 func (p *Packer) beginMember(ctx context.Context) error {
 	e := p.entries[p.reached]
 	whole := e.End() - e.Offset
-	tooLong := p.exceeds(whole) && (p.limits.Bytes >= whole || p.exceeds(e.HeadLen))
-	tooMany := p.limits.Entries > 0 && p.fragCount >= p.limits.Entries
 	straddles := int64(len(p.buf))+e.HeadLen > p.size
+	room := p.size - int64(len(p.buf)) // of the slot in which the member begins
+	if straddles {
+		room = p.size
+	}
+	// A member that no fragment holds begins in this one, if at least its first slot fits.
+	tooLong := p.exceeds(whole) && (p.limits.Bytes >= whole || p.exceeds(min(whole, room)))
+	tooMany := p.limits.Entries > 0 && p.fragCount >= p.limits.Entries
 	if tooLong || tooMany || straddles {
 		if err := p.flush(ctx); err != nil {
 			return err

@@ -93,20 +93,18 @@ func New(ctx context.Context, hostName string, epoch uint64, db store.DB) *Serve
 // Mux is what the role answers.
 func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	mux := pbx.NewMux(ctx, Service, s.epoch)
-	pbx.Handle(mux, JobStart, func(hctx context.Context, _ pbx.Peer, q job.Start) (struct{}, error) {
+	pbx.Handle(mux, JobStart, func(ctx context.Context, _ pbx.Peer, q job.Start) (struct{}, error) {
 		r := s.add(ctx, q.ID, q.Try, false)
 		if r == nil {
 			return struct{}{}, status.Errorf(status.JobManager, "job %d runs already", q.ID)
 		}
 		r.start = q
-		pbx.AfterReply(hctx, func() { rt.Go(ctx, "job", func(ctx context.Context) { s.backup(ctx, r) }) })
+		pbx.AfterReply(ctx, func() { rt.Go(rt.WithoutCancel(ctx), "job", func(ctx context.Context) { s.backup(ctx, r) }) })
 		return struct{}{}, nil
 	})
 	pbx.Handle(mux, nbrb.Granted, s.granted)
 	pbx.Handle(mux, nbrb.Blocked, s.blocked)
-	pbx.Handle(mux, bptm.AskMedia, func(hctx context.Context, from pbx.Peer, q bptm.Media) (struct{}, error) {
-		return s.askMedia(ctx, hctx, from, q)
-	})
+	pbx.Handle(mux, bptm.AskMedia, s.askMedia)
 	pbx.Handle(mux, bptm.MediaDone, func(ctx context.Context, from pbx.Peer, _ struct{}) (struct{}, error) {
 		r, err := s.ofProcess(ctx, from, bptm.Role)
 		if err == nil {
@@ -203,12 +201,12 @@ func (s *Server) granted(ctx context.Context, _ pbx.Peer, g nbrb.Grant) (struct{
 	return struct{}{}, nil
 }
 
-func (s *Server) askMedia(ctx, hctx context.Context, from pbx.Peer, q bptm.Media) (struct{}, error) {
-	j := trace.JobOf(hctx)
+func (s *Server) askMedia(ctx context.Context, from pbx.Peer, q bptm.Media) (struct{}, error) {
+	j := trace.JobOf(ctx)
 	if j.Restore && s.find(j.ID) == nil {
 		s.add(ctx, j.ID, j.Try, true)
 	}
-	r, err := s.ofProcess(hctx, from, bptm.Role)
+	r, err := s.ofProcess(ctx, from, bptm.Role)
 	if err != nil {
 		return struct{}{}, err
 	}
@@ -217,7 +215,7 @@ func (s *Server) askMedia(ctx, hctx context.Context, from pbx.Peer, q bptm.Media
 	}
 	jctx := trace.WithRole(trace.WithJob(rt.WithoutCancel(ctx), r.job), Service)
 	if !j.Restore && !q.Next {
-		pbx.AfterReply(hctx, func() {
+		pbx.AfterReply(ctx, func() {
 			rt.Go(jctx, "grant", func(ctx context.Context) {
 				if _, err := bptm.Grant.Call(ctx, q.Reply, r.grant); err != nil {
 					r.stop.Set()
@@ -234,7 +232,7 @@ func (s *Server) askMedia(ctx, hctx context.Context, from pbx.Peer, q bptm.Media
 	s.lock.Lock()
 	r.asker = q.Reply
 	s.lock.Unlock()
-	pbx.AfterReply(hctx, func() {
+	pbx.AfterReply(ctx, func() {
 		rt.Go(jctx, "ask nbrb", func(ctx context.Context) {
 			_, err := nbrb.Ask.Call(ctx, pbx.At(s.host, nbrb.Service), nbrb.Request{
 				Job: r.job, Need: need, Priority: r.start.Priority, Policy: r.start.Policy, Client: r.start.Client, Reply: pbx.At(s.host, Service),

@@ -72,7 +72,6 @@ func Schemas() []*store.Schema {
 type Server struct {
 	host  string
 	db    store.DB
-	ctx   context.Context // the daemon's: PolicyClient tasks live in it
 	lock  rt.Lock
 	tasks map[string]*task // by policy and client
 	waits map[int64]*waiter
@@ -85,15 +84,16 @@ type waiter struct {
 
 // New makes the role, with a task for each client of each policy.
 func New(ctx context.Context, hostName string, db store.DB) (*Server, error) {
-	s := &Server{host: hostName, db: db, ctx: trace.WithRole(ctx, Service), lock: rt.NewLock(ctx), tasks: map[string]*task{}, waits: map[int64]*waiter{}}
+	ctx = trace.WithRole(ctx, Service)
+	s := &Server{host: hostName, db: db, lock: rt.NewLock(ctx), tasks: map[string]*task{}, waits: map[int64]*waiter{}}
 	ps, err := s.policies(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i := range ps {
-		s.schedule(&ps[i])
+		s.schedule(ctx, &ps[i])
 	}
-	rt.Go(s.ctx, "clock watch", s.watchClock)
+	rt.Go(ctx, "clock watch", s.watchClock)
 	return s, nil
 }
 
@@ -151,7 +151,7 @@ func (s *Server) Put(ctx context.Context, p policy.Policy) error {
 	if err := s.db.Update(ctx, func(tx store.Tx) error { return policy.Table.Put(tx, p.Name, p) }); err != nil {
 		return status.Errorf(status.Database, "policy %s: %w", p.Name, err)
 	}
-	s.schedule(&p)
+	s.schedule(ctx, &p)
 	return nil
 }
 
@@ -167,26 +167,27 @@ func (s *Server) deletePolicy(ctx context.Context, _ pbx.Peer, name string) (str
 		return struct{}{}, status.Errorf(status.Database, "policy %s: %w", name, err)
 	}
 	p.Clients = nil
-	s.schedule(&p)
+	s.schedule(ctx, &p)
 	return struct{}{}, nil
 }
 
 // schedule starts tasks for the policy's clients that have none, and has the
 // others look at the policy again: those that it no longer has end then.
-func (s *Server) schedule(p *policy.Policy) {
+func (s *Server) schedule(ctx context.Context, p *policy.Policy) {
+	ctx = trace.WithRole(trace.WithJob(rt.WithoutCancel(ctx), trace.Job{}), Service)
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	for _, c := range p.Clients {
 		key := store.PairKey(p.Name, c)
 		if s.tasks[key] == nil {
-			t := &task{s: s, policy: p.Name, client: c, requests: rt.NewQueue[request](s.ctx, 0)}
+			t := &task{s: s, policy: p.Name, client: c, requests: rt.NewQueue[request](ctx, 0)}
 			s.tasks[key] = t
-			rt.Go(s.ctx, "PolicyClient "+p.Name+" "+c, t.run)
+			rt.Go(ctx, "PolicyClient "+p.Name+" "+c, t.run)
 		}
 	}
 	for _, key := range s.keys() {
 		if t := s.tasks[key]; t.policy == p.Name {
-			t.poke()
+			t.poke(ctx)
 		}
 	}
 }
@@ -209,7 +210,7 @@ func (s *Server) watchClock(ctx context.Context) {
 		if d := now - offset; d > time.Second || d < -time.Second {
 			s.lock.Lock()
 			for _, k := range s.keys() {
-				s.tasks[k].poke()
+				s.tasks[k].poke(ctx)
 			}
 			s.lock.Unlock()
 		}

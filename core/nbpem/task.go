@@ -32,7 +32,7 @@ type request struct {
 	owner    string
 }
 
-func (t *task) poke() { _ = t.requests.Put(t.s.ctx, request{}) } // the queue has no limit and is never closed
+func (t *task) poke(ctx context.Context) { _ = t.requests.Put(ctx, request{}) } // the queue has no limit and is never closed
 
 // plan is what the task will do next, if nobody asks for something else.
 type plan struct {

@@ -145,6 +145,28 @@ func (m *Method[Q, P]) step(j trace.Job) string {
 // retryDelays are the waits before a request whose outcome is unknown is repeated.
 var retryDelays = [...]time.Duration{100 * time.Millisecond, 400 * time.Millisecond, 1600 * time.Millisecond}
 
+// deliver sends a request, and repeats it as long as its outcome is unknown. A
+// repetition that cannot be delivered leaves the first one's outcome unknown.
+func (c *caller) deliver(ctx context.Context, to Addr, req *Message) (*Message, error) {
+	rep, err := c.t.Call(ctx, to, req)
+	if !errors.Is(err, ErrOutcomeUnknown) {
+		return rep, err
+	}
+	for _, d := range retryDelays {
+		if serr := rt.Sleep(ctx, d); serr != nil {
+			return nil, serr
+		}
+		rep, err = c.t.Call(ctx, to, req)
+		if !errors.Is(err, ErrOutcomeUnknown) && !errors.Is(err, ErrUnreachable) {
+			return rep, err
+		}
+	}
+	if errors.Is(err, ErrUnreachable) {
+		err = fmt.Errorf("%w: its repetition: %v", ErrOutcomeUnknown, err) //nolint:errorlint // it is not unreachable for the caller
+	}
+	return nil, err
+}
+
 // Call asks the service at an address. An error that the callee returned is a
 // *status.Error with its code; one of the way there wraps [ErrUnreachable] or
 // [ErrOutcomeUnknown] and carries status 25 or 40.
@@ -163,13 +185,7 @@ func (m *Method[Q, P]) Call(ctx context.Context, to Addr, q Q) (P, error) {
 		Method: m.name, Body: q,
 		Head: Head{From: c.t.Self(), Inc: c.inc, Seq: seq, Job: job, Epoch: c.epoch, Stamp: begin},
 	}
-	rep, err := c.t.Call(ctx, to, req)
-	for i := 0; errors.Is(err, ErrOutcomeUnknown) && i < len(retryDelays); i++ {
-		if serr := rt.Sleep(ctx, retryDelays[i]); serr != nil {
-			return none, serr
-		}
-		rep, err = c.t.Call(ctx, to, req)
-	}
+	rep, err := c.deliver(ctx, to, req)
 	if err != nil {
 		code := status.NetworkBroken
 		if errors.Is(err, ErrUnreachable) {

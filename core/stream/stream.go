@@ -9,6 +9,7 @@ import (
 	"capstan/core/catalog"
 	"capstan/core/dev"
 	"capstan/core/pbx"
+	"capstan/core/rt"
 )
 
 // Kind says what a frame carries.
@@ -91,7 +92,7 @@ func (s *Splicer) Splice(ctx context.Context, out Sink, in Source) (Count, error
 	var f Frame
 	for {
 		if ctx.Err() != nil {
-			return n, context.Cause(ctx)
+			return n, rt.Cause(ctx)
 		}
 		f = Frame{}
 		if err := in.Next(ctx, &f); err != nil {

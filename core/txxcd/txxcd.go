@@ -24,7 +24,9 @@ type Move struct {
 // The methods of txxcd.
 var (
 	MoveMedium = pbx.Declare[Move, struct{}](Service, "Move", pbx.Media, pbx.Step("B10", "R12"))
-	Inventory  = pbx.Declare[string, []dev.Element](Service, "Inventory", pbx.Media|pbx.Master, pbx.Query())
+	// ReturnMedium is the same on the way home.
+	ReturnMedium = pbx.Declare[Move, struct{}](Service, "Return", pbx.Media, pbx.Step("", "R15"))
+	Inventory    = pbx.Declare[string, []dev.Element](Service, "Inventory", pbx.Media|pbx.Master, pbx.Query())
 )
 
 // Server is the role.
@@ -42,9 +44,11 @@ func New(ctx context.Context, devices dev.Finder) *Server {
 // Mux is what the role answers.
 func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	mux := pbx.NewMux(ctx, Service, 0)
-	pbx.Handle(mux, MoveMedium, func(ctx context.Context, _ pbx.Peer, q Move) (struct{}, error) {
+	move := func(ctx context.Context, _ pbx.Peer, q Move) (struct{}, error) {
 		return struct{}{}, s.with(ctx, q.Library, func(c dev.Changer) error { return c.Move(ctx, q.From, q.To) })
-	})
+	}
+	pbx.Handle(mux, MoveMedium, move)
+	pbx.Handle(mux, ReturnMedium, move)
 	pbx.Handle(mux, Inventory, func(ctx context.Context, _ pbx.Peer, library string) (es []dev.Element, err error) {
 		err = s.with(ctx, library, func(c dev.Changer) (err error) {
 			es, err = c.Inventory(ctx)

@@ -33,7 +33,7 @@ type Unmount struct {
 // The methods of txxd.
 var (
 	MountIt   = pbx.Declare[Mount, struct{}](Service, "Mount", pbx.Media, pbx.Step("B10", "R12"))
-	UnmountIt = pbx.Declare[Unmount, struct{}](Service, "Unmount", pbx.Media)
+	UnmountIt = pbx.Declare[Unmount, struct{}](Service, "Unmount", pbx.Media, pbx.Step("", "R15"))
 )
 
 // Mux is what the role answers.
@@ -95,5 +95,5 @@ func unmount(ctx context.Context, _ pbx.Peer, q Unmount) (struct{}, error) {
 	if home == 0 {
 		return struct{}{}, status.Errorf(status.MediaRequest, "library %s has no free slot for the cartridge in element %d: take one out", q.Library, q.Element)
 	}
-	return txxcd.MoveMedium.Call(ctx, control, txxcd.Move{Library: q.Library, From: q.Element, To: home})
+	return txxcd.ReturnMedium.Call(ctx, control, txxcd.Move{Library: q.Library, From: q.Element, To: home})
 }

@@ -152,3 +152,6 @@ func (t *task) Unpark() {
 	default:
 	}
 }
+
+// String is the task's name, for debuggers and messages.
+func (t *task) String() string { return t.name }

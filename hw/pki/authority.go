@@ -63,8 +63,10 @@ func Init(dir, domain, host string, kinds pbx.Kinds) (*Authority, error) {
 }
 
 func newAuthority(dir, domain string) (*Authority, error) {
-	if _, err := os.Stat(filepath.Join(dir, "ca.pem")); !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s holds an authority already (or cannot be read: %v); choose another directory", dir, err)
+	if _, err := os.Stat(filepath.Join(dir, "ca.pem")); err == nil {
+		return nil, fmt.Errorf("%s holds an authority already; choose another directory", dir)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "tokens"), 0o700); err != nil {
 		return nil, err

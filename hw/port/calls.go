@@ -120,8 +120,8 @@ func (clientStats) HandleRPC(ctx context.Context, s stats.RPCStats) {
 }
 
 // serverStats runs what a handler put off until its reply was on its way: when
-// the trailer, the last of a reply, was queued behind the rest. It is still the
-// handler's task that runs it.
+// the trailer, the last of a reply, was queued behind the rest. It runs beside
+// the handler, which is over for gRPC then, so that it may stop the service.
 type serverStats struct{ noConnStats }
 
 func (serverStats) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
@@ -133,7 +133,7 @@ func (serverStats) HandleRPC(ctx context.Context, s stats.RPCStats) {
 		return
 	}
 	if c, _ := ctx.Value(callKey{}).(*call); c != nil && c.reply != nil {
-		c.reply.Sent()
+		go c.reply.Sent()
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"capstan/core/pbx"
 	"capstan/core/pbx/pbxtest"
 	"capstan/core/stream"
@@ -152,16 +154,20 @@ func (d *domain) kill(addr pbx.Addr) {
 func (p *Port) kill() {
 	p.mu.Lock()
 	p.closed = true
+	var servers []*grpc.Server
 	for _, s := range p.services {
 		_ = s.l.UnixListener.Close() // the socket stays, as after SIGKILL
 		if s.ans != nil {
-			go s.ans.grpc.Stop()
+			servers = append(servers, s.ans.grpc)
 		}
 	}
 	for c := range p.conns {
 		_ = c.Close()
 	}
 	p.mu.Unlock()
+	for _, s := range servers {
+		s.Stop()
+	}
 	p.pool.close()
 	p.tickets.close()
 }

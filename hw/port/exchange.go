@@ -36,7 +36,7 @@ type ExchangeConfig struct {
 	Creds  *pki.Credentials // the host's
 	// Enrol, on the master, answers enrolment; nil refuses it.
 	Enrol *pki.Authority
-	Log   *slog.Logger
+	Log   *slog.Logger // nil for none
 	// Patience is how long a connection may take to say what it wants; 0 is 5 s.
 	Patience time.Duration
 }
@@ -60,6 +60,9 @@ type Exchange struct {
 func Listen(cfg ExchangeConfig) (*Exchange, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = patience
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	run, err := openRunDir(cfg.Run)
 	if err != nil {

@@ -175,6 +175,9 @@ func (fr *frameReader) next(f *stream.Frame) error {
 	case stream.Data:
 		f.Bytes, f.Len = b, int64(n)
 	case stream.Member:
+		if err := checkMembers(b); err != nil {
+			return err
+		}
 		return pbx.Decode(b, &f.Entries)
 	case stream.End:
 		total := binary.BigEndian.Uint64(b)
@@ -182,6 +185,25 @@ func (fr *frameReader) next(f *stream.Frame) error {
 			return fmt.Errorf("end frame with a total of %d bytes", total)
 		}
 		f.Total, f.Digest = int64(total), binary.BigEndian.Uint32(b[8:])
+	}
+	return nil
+}
+
+// leastEntry is less than any entry takes, with the names of its fields.
+const leastEntry = 32
+
+// checkMembers refuses a batch that says it has more entries than its bytes can
+// hold: in memory an entry is far larger than the one byte of an empty element.
+func checkMembers(b []byte) error {
+	const arrayType, oneByte, fourBytes = 0x80, 24, 26 // RFC 8949, 3 and 3.1
+	c := cursor{b: b}
+	head := c.uint(1)
+	n := head &^ 0xe0
+	if n >= oneByte && n <= fourBytes {
+		n = c.uint(1 << (n - oneByte))
+	}
+	if c.bad || head&0xe0 != arrayType || head&^0xe0 > fourBytes || n*leastEntry > len(b) {
+		return fmt.Errorf("member frame of %d bytes begins with %#02x and %d entries", len(b), head, n)
 	}
 	return nil
 }

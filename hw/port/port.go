@@ -28,7 +28,7 @@ type Config struct {
 	Creds   *pki.Credentials // its host's, or a user's
 	Run     string           // the host's run directory; "" for a user's command, which serves nothing
 	Resolve func(host string) (addr string, err error)
-	Log     *slog.Logger
+	Log     *slog.Logger // nil for none
 	// Hold is how long a data connection waits for an Accept that takes its
 	// ticket; 0 is 10 s.
 	Hold time.Duration
@@ -65,6 +65,9 @@ func New(cfg Config) (*Port, error) {
 	}
 	if cfg.Patience == 0 {
 		cfg.Patience = patience
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Port{cfg: cfg, services: map[string]*service{}, conns: map[net.Conn]struct{}{}}
 	p.tickets.hold = cfg.Hold

@@ -133,6 +133,10 @@ func TestStrangersAreRefused(t *testing.T) {
 	if n := calls(); n != 0 {
 		t.Errorf("the handler was called %d times", n)
 	}
+	ctx, _ := d.process(t, pbxtest.Client, "client/test")
+	if _, err := ping.Call(ctx, "media/guarded", none{}); err != nil || calls() != 1 {
+		t.Errorf("who is of the domain: %v, the handler was called %d times", err, calls())
+	}
 }
 
 // expired is a certificate of the domain's authority whose time is over.
@@ -342,4 +346,29 @@ func recordHello(tb testing.TB, protocols ...string) []byte {
 	}
 	_, _ = a.Close(), b.Close()
 	return buf[:n]
+}
+
+// A reply that was begun arrives, although its service ends at once: as when a
+// process answers its last call and exits.
+func TestLastReplyArrives(t *testing.T) {
+	d := newDomain(t)
+	ctx, _ := d.process(t, pbxtest.Client, "client/test")
+	for i := range 20 {
+		sctx, p := d.process(t, pbxtest.Media, "media/guarded")
+		mux := pbx.NewMux(sctx, "guarded", 0)
+		stopped := make(chan struct{})
+		var stop func()
+		pbx.Handle(mux, ping, func(ctx context.Context, _ pbx.Peer, _ none) (string, error) {
+			pbx.AfterReply(ctx, func() { stop(); close(stopped) })
+			return strings.Repeat("pong", 1000), nil
+		})
+		var err error
+		if stop, err = p.Serve(sctx, "guarded", mux); err != nil {
+			t.Fatal(err)
+		}
+		if rep, err := ping.Call(ctx, "media/guarded", none{}); err != nil || len(rep) != 4000 {
+			t.Errorf("call %d: %d bytes, %v", i, len(rep), err)
+		}
+		<-stopped
+	}
 }

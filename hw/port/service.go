@@ -75,11 +75,18 @@ func (p *Port) leave(s *service) {
 	}
 }
 
-// stop refuses new calls and gives replies under way a while.
+// stop refuses new calls and gives those under way a while. A handler that goes
+// on after that has nobody to reply to.
 func (a *answering) stop() {
-	late := time.AfterFunc(patience, a.grpc.Stop)
-	a.grpc.GracefulStop()
-	late.Stop()
+	done := make(chan struct{})
+	go func() { a.grpc.GracefulStop(); close(done) }()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+		a.grpc.Stop()
+	}
 }
 
 // call answers a call from within the process.

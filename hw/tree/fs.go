@@ -135,6 +135,11 @@ func (d *dir) do(op, name string, fn func() error) error {
 
 func (d *dir) Close() error { return wrap("close", d.path, unix.Close(d.fd)) }
 
+// SyncFS makes what was written to the directory's file system durable.
+func (d *dir) SyncFS(context.Context) error {
+	return wrap("sync the file system of", d.path, retry0(func() error { return unix.Syncfs(d.fd) }))
+}
+
 func (d *dir) Stat(context.Context) (seam.Info, error) {
 	var st unix.Stat_t
 	if err := retry0(func() error { return unix.Fstat(d.fd, &st) }); err != nil {
@@ -255,6 +260,7 @@ func (d *dir) Remove(_ context.Context, name string) error {
 }
 
 var (
-	_ seam.FS  = FS{}
-	_ seam.Dir = (*dir)(nil)
+	_ seam.FS     = FS{}
+	_ seam.Dir    = (*dir)(nil)
+	_ seam.Syncer = (*dir)(nil)
 )

@@ -82,6 +82,9 @@ func TestLongPath(t *testing.T) {
 	if _, err := d.Lstat(ctx, "f"); err != nil {
 		t.Fatal(err)
 	}
+	if err := d.(seam.Syncer).SyncFS(ctx); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestSetMetaJoinsErrors(t *testing.T) {

@@ -22,7 +22,6 @@ const (
 	LongLink   = 'K' // GNU: the next member's link target
 	OldRegular = 0   // a regular file before POSIX
 	Contiguous = '7' // a regular file
-	GNUSparse  = 'S' // GNU's own sparse format, which pax archives do not use
 )
 
 // Largest values of the octal fields of a ustar header.

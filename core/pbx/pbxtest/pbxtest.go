@@ -395,8 +395,9 @@ func testKilled(ctx context.Context, t *testing.T, f Fixture) {
 	})
 	began := rt.Mono(ctx)
 	_, err := hang.Call(ctx, s.addr, none{})
-	if !errors.Is(err, pbx.ErrUnreachable) && !errors.Is(err, pbx.ErrOutcomeUnknown) {
-		t.Errorf("a call whose callee dies returns %v", err)
+	wantStatus(t, "a call whose callee dies", err, status.NetworkBroken)
+	if !errors.Is(err, pbx.ErrOutcomeUnknown) || errors.Is(err, pbx.ErrUnreachable) {
+		t.Errorf("a call whose callee dies returns %v, want pbx.ErrOutcomeUnknown", err)
 	}
 	if d := rt.Mono(ctx) - began; d > 2*time.Minute {
 		t.Errorf("it took %v to notice", d)

@@ -61,6 +61,7 @@ func Conns(t *testing.T, open func(t *testing.T) ConnFixture) {
 		{"an end that nobody takes fails", connEndLost},
 		{"hollow data", connHollow},
 		{"waiting ends with its context", connCancel},
+		{"a context that ended before is forgotten", connForgets},
 	}
 	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
@@ -263,7 +264,7 @@ func connWantCut(ctx context.Context, in stream.Conn) error {
 	var got recorder
 	n, err := stream.Splice(ctx, &got, in)
 	if !errors.Is(err, stream.ErrCut) || n.Ended {
-		return fmt.Errorf("a stream that was cut ends with %v after %+v, want stream.ErrCut", err, n)
+		return errors.Join(fmt.Errorf("a stream that was cut ends after %+v, not with stream.ErrCut", n), err)
 	}
 	for _, f := range got {
 		if !bytes.HasPrefix([]byte("hello"), f.Bytes) {
@@ -451,7 +452,7 @@ func connEndConfirmed(c *connCase) error {
 	var f stream.Frame
 	if err := in.Next(c.ctx, &f); err != nil || f.Kind != stream.Data {
 		// The data is not here before the end is sent: a sender may hold it back.
-		return fmt.Errorf("the first frame is %+v, %w", f, err)
+		return errors.Join(fmt.Errorf("the first frame is %+v", f), err)
 	}
 	if err := rt.Sleep(c.ctx, 50*time.Millisecond); err != nil {
 		return err
@@ -460,7 +461,7 @@ func connEndConfirmed(c *connCase) error {
 	asked = true
 	lock.Unlock()
 	if err := in.Next(c.ctx, &f); err != nil || f.Kind != stream.End {
-		return fmt.Errorf("the last frame is %+v, %w", f, err)
+		return errors.Join(fmt.Errorf("the last frame is %+v", f), err)
 	}
 	return errors.Join(s.wait(c.ctx), in.Close())
 }
@@ -523,7 +524,7 @@ func connCancel(c *connCase) error {
 		return ctx
 	}
 	if _, err := c.net.Accept(cancelSoon(), bptm.Service(), "never shown", "client"); !errors.Is(err, why) {
-		return fmt.Errorf("an Accept that was cancelled returns %w", err)
+		return errors.Join(errors.New("an Accept that was cancelled returns another error"), err)
 	}
 	c.dial(bpbkar, ticket, func(ctx context.Context, _ stream.Conn) error { return rt.NewEvent(ctx).Wait(ctx) })
 	in, err := c.accept("client")
@@ -532,7 +533,39 @@ func connCancel(c *connCase) error {
 	}
 	var f stream.Frame
 	if err := in.Next(cancelSoon(), &f); !errors.Is(err, why) {
-		return fmt.Errorf("a Next that was cancelled returns %w", err)
+		return errors.Join(errors.New("a Next that was cancelled returns another error"), err)
 	}
 	return in.Close()
+}
+
+// Each operation has its context. That an earlier one's ends, between two
+// operations, is of no concern to the next.
+func connForgets(c *connCase) error {
+	step := func(ctx context.Context, op func(ctx context.Context) error) error {
+		own, cancel := rt.WithCancel(ctx)
+		err := op(own)
+		cancel(nil)
+		return errors.Join(err, rt.Sleep(ctx, time.Millisecond))
+	}
+	frames := []stream.Frame{dataFrame([]byte("hello")), endFrame([]byte("hello"))}
+	s := c.dial(bpbkar, ticket, func(ctx context.Context, out stream.Conn) error {
+		for i := range frames {
+			if err := step(ctx, func(ctx context.Context) error { return out.Put(ctx, &frames[i]) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	in, err := c.accept("client")
+	if err != nil {
+		return err
+	}
+	for i := range frames {
+		var f stream.Frame
+		err := step(c.ctx, func(ctx context.Context) error { return in.Next(ctx, &f) })
+		if err != nil || f.Kind != frames[i].Kind {
+			return errors.Join(fmt.Errorf("frame %d is %+v", i, f), err)
+		}
+	}
+	return errors.Join(s.wait(c.ctx), in.Close())
 }

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"capstan/core/pbx"
+	"capstan/hw/process"
+	"capstan/internal/real"
+)
+
+func init() {
+	commands = append(commands, newMasterCommand, newMediaCommand, newClientCommand, newProcessCommand)
+}
+
+func newMasterCommand() *cobra.Command {
+	return newDaemonCommand(pbx.Master, "master", "Run the daemon of a master server",
+		`Runs the daemon of the domain's master in the foreground: job, policy, image and
+media databases, the scheduler, and whatever else the host's configuration says
+that it is.`)
+}
+
+func newMediaCommand() *cobra.Command {
+	return newDaemonCommand(pbx.Media, "media", "Run the daemon of a media server",
+		`Runs the daemon of a media server in the foreground: it has the drives, robots
+and disks that images are written to, and runs the virtual libraries of its
+configuration.`)
+}
+
+func newClientCommand() *cobra.Command {
+	return newDaemonCommand(pbx.Client, "client", "Run the daemon of a client",
+		`Runs the daemon of a client in the foreground: on request of a media server it
+reads the host's files for a backup, and writes them in a restore.`)
+}
+
+// newDaemonCommand makes the command that runs the daemon of a host. All kinds
+// have the same; each insists that the host is configured as its kind.
+func newDaemonCommand(kind pbx.Kinds, name, short, long string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   name,
+		Short: short,
+		Long: long + `
+
+The log goes to standard error. SIGTERM and SIGINT end the jobs that work on this
+host, then the daemon; a second one ends it at once. No process of a job outlives
+the daemon, however it ends.
+
+` + exitCodes,
+		Example: fmt.Sprintf("  capstan %s --config /etc/capstan/host.yaml", name),
+		Args:    usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			level := slog.LevelInfo
+			if flag(cmd, "debug") {
+				level = slog.LevelDebug
+			}
+			return runDaemon(cmd.Context(), configPath(cmd), kind, level)
+		},
+	}
+	cmd.Flags().Bool("debug", false, "log what is of interest to developers, too")
+	return cmd
+}
+
+func runDaemon(ctx context.Context, config string, kind pbx.Kinds, level slog.Level) error {
+	signal.Ignore(unix.SIGPIPE, unix.SIGHUP) // a terminal or a pager that is gone ends no daemon
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	return real.Run(ctx, config, real.Options{Kind: kind, Log: log})
+}
+
+// newProcessCommand makes the subcommand by which daemons start the processes of
+// jobs and virtual libraries.
+func newProcessCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                process.Subcommand,
+		Short:              "Run one process of a job, for the daemon",
+		Hidden:             true,
+		DisableFlagParsing: true,
+		Run:                func(*cobra.Command, []string) { os.Exit(real.Process()) },
+	}
+}

@@ -1,0 +1,60 @@
+package catalog
+
+import (
+	"testing"
+
+	"capstan/core/store/storetest"
+)
+
+// FuzzOpen opens and walks any bytes: an error, never a panic.
+func FuzzOpen(f *testing.F) {
+	ctx := storetest.Solo()
+	d := newTestDir()
+	seal(ctx, f, d, Options{Block: 100}, realistic(40))
+	f.Add(d.files["img/x.f"].b)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := newTestDir()
+		d.files["img/x.f"] = &testFile{d: d, b: b}
+		r, err := Open(ctx, d, "img/x.f", nil)
+		if err != nil {
+			return
+		}
+		err = r.Verify(ctx)
+		n := int64(0)
+		walkErr := r.Walk(ctx, "/", func(Entry) (bool, error) { n++; return true, nil })
+		if err == nil && (walkErr != nil || n != r.Summary().Entries) {
+			t.Errorf("verified, but walk gives %d of %d: %v", n, r.Summary().Entries, walkErr)
+		}
+	})
+}
+
+// FuzzBlocks decodes any bytes as what is in a block, past the checksums.
+func FuzzBlocks(f *testing.F) {
+	var w blockWriter
+	w.reset()
+	for _, e := range realistic(3) {
+		w.add(&e)
+	}
+	f.Add(w.appendTo(nil))
+	f.Add(appendIndex(nil, 1, []ref{{"/a", 16, 100}, {"/b", 116, 100}}))
+	e := entry("/a", 0)
+	f.Add(AppendEntry(nil, &e))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if entries, err := decodeBlock(b); err == nil {
+			for i := range entries {
+				if err := entries[i].check(); err != nil {
+					t.Errorf("an entry that is not valid came out: %v", err)
+				}
+			}
+		}
+		if refs, err := decodeIndex(b, 1, 1<<20); err == nil && len(refs) == 0 {
+			t.Error("an index block of nothing")
+		}
+		if e, _, err := ParseEntry(b); err == nil {
+			if _, _, err := ParseEntry(AppendEntry(nil, &e)); err != nil {
+				t.Errorf("an entry does not come back: %v", err)
+			}
+		}
+	})
+}

@@ -1,0 +1,237 @@
+package virtual
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"capstan/core/archive"
+	"capstan/core/bpjobd"
+	"capstan/core/bprd"
+	"capstan/core/bprestore"
+	"capstan/core/dev"
+	"capstan/core/host"
+	"capstan/core/job"
+	"capstan/core/nbemm"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/internal/convert"
+	"capstan/scenarios"
+	"capstan/sim"
+	simtree "capstan/sim/tree"
+)
+
+// Options say how a scenario is run.
+type Options struct {
+	Seed    int64 // instead of the scenario's, if SeedSet
+	SeedSet bool
+	Trace   io.Writer // gets the trace: a header line, then a line of JSON for each event
+	Codec   bool      // messages pass the wire's encoding
+	Shuffle bool      // events at one time happen in an order drawn from the seed
+	// Quiet keeps neither the trace nor its digest: for measuring.
+	Quiet bool
+}
+
+// Drive is what a drive did.
+type Drive struct {
+	dev.DriveStats
+	Busy time.Duration // it did anything
+}
+
+// Result is what came out of a run.
+type Result struct {
+	Seed      int64
+	Jobs      []job.Job
+	Media     []nbemm.Media
+	Drives    []Drive
+	Virtual   time.Duration
+	Real      time.Duration
+	Events    int64  // of the trace
+	TraceHash string // SHA-256 of the trace's lines
+	Failed    []string
+}
+
+// Run runs a scenario from its start to its end.
+func Run(s *scenarios.Scenario, o Options) (*Result, error) {
+	began := time.Now()
+	seed := s.Seed
+	if o.SeedSet {
+		seed = o.Seed
+	}
+	if o.Trace != nil {
+		if _, err := fmt.Fprintf(o.Trace, "{\"scenario\":%q,\"seed\":%d}\n", s.Name, seed); err != nil {
+			return nil, fmt.Errorf("writing the trace: %w", err)
+		}
+	}
+	w, err := New(config(s), sim.Options{
+		Seed: uint64(seed), Start: rt.FromStd(s.Start), Codec: o.Codec, ShuffleTies: o.Shuffle, Trace: o.Trace,
+		NoEvents: true, NoHash: o.Quiet,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	w.plan(s)
+	length := s.Length.Std()
+	if err := w.World.Run(length); err != nil {
+		return nil, fmt.Errorf("scenario %s, seed %d, after %v: %w", s.Name, seed, w.Mono(), err)
+	}
+	r := &Result{Seed: seed, Virtual: length}
+	if err := w.collect(r); err != nil {
+		return nil, err
+	}
+	if err := w.TraceError(); err != nil {
+		return nil, fmt.Errorf("writing the trace: %w", err)
+	}
+	r.Events, r.TraceHash = w.EventCount(), w.TraceHash()
+	r.Failed = check(s, r.Jobs)
+	r.Real = time.Since(began)
+	return r, nil
+}
+
+// config turns a scenario into a world.
+func config(s *scenarios.Scenario) Config {
+	cfg := Config{Hosts: []Host{{Name: s.Master.Name, Kinds: pbx.Master, Link: int64(s.Master.Link), Disk: int64(s.Master.Disk)}}}
+	for _, m := range s.MediaServers {
+		cfg.Hosts = append(cfg.Hosts, Host{Name: m.Name, Kinds: pbx.Media, Link: int64(m.Link), Disk: int64(m.Disk)})
+	}
+	for _, c := range s.EachClient() {
+		cfg.Hosts = append(cfg.Hosts, Host{
+			Name: c.Name, Kinds: pbx.Client, Link: int64(c.Link), Disk: int64(c.Disk),
+			Fill: func(ctx context.Context, fs *simtree.FS) error {
+				return fs.AddHollow(ctx, c.Data.Root, simtree.Hollow{Files: c.Data.Files, Bytes: int64(c.Data.Bytes)}, rt.Rand(ctx, c.Name, "files"))
+			},
+		})
+	}
+	for i := range s.Libraries {
+		l := convert.Library(&s.Libraries[i])
+		if l.TimeScale == 0 {
+			l.TimeScale = 1 // in virtual time devices take the time that they take
+		}
+		cfg.Libraries = append(cfg.Libraries, Library{Config: l, Server: s.Libraries[i].Host})
+	}
+	d := &cfg.Domain
+	for i := range s.StorageUnits {
+		d.Units = append(d.Units, convert.Unit(&s.StorageUnits[i]))
+	}
+	for i := range s.Groups {
+		d.Groups = append(d.Groups, convert.Group(&s.Groups[i]))
+	}
+	for i := range s.Policies {
+		p := convert.Policy(&s.Policies[i])
+		p.Clients = s.ClientsOf(&s.Policies[i])
+		d.Policies = append(d.Policies, p)
+	}
+	return cfg
+}
+
+// plan puts the scenario's restores and faults on the world's calendar.
+func (w *World) plan(s *scenarios.Scenario) {
+	for i := range s.Restores {
+		q := s.Restores[i]
+		w.At(q.At.Std(), func() {
+			w.Host(w.master).SpawnAs(pbx.Identity{Kinds: pbx.User, Name: "operator"}, fmt.Sprintf("bprestore/%d", i), func(ctx context.Context, _ *host.Env) error {
+				_, err := bprestore.Ask(ctx, w.master, bprd.Request{
+					Client: q.Client, To: q.ToClient, Paths: q.Paths, Target: q.To, Overwrite: overwrite(q.Overwrite),
+				})
+				_ = err // the job says what became of it
+				return nil
+			})
+		})
+	}
+	for _, f := range s.Faults {
+		w.At(f.At.Std(), func() { w.fault(f) })
+	}
+}
+
+func overwrite(word string) archive.Mode {
+	switch word {
+	case "older":
+		return archive.Older
+	case "always":
+		return archive.Always
+	}
+	return archive.Never
+}
+
+// fault makes something go wrong, and right again.
+func (w *World) fault(f scenarios.Fault) {
+	name, role, _ := strings.Cut(f.Target, "/")
+	h := w.Host(name)
+	if h == nil {
+		return // the loader has checked the names; a client of a count may be absent
+	}
+	after := f.For.Std()
+	switch f.Do {
+	case "kill":
+		for _, p := range h.Processes() {
+			if p.Addr().Role() == role {
+				p.Kill()
+			}
+		}
+	case "crash":
+		if after > 0 {
+			h.Restart(after)
+		} else {
+			h.Crash()
+		}
+	case "restart":
+		h.Restart(max(after, time.Second))
+	case "partition":
+		w.Isolate(name)
+		if after > 0 {
+			w.At(w.Mono()+after, func() { w.Rejoin(name) })
+		}
+	case "heal":
+		w.Rejoin(name)
+	}
+}
+
+// collect asks the master what there is.
+func (w *World) collect(r *Result) error {
+	err := w.Do(w.Host(w.master), "report", func(ctx context.Context, _ *host.Env) error {
+		for after := int64(0); ; {
+			p, err := bpjobd.List.Call(ctx, pbx.At(w.master, bpjobd.Service), bpjobd.Query{After: after})
+			if err != nil {
+				return err
+			}
+			r.Jobs = append(r.Jobs, p.Jobs...)
+			if !p.More {
+				break
+			}
+			after = p.Jobs[len(p.Jobs)-1].ID
+		}
+		all, err := nbemm.Show.Call(ctx, pbx.At(w.master, nbemm.Service), struct{}{})
+		r.Media = all.Media
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("asking the master at the end: %w", err)
+	}
+	_, drives := w.Stats()
+	for _, d := range drives {
+		r.Drives = append(r.Drives, Drive{DriveStats: d, Busy: d.Busy()})
+	}
+	return nil
+}
+
+// check compares the jobs with what the scenario expects.
+func check(s *scenarios.Scenario, jobs []job.Job) (failed []string) {
+	for _, e := range s.Expect {
+		n := 0
+		for i := range jobs {
+			j := &jobs[i]
+			kind := strings.ToLower(string(j.Type))
+			if (e.Jobs == "any" || e.Jobs == kind) && (e.Policy == "" || e.Policy == j.Policy) && (e.Client == "" || e.Client == j.Client) &&
+				j.Done() && int(j.Status) == e.Status {
+				n++
+			}
+		}
+		if n != e.Count {
+			failed = append(failed, fmt.Sprintf("%d %s jobs ended with status %d, %d were expected", n, e.Jobs, e.Status, e.Count))
+		}
+	}
+	return failed
+}

@@ -1,0 +1,227 @@
+// Package virtual puts a virtual world together: hosts of a master, media
+// servers and clients, running the roles of core on the simulation, with virtual
+// libraries as their hardware.
+package virtual
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+
+	"capstan/core/daemon"
+	"capstan/core/dev"
+	"capstan/core/host"
+	"capstan/core/ltid"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/store"
+	"capstan/sim"
+	simstore "capstan/sim/store"
+	simtree "capstan/sim/tree"
+	"capstan/vtl"
+)
+
+// Library is a virtual library and the media server whose drives it has.
+type Library struct {
+	Config vtl.Config
+	Server string
+}
+
+// Host is a host of the world.
+type Host struct {
+	Name  string
+	Kinds pbx.Kinds
+	// Fill makes the host's file tree, before anything runs.
+	Fill func(ctx context.Context, fs *simtree.FS) error
+	// Rate of its network interface and of its disk, in bytes a second; 0 is without limit.
+	Link, Disk int64
+}
+
+// Config is a world.
+type Config struct {
+	Hosts     []Host // the first that is a master is the domain's
+	Libraries []Library
+	Domain    daemon.Config // units, groups, policies: the master's
+}
+
+// World is a simulation with the roles on it.
+type World struct {
+	*sim.World
+	master    string
+	libraries map[string]*library // by media server
+	devices   []*library
+	states    map[string]*state // by host
+}
+
+// state is what of a host outlives a crash.
+type state struct {
+	db    *simstore.DB
+	dirs  map[string]*simstore.Dir
+	fs    *simtree.FS
+	rnd   *rand.Rand
+	boots int
+}
+
+// library is a running library: its own host is the hardware, which does not go
+// down with a server.
+type library struct {
+	cfg vtl.Config
+	lib *vtl.Library
+}
+
+// New makes the world and boots its hosts.
+func New(cfg Config, o sim.Options) (*World, error) {
+	w := &World{libraries: map[string]*library{}, states: map[string]*state{}}
+	o.Setup = w.setup
+	w.World = sim.New(o)
+	for _, h := range cfg.Hosts {
+		if h.Kinds&pbx.Master != 0 && w.master == "" {
+			w.master = h.Name
+		}
+	}
+	for i := range cfg.Libraries {
+		if err := w.addLibrary(&cfg.Libraries[i]); err != nil {
+			return nil, err
+		}
+	}
+	for i := range cfg.Hosts {
+		if err := w.addHost(&cfg.Hosts[i], &cfg.Domain); err != nil {
+			return nil, err
+		}
+	}
+	for _, h := range w.Hosts() {
+		h.Boot()
+	}
+	return w, nil
+}
+
+// Master is the name of the master's host.
+func (w *World) Master() string { return w.master }
+
+func (w *World) addLibrary(l *Library) error {
+	if w.libraries[l.Server] != nil {
+		return fmt.Errorf("media server %s has two libraries: give each its own media server", l.Server)
+	}
+	run := &library{cfg: l.Config}
+	w.libraries[l.Server] = run
+	w.devices = append(w.devices, run)
+	h := w.NewHost("library "+l.Config.Name, 0)
+	h.Daemon("library", func(ctx context.Context, _ *host.Env) error {
+		return vtl.Serve(ctx, run.cfg, vtl.Options{Transfer: w.Transfer}, func(lib *vtl.Library) { run.lib = lib })
+	})
+	return nil
+}
+
+func (w *World) addHost(c *Host, domain *daemon.Config) error {
+	st := &state{
+		dirs: map[string]*simstore.Dir{},
+		fs:   simtree.New(rt.Now, dev.Resource{Name: c.Name + " disk", Rate: c.Disk}),
+		rnd:  w.Rand(c.Name, "what a crash leaves"),
+	}
+	w.states[c.Name] = st
+	cfg := daemon.Config{Master: w.master, Kinds: c.Kinds}
+	if c.Kinds&pbx.Master != 0 {
+		st.db = simstore.NewDB(daemon.Schemas()...)
+		cfg.Units, cfg.Groups, cfg.Policies = domain.Units, domain.Groups, domain.Policies
+	}
+	if l := w.libraries[c.Name]; l != nil {
+		cfg.Libraries = []ltid.Library{{Name: l.cfg.Name, Control: c.Name, Drives: driveNames(&l.cfg)}}
+	}
+	h := w.NewHost(c.Name, c.Kinds)
+	h.Mains = daemon.Mains()
+	h.SetRate(c.Link)
+	if c.Fill != nil {
+		if err := w.Do(h, "fill", func(ctx context.Context, _ *host.Env) error { return c.Fill(ctx, st.fs) }); err != nil {
+			return fmt.Errorf("the files of %s: %w", c.Name, err)
+		}
+	}
+	h.Daemon("daemon", func(ctx context.Context, env *host.Env) error {
+		st.boot()
+		return daemon.Run(ctx, env, cfg, func() {})
+	})
+	return nil
+}
+
+func driveNames(c *vtl.Config) (names []string) {
+	for _, d := range c.Drives {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
+// boot is what the start of a host finds: after a crash, what was durable.
+func (st *state) boot() {
+	if st.boots++; st.boots == 1 {
+		return
+	}
+	if st.db != nil {
+		st.db.Crash()
+	}
+	for _, name := range slices.Sorted(maps.Keys(st.dirs)) {
+		st.dirs[name].Crash()
+	}
+}
+
+// setup completes the environment of a process.
+func (w *World) setup(h *sim.Host, env *host.Env) {
+	st := w.states[h.Name()]
+	if st == nil {
+		return // a library
+	}
+	env.Files = st.fs
+	env.Transfer = w.Transfer
+	env.Devices = finder{w.libraries[h.Name()]}
+	env.Dir = func(path string) store.Dir {
+		d := st.dirs[path]
+		if d == nil {
+			d = simstore.NewDir(0, st.rnd)
+			st.dirs[path] = d
+		}
+		return d
+	}
+	if st.db != nil {
+		env.DB = st.db
+	}
+}
+
+// finder gives the devices of a host's library.
+type finder struct{ l *library }
+
+func (f finder) Drive(ctx context.Context, name string) (dev.Drive, error) {
+	if f.l == nil || f.l.lib == nil {
+		return nil, &dev.Error{Device: name, Op: "open", Err: dev.ErrGone}
+	}
+	return f.l.lib.Drive(ctx, name)
+}
+
+func (f finder) Changer(ctx context.Context, name string) (dev.Changer, error) {
+	if f.l == nil || f.l.lib == nil {
+		return nil, &dev.Error{Device: name, Op: "open", Err: dev.ErrGone}
+	}
+	return f.l.lib.Changer(ctx, name)
+}
+
+// Stats are what the libraries' devices did, in the order of the configuration.
+func (w *World) Stats() (robots []dev.RobotStats, drives []dev.DriveStats) {
+	for _, l := range w.devices {
+		if l.lib == nil {
+			continue
+		}
+		r, ds := l.lib.Stats()
+		robots, drives = append(robots, r), append(drives, ds...)
+	}
+	return robots, drives
+}
+
+// Library is the virtual library of a media server, nil if it has none.
+func (w *World) Library(server string) *vtl.Library {
+	if l := w.libraries[server]; l != nil {
+		return l.lib
+	}
+	return nil
+}
+
+// Files is the file tree of a host.
+func (w *World) Files(name string) *simtree.FS { return w.states[name].fs }
