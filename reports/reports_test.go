@@ -135,7 +135,7 @@ func TestModeString(t *testing.T) {
 
 func TestForPeople(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "-", 350 * time.Microsecond: "350µs", 850 * time.Millisecond: "850ms", 42150 * time.Millisecond: "42.1s",
+		0: "-", 350 * time.Microsecond: "350µs", 48_242: "48µs", 1_280_000: "1.3ms", 850 * time.Millisecond: "850ms", 42150 * time.Millisecond: "42.1s",
 		59999 * time.Millisecond: "59.9s", 725 * time.Second: "12m05s", 3*time.Hour + 4*time.Minute + 59*time.Second: "3h04m", 51 * time.Hour: "2d03h",
 	} {
 		if got := Duration(d); got != want {

@@ -174,13 +174,15 @@ func Count(n int64) string {
 }
 
 // Duration is a duration for people, in its two or three leading units:
-// "850ms", "42.1s", "12m05s", "3h04m", "2d03h"; a dash for none.
+// "48µs", "1.2ms", "850ms", "42.1s", "12m05s", "3h04m", "2d03h"; a dash for none.
 func Duration(d time.Duration) string {
 	switch {
 	case d <= 0:
 		return dash
 	case d < time.Millisecond:
-		return d.String()
+		return d.Round(time.Microsecond).String()
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1fms", d.Seconds()*1000)
 	case d < time.Second:
 		return fmt.Sprintf("%dms", d.Milliseconds())
 	case d < time.Minute:

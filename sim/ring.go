@@ -102,8 +102,6 @@ func (g *ring) cut() error {
 	return fmt.Errorf("ring %s on %s: %w", g.name, g.host.name, stream.ErrCut)
 }
 
-var errRingUse = errors.New("the ring is not used as its interface says")
-
 // SlotSize is the number of bytes of a slot.
 func (s *side) SlotSize() int { return s.ring.size }
 

@@ -42,10 +42,11 @@ func tree() *cobra.Command { return newRoot(func() {}) }
 
 // document writes the section of one command.
 func document(b *strings.Builder, cmd *cobra.Command) {
-	fmt.Fprintf(b, "\n## %s\n\n%s.\n", cmd.CommandPath(), cmd.Short)
-	if cmd.Long != "" {
-		fmt.Fprintf(b, "\n%s\n", strings.TrimSpace(cmd.Long))
+	fmt.Fprintf(b, "\n## %s\n", cmd.CommandPath())
+	if !strings.HasPrefix(cmd.Long, cmd.Short) {
+		fmt.Fprintf(b, "\n%s.\n", cmd.Short)
 	}
+	fmt.Fprintf(b, "\n%s\n", strings.TrimSpace(cmd.Long))
 	if cmd.Runnable() {
 		fmt.Fprintf(b, "\n```\n%s\n```\n", cmd.UseLine())
 	}

@@ -22,7 +22,7 @@ import (
 func waitFor(ctx context.Context, m master, ids []int64, w io.Writer) ([]job.Job, error) {
 	var show watcher = &lines{w: w, said: map[int64]string{}}
 	if isTerminal(w) {
-		show = &bars{progress: mpb.New(mpb.WithOutput(w), mpb.WithWidth(100)), bars: map[int64]*bar{}}
+		show = &bars{progress: mpb.New(mpb.WithOutput(w), mpb.WithWidth(60)), bars: map[int64]*bar{}}
 	}
 	defer show.end()
 	ended := map[int64]job.Job{}
@@ -39,7 +39,7 @@ func waitFor(ctx context.Context, m master, ids []int64, w io.Writer) ([]job.Job
 		return len(ended) < len(ids)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("waiting for the end of %s, which run on: %w", numbers(ids), err)
+		return nil, fmt.Errorf("the outcome of %s is not known, the work goes on: %w", numbers(ids), err)
 	}
 	js := make([]job.Job, len(ids))
 	for i, id := range ids {

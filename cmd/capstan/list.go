@@ -111,33 +111,33 @@ func (f *listFlags) list(ctx context.Context, m master, w io.Writer, o reports.O
 	return reports.WriteFiles(w, rows, o)
 }
 
-// files are the entries that the images hold together; of one that several hold
-// the newest.
+// files are the files to be listed: the directory's, or what is no directory
+// itself.
 func (f *listFlags) files(ctx context.Context, m master, hs []image.Header) ([]reports.File, error) {
-	var all []catalog.Entry
-	for i := range hs {
-		var own []catalog.Entry
-		take := func(es []catalog.Entry) error {
-			own = append(own, es...)
-			return nil
-		}
-		q := bpdbm.Dir{BackupID: hs[i].ID, Path: f.path, Recursive: f.recursive}
-		if err := m.entries(ctx, q, take); err != nil {
-			return nil, err
-		}
-		if len(own) == 0 && !f.recursive { // no directory, or an empty one: show itself
-			q.Recursive = true
-			if err := m.entries(ctx, q, take); err != nil {
-				return nil, err
-			}
-		}
-		all = merge(all, own)
+	all, err := f.gather(ctx, m, hs, f.recursive)
+	if err == nil && len(all) == 0 && !f.recursive {
+		all, err = f.gather(ctx, m, hs, true)
 	}
 	rows := make([]reports.File, len(all))
 	for i := range all {
 		rows[i] = fileRow(&all[i])
 	}
-	return rows, nil
+	return rows, err
+}
+
+// gather is the entries that the images hold together; of one that several hold
+// the newest.
+func (f *listFlags) gather(ctx context.Context, m master, hs []image.Header, recursive bool) (all []catalog.Entry, err error) {
+	for i := range hs {
+		var own []catalog.Entry
+		q := bpdbm.Dir{BackupID: hs[i].ID, Path: f.path, Recursive: recursive}
+		err := m.entries(ctx, q, func(es []catalog.Entry) { own = append(own, es...) })
+		if err != nil {
+			return nil, err
+		}
+		all = merge(all, own)
+	}
+	return all, nil
 }
 
 // merge joins two lists in the catalog's order. Of two entries of one path the

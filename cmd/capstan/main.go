@@ -40,8 +40,8 @@ func newRoot(running func()) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().String("config", "", "the host's configuration file (default $CAPSTAN_CONFIG, or "+defaultConfig+")")
-	for _, make := range commands {
-		root.AddCommand(make())
+	for _, newCommand := range commands {
+		root.AddCommand(newCommand())
 	}
 	watch(root, running)
 	return root

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -203,7 +204,7 @@ func newPolicyAdd() *cobra.Command {
 		Short: "Add policies from YAML files, or change them",
 		Long: `Add the policy of each file; one of the same name is replaced. All files are read
 first: if one has a mistake, each is reported with file, line and column, and no
-policy is added.
+policy is added. Nor is it if one names a storage unit that the master has not.
 
 ` + exitCodes,
 		Example: "  capstan policy add --check home-to-tape.yaml\n  capstan policy add home-to-tape.yaml db-to-disk.yaml",
@@ -217,6 +218,9 @@ policy is added.
 				return nil
 			}
 			return withMaster(cmd, func(ctx context.Context, m master) error {
+				if err := m.stores(ctx, ps); err != nil {
+					return err
+				}
 				for _, p := range ps {
 					if _, err := nbpem.PutPolicy.Call(ctx, m.at(nbpem.Service), p); err != nil {
 						return fmt.Errorf("policy %s: %w", p.Name, err)
@@ -229,6 +233,27 @@ policy is added.
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "only say what is wrong with the files")
 	return cmd
+}
+
+// stores checks that the master has the storage units that the policies name.
+func (m master) stores(ctx context.Context, ps []policy.Policy) error {
+	l, err := m.devices(ctx)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, u := range l.Units {
+		known = append(known, u.Name)
+	}
+	for _, g := range l.Groups {
+		known = append(known, g.Name)
+	}
+	for _, p := range ps {
+		if !slices.Contains(known, p.Storage) {
+			return wrong("policy %s: there is no storage unit or group %s; expected one of: %s", p.Name, p.Storage, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // readPolicies reads all files, and gives the mistakes of all.

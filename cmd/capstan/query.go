@@ -108,15 +108,13 @@ func (m master) images(ctx context.Context, q bpdbm.Query) (all []image.Header, 
 }
 
 // entries lists a directory of an image page by page: fn gets each page.
-func (m master) entries(ctx context.Context, q bpdbm.Dir, fn func([]catalog.Entry) error) error {
+func (m master) entries(ctx context.Context, q bpdbm.Dir, fn func([]catalog.Entry)) error {
 	for {
 		p, err := bpdbm.ListDir.Call(ctx, m.at(bpdbm.Service), q)
 		if err != nil {
 			return err
 		}
-		if err := fn(p.Entries); err != nil {
-			return err
-		}
+		fn(p.Entries)
 		if !p.More || len(p.Entries) == 0 {
 			return nil
 		}

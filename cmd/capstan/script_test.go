@@ -1,8 +1,14 @@
 package main
 
 import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -16,19 +22,90 @@ func TestMain(m *testing.M) {
 // TestScripts runs the scripts of testdata/script: what a person types, and what
 // it prints. They need no domain.
 func TestScripts(t *testing.T) {
-	scenarios, err := filepath.Abs("../../scenarios")
-	if err != nil {
-		t.Fatal(err)
+	p := params("testdata/script")
+	p.Setup = func(env *testscript.Env) error {
+		scenarios, err := filepath.Abs("../../scenarios")
+		env.Setenv("SCENARIOS", scenarios)
+		env.Setenv("CAPSTAN_CONFIG", filepath.Join(env.WorkDir, "none.yaml"))
+		env.Setenv("TZ", "UTC")
+		return err
 	}
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
-		RequireExplicitExec: true,
-		UpdateScripts:       *update,
-		Setup: func(env *testscript.Env) error {
-			env.Setenv("SCENARIOS", scenarios)
-			env.Setenv("CAPSTAN_CONFIG", filepath.Join(env.WorkDir, "none.yaml"))
-			env.Setenv("TZ", "UTC")
-			return nil
-		},
-	})
+	testscript.Run(t, p)
+}
+
+// TestLiveScripts runs the scripts of testdata/live, each on a domain of its own.
+func TestLiveScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs daemons")
+	}
+	p := params("testdata/live")
+	p.Setup = func(env *testscript.Env) error {
+		// Sockets have short names: below the work directory they would be too long.
+		dir, err := os.MkdirTemp("", "capstan")
+		if err != nil {
+			return err
+		}
+		env.Defer(func() { os.RemoveAll(dir) })
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		env.Setenv("ADDRESS", l.Addr().String())
+		env.Setenv("CONFIG", dir)
+		env.Setenv("CAPSTAN_CONFIG", filepath.Join(dir, "host.yaml"))
+		env.Setenv("TZ", "UTC")
+		return nil
+	}
+	testscript.Run(t, p)
+}
+
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir, RequireExplicitExec: true, UpdateScripts: *update,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "answers": answers, "expand": expand},
+	}
+}
+
+// exits runs a command that must exit with a code: exits CODE COMMAND…
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	if code := exitStatus(ts, args[1:]); args[0] != strconv.Itoa(code) {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+func exitStatus(ts *testscript.TestScript, args []string) int {
+	err := ts.Exec(args[0], args[1:]...)
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case !errors.As(err, &exit):
+		ts.Fatalf("%v", err)
+	}
+	return exit.ExitCode()
+}
+
+// answers repeats a command until it succeeds: answers COMMAND…
+func answers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: answers COMMAND…")
+	}
+	for tries := 0; exitStatus(ts, args) != 0; tries++ {
+		if tries == 300 {
+			ts.Fatalf("%v does not succeed", args)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// expand replaces $NAME in files by the environment's value: expand FILE…
+func expand(ts *testscript.TestScript, _ bool, files []string) {
+	for _, f := range files {
+		text := os.Expand(ts.ReadFile(f), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(f), []byte(text), 0o644))
+	}
 }

@@ -20,14 +20,13 @@ import (
 // disk is the directory of a disk unit. A fragment is two files, its data and
 // its trailer, under temporary names until both are durable.
 type disk struct {
-	env    *host.Env
-	alloc  *nbemm.Allocation
-	dir    store.Dir
-	name   string // of the data file
-	trl    string // of the trailer file
-	number int
-	data   store.File
-	at     int64
+	env   *host.Env
+	alloc *nbemm.Allocation
+	dir   store.Dir
+	name  string // of the data file
+	trl   string // of the trailer file
+	data  store.File
+	at    int64
 }
 
 // unfinished ends the names of files that do not count yet.

@@ -216,7 +216,7 @@ func (r *reader) blocks(ctx context.Context, id string, f *image.Fragment) (medi
 func (r *reader) open(ctx context.Context, id string, f *image.Fragment, table media.BlockTable, picker *media.Picker) (readVolume, error) {
 	if r.alloc.MediaServer == "" || f.Media != r.alloc.Media.ID || f.Path != r.alloc.Unit.Path {
 		a, err := r.p.ask(ctx, Media{Next: r.tape != nil, Need: nbemm.Request{
-			Media: f.Media, Server: f.MediaServer, Path: f.Path, Held: r.alloc.Drive.Name,
+			Media: f.Media, Storage: f.StorageUnit, Server: f.MediaServer, Path: f.Path, Held: r.alloc.Drive.Name,
 		}})
 		if err != nil {
 			return nil, err

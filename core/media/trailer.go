@@ -300,7 +300,7 @@ func TrailerFile(r io.ReaderAt) func() ([]byte, error) {
 			if n == 0 && errors.Is(err, io.EOF) {
 				return nil, io.EOF
 			}
-			return nil, fmt.Errorf("at %d: it is cut off (%v): %w", at, err, ErrDamaged)
+			return nil, fmt.Errorf("at %d: it is cut off (%w): %w", at, err, ErrDamaged)
 		}
 		n := binary.LittleEndian.Uint32(head[16:])
 		if string(head[:8]) != trailerMagic || n > MaxBlockSize {
@@ -308,7 +308,7 @@ func TrailerFile(r io.ReaderAt) func() ([]byte, error) {
 		}
 		b := append(head, make([]byte, n)...)
 		if k, err := r.ReadAt(b[trailerHead:], at+trailerHead); k < int(n) {
-			return nil, fmt.Errorf("at %d: it is cut off (%v): %w", at, err, ErrDamaged)
+			return nil, fmt.Errorf("at %d: it is cut off (%w): %w", at, err, ErrDamaged)
 		}
 		at += int64(len(b))
 		return b, nil

@@ -109,7 +109,7 @@ type Request struct {
 	Job     int64    `json:"job"`
 	Try     int      `json:"try"`
 	Write   bool     `json:"write"`
-	Storage string   `json:"storage,omitempty"` // to write: a unit or a group
+	Storage string   `json:"storage,omitempty"` // to write: a unit or a group; to read: the unit that wrote it, for people
 	Pool    string   `json:"pool,omitempty"`
 	Expires rt.Time  `json:"expires,omitempty"` // of the image
 	Media   string   `json:"media,omitempty"`   // to read, or in use already: the media id
@@ -123,6 +123,7 @@ type Request struct {
 type Allocation struct {
 	Job         int64       `json:"job"`
 	Try         int         `json:"try"`
+	Write       bool        `json:"write"`
 	Unit        StorageUnit `json:"unit"`
 	MediaServer string      `json:"mediaServer"`
 	Drive       Drive       `json:"drive,omitzero"` // tape

@@ -100,9 +100,9 @@ func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocatio
 	if err != nil {
 		return a, err
 	}
-	a.Job, a.Try = q.Job, q.Try
+	a.Job, a.Try, a.Write = q.Job, q.Try, q.Write
 	if old := s.has[h]; old == nil {
-		s.jobs[a.Unit.Name]++
+		s.count(&a, 1)
 	} else if old.Media.ID != "" {
 		delete(s.media, old.Media.ID)
 	}
@@ -111,6 +111,14 @@ func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocatio
 		s.drives[a.Drive.Name], s.media[a.Media.ID] = h, h
 	}
 	return a, nil
+}
+
+// count counts the jobs that write to a storage unit: restores are no part of
+// its limit.
+func (s *Server) count(a *Allocation, d int) {
+	if a.Write {
+		s.jobs[a.Unit.Name] += d
+	}
 }
 
 // candidates are the storage units that a name stands for, in the order in which
@@ -295,7 +303,7 @@ func less(a, b Media) bool {
 }
 
 func (s *Server) forRead(ctx context.Context, tx store.Tx, q Request) (Allocation, error) {
-	a := Allocation{MediaServer: q.Server, Unit: StorageUnit{Name: "read:" + q.Server, MediaServer: q.Server, Path: q.Path, Kind: Disk}}
+	a := Allocation{MediaServer: q.Server, Unit: StorageUnit{Name: q.Storage, MediaServer: q.Server, Path: q.Path, Kind: Disk}}
 	if q.Media == "" {
 		return a, nil
 	}
@@ -361,7 +369,7 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 		}
 	}
 	delete(s.has, h)
-	s.jobs[a.Unit.Name]--
+	s.count(a, -1)
 	if a.OnTape() {
 		delete(s.drives, a.Drive.Name)
 		delete(s.media, a.Media.ID)

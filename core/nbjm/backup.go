@@ -31,6 +31,9 @@ func (s *Server) backup(ctx context.Context, r *running) {
 	wctx, cancel := rt.WithCancel(ctx)
 	r.cancel = cancel
 	h, f := s.work(wctx, r)
+	if wctx.Err() != nil {
+		f = failed(rt.Cause(wctx), status.Terminated) // cancelled, whatever that broke
+	}
 	cancel(nil)
 
 	f = s.end(ctx, r, &h, f)
@@ -72,8 +75,9 @@ func (s *Server) work(ctx context.Context, r *running) (image.Header, bpbrm.Fini
 		return h, failed(err, status.Database)
 	}
 	_, err = bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{ID: q.ID, BackupID: h.ID})
-	_ = err                                          // shown, not needed
-	if err := s.startBpbrm(ctx, r, &h); err != nil { // B7
+	_ = err // shown, not needed
+	// Not cancelled half way: what was started can then be found and ended.
+	if err := s.startBpbrm(rt.WithoutCancel(ctx), r, &h); err != nil { // B7
 		return h, failed(err, status.CannotConnect)
 	}
 	return h, s.awaitBpbrm(ctx, r)

@@ -183,7 +183,9 @@ func (s *Server) granted(ctx context.Context, _ pbx.Peer, g nbrb.Grant) (struct{
 	s.lock.Lock()
 	asker := r.asker
 	r.asker = ""
-	r.grant = g
+	if g.Err() == nil || !r.granted.IsSet() {
+		r.grant = g // a next volume that is refused leaves the job what it has
+	}
 	s.lock.Unlock()
 	pbx.AfterReply(ctx, func() {
 		r.granted.Set()

@@ -90,6 +90,10 @@ func AfterReply(ctx context.Context, fn func()) {
 	rep.after = append(rep.after, fn)
 }
 
+// Changes tells whether a call of the method may change anything. A transport may
+// end a handler that changes nothing once its caller is gone.
+func (x *Mux) Changes(method string) bool { return !x.methods[method].query }
+
 // Serve answers one request from a peer whose identity the transport has
 // proven. The transport sends the reply, then calls its Sent.
 func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/stats"
 
 	"capstan/core/pbx"
+	"capstan/core/rt"
 	"capstan/core/status"
 	"capstan/hw/clock"
 )
@@ -174,7 +175,8 @@ func (vouched) OverrideServerName(string) error         { return nil }
 
 // newServer makes the gRPC server of one service. Its handlers run in tasks
 // whose context is that of Serve, not of the connection: a request whose
-// connection breaks is finished, and its repetition gets the reply.
+// connection breaks is finished, and its repetition gets the reply. Only a
+// handler that changes nothing ends with its caller.
 func newServer(ctx context.Context, service string, mux *pbx.Mux) *grpc.Server {
 	s := grpc.NewServer(
 		grpc.Creds(vouched{}), grpc.ForceServerCodec(codec{}), grpc.StatsHandler(serverStats{}),
@@ -195,7 +197,15 @@ func newServer(ctx context.Context, service string, mux *pbx.Mux) *grpc.Server {
 		if !ok {
 			return nil, errors.New("the connection has proved no identity")
 		}
-		rep := mux.Serve(clock.Context(ctx, name), info.id, req.message())
+		hctx := clock.Context(ctx, name)
+		if !mux.Changes(req.Method) {
+			// Somebody who waits for news in vain must not keep the service open.
+			task, cancel := rt.WithCancel(hctx)
+			defer cancel(nil)
+			defer context.AfterFunc(rpc, func() { cancel(rpc.Err()) })()
+			hctx = task
+		}
+		rep := mux.Serve(hctx, info.id, req.message())
 		if c, _ := rpc.Value(callKey{}).(*call); c != nil {
 			c.reply = rep
 		}

@@ -28,10 +28,9 @@ func run(t *testing.T, body func(ctx context.Context)) {
 // database is a file that can be opened again; a crash continues with a copy of
 // it taken while it is open, as a killed process would leave it.
 type database struct {
-	t    *testing.T
-	dir  string
-	n    int
-	last *sqlite.DB
+	t   *testing.T
+	dir string
+	n   int
 }
 
 func (d *database) path() string { return filepath.Join(d.dir, fmt.Sprintf("%d.db", d.n)) }

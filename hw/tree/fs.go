@@ -46,7 +46,11 @@ func wrap(op, path string, err error) error {
 
 // condition is the seam's error for an errno; other errors stay what they are.
 func condition(err error) error {
-	switch err {
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		return err
+	}
+	switch errno {
 	case unix.ENOENT:
 		return seam.ErrNotExist
 	case unix.EEXIST:

@@ -202,7 +202,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 		return 0, f.d.fail("read", f.name, errors.New("negative offset"))
 	}
 	n, err := f.n.now.readAt(p, off)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = f.d.fail("read", f.name, err)
 	}
 	return n, err

@@ -108,7 +108,7 @@ func replay(ctx context.Context, r *rig, history []action) error {
 	for i, a := range history {
 		got, want := step(ctx, r.drive, m, i, a)
 		if (want == nil && got != nil) || (want != nil && !errors.Is(got, want)) {
-			return fmt.Errorf("step %d, %+v: %v; the model says %v", i, a, got, want)
+			return fmt.Errorf("step %d, %+v: %w; the model says %w", i, a, got, want)
 		}
 		p, err := r.drive.Position(ctx)
 		if err != nil {

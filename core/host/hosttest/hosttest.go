@@ -279,7 +279,7 @@ func killsBeforeReady(ctx context.Context, l host.Local) error {
 		if p != nil {
 			p.Kill()
 		}
-		return fmt.Errorf("Start of a process that is never ready, cancelled, gave error %v", err)
+		return fmt.Errorf("Start of a process that is never ready, cancelled, gave error %w", err)
 	}
 	e, err := run(ctx, l, spec("echo", 1, []byte("again")))
 	return errors.Join(err, want(e, host.Exit{Result: []byte("again")}))

@@ -400,6 +400,7 @@ func testClosed(ctx context.Context, t *testing.T, d Database) {
 	}
 	nothing := func(store.Tx) error { return nil }
 	_, err := db.Sequence(ctx, "job")
+	//capstan:unordered each is looked at alone
 	for op, err := range map[string]error{"update": db.Update(ctx, nothing), "view": db.View(ctx, nothing), "sequence": err} {
 		if !errors.Is(err, store.ErrClosed) {
 			t.Errorf("%s of a closed database: %v", op, err)
@@ -450,6 +451,7 @@ func testTotals(ctx context.Context, t *testing.T, d Database) {
 
 func move(from, to string) func(tx store.Tx) error {
 	return func(tx store.Tx) error {
+		//capstan:unordered both are changed in one transaction
 		for name, d := range map[string]int64{from: -1, to: +1} {
 			a, _, err := accounts.Get(tx, name)
 			if err != nil {

@@ -1,0 +1,229 @@
+package virtual
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"capstan/core/archive"
+	"capstan/core/bpdbm"
+	"capstan/core/bprd"
+	"capstan/core/bprestore"
+	"capstan/core/host"
+	"capstan/core/job"
+	"capstan/core/nbjm"
+	"capstan/core/nbpem"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/sim"
+	simtree "capstan/sim/tree"
+)
+
+// content is the bytes of file i, of size n: none like another.
+func content(i, n int) []byte {
+	b := make([]byte, n)
+	for k := range b {
+		b[k] = byte(k*7 + k>>8 + i*131)
+	}
+	return b
+}
+
+const (
+	spanFiles = 30
+	spanSize  = 1_000_003
+)
+
+// spanning is the small domain with cartridges of 20 MB and 51 MB of files, one
+// of which is longer than a cartridge.
+func spanning() Config {
+	cfg := small()
+	l := &cfg.Libraries[0].Config
+	for i := range l.Cartridges {
+		l.Cartridges[i].Capacity, l.Cartridges[i].Reserve = 20<<20, 1<<20
+	}
+	cfg.Domain.Units[0].FragmentSize = 3 << 20
+	cfg.Domain.Units[1].FragmentSize = 3 << 20
+	cfg.Hosts[2].Fill = func(ctx context.Context, fs *simtree.FS) error {
+		for i := range spanFiles {
+			if err := fs.WriteFile(ctx, fmt.Sprintf("/data/%02d/file", i), content(i, spanSize)); err != nil {
+				return err
+			}
+		}
+		return fs.WriteFile(ctx, "/data/big", content(99, 21<<20))
+	}
+	return cfg
+}
+
+func restoreOnce(ctx context.Context, q bprd.Request) (job.Job, error) {
+	id, err := bprestore.Ask(ctx, "master", q)
+	if err != nil {
+		return job.Job{}, err
+	}
+	return runJob(ctx, "master", id)
+}
+
+// An image that spans cartridges comes back byte for byte, whole and in part,
+// and the next backup is appended to the last cartridge.
+func TestSpanning(t *testing.T) {
+	for _, policyName := range []string{"docs", "docs-disk"} {
+		t.Run(policyName, func(t *testing.T) {
+			w, err := New(spanning(), sim.Options{Codec: true, ShuffleTies: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+				if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+					return err
+				}
+				for n, q := range []bprd.Request{
+					{Client: "client1", Target: "/all"},
+					{Client: "client1", Target: "/some", Paths: []string{"/data/2*/file", "/data/07"}},
+					{Client: "client1", Target: "/big", Paths: []string{"/data/big"}, StripTo: "/data"},
+				} {
+					b, err := backupOnce(ctx, policyName)
+					if err != nil || b.Status != 0 {
+						t.Errorf("backup: %v, status %d, %s", err, b.Status, b.Detail)
+						return err
+					}
+					r, err := restoreOnce(ctx, q)
+					if err != nil || r.Status != 0 {
+						t.Errorf("restore to %s: %v, status %d, %s", q.Target, err, r.Status, r.Detail)
+					}
+					for _, x := range leftovers(ctx, w, n+1) {
+						t.Error(x)
+					}
+				}
+				p, err := bpdbm.Images.Call(ctx, pbx.At("master", bpdbm.Service), bpdbm.Query{})
+				if err != nil {
+					return err
+				}
+				media := map[string]bool{}
+				for _, h := range p.Images {
+					for _, f := range h.Fragments {
+						media[f.Media] = true
+					}
+				}
+				if policyName == "docs" && len(media) < 4 {
+					t.Errorf("the images are on %d cartridges", len(media))
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fs := w.Files("client1")
+			same := func(name string, want []byte) {
+				got, err := fs.ReadFile(name)
+				if err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%s: %v, %d bytes, %d were backed up", name, err, len(got), len(want))
+				}
+			}
+			for i := range spanFiles {
+				same(fmt.Sprintf("/all/data/%02d/file", i), content(i, spanSize))
+				if i >= 20 || i == 7 {
+					same(fmt.Sprintf("/some/data/%02d/file", i), content(i, spanSize))
+				}
+			}
+			same("/all/data/big", content(99, 21<<20))
+			same("/big/big", content(99, 21<<20))
+			if _, err := fs.ReadFile("/some/data/08/file"); err == nil {
+				t.Error("a file was restored that nobody asked for")
+			}
+		})
+	}
+}
+
+// A cancelled job ends with 150 and leaves nothing, queued or active.
+func TestCancel(t *testing.T) {
+	for _, after := range []time.Duration{0, 3 * time.Second, 27 * time.Second, time.Minute} {
+		t.Run(after.String(), func(t *testing.T) {
+			w, err := New(small(), sim.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+				if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+					return err
+				}
+				ids, err := nbpem.BackupNow.Call(ctx, pbx.At("master", nbpem.Service), nbpem.Backup{Policy: "docs"})
+				if err != nil {
+					return err
+				}
+				if err := rt.Sleep(ctx, time.Millisecond+after); err != nil {
+					return err
+				}
+				if _, err := nbjm.Cancel.Call(ctx, pbx.At("master", nbjm.Service), nbjm.CancelJob{Job: ids[0], Detail: "an operator wished it"}); err != nil {
+					return err
+				}
+				j, err := runJob(ctx, "master", ids[0])
+				if err != nil {
+					return err
+				}
+				if j.Status != 150 || j.Detail != "an operator wished it" {
+					t.Errorf("status %d, %s", j.Status, j.Detail)
+				}
+				if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+					return err
+				}
+				for _, x := range leftovers(ctx, w, 0) {
+					t.Error(x)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// Overwriting follows the mode that was asked for.
+func TestOverwrite(t *testing.T) {
+	w, err := New(small(), sim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	fs := w.Files("client1")
+	changed := []byte("changed after the backup")
+	err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+		if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+			return err
+		}
+		b, err := backupOnce(ctx, "docs-disk")
+		if err != nil || b.Status != 0 {
+			return fmt.Errorf("backup: status %d, %w", b.Status, err)
+		}
+		for _, c := range []struct {
+			mode archive.Mode
+			kept bool
+		}{{archive.Never, true}, {archive.Older, true}, {archive.Always, false}} {
+			d, err := fs.Open(ctx, "/data/dir1")
+			if err != nil {
+				return err
+			}
+			if err := d.Remove(ctx, "file05"); err != nil {
+				return err
+			}
+			if err := fs.WriteFile(ctx, "/data/dir1/file05", changed); err != nil {
+				return err
+			}
+			r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Paths: []string{"/data/dir1/file05"}, Overwrite: c.mode})
+			if err != nil {
+				return err
+			}
+			got, err := fs.ReadFile("/data/dir1/file05")
+			if err != nil || bytes.Equal(got, changed) != c.kept {
+				t.Errorf("mode %v: status %d, %v, %d bytes", c.mode, r.Status, err, len(got))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
