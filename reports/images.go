@@ -1,6 +1,10 @@
 package reports
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strconv"
@@ -90,29 +94,90 @@ func ModeString(mode uint32) string {
 
 // WriteFiles writes files in the manner of ls -l, without a line of titles.
 func WriteFiles(w io.Writer, rows []File, o Options) error {
-	if o.JSON {
-		return writeJSON(w, rows)
+	f := NewFileWriter(w, o)
+	return errors.Join(f.Write(rows), f.Close())
+}
+
+// FileWriter writes a list of files as [WriteFiles] does, but as they come: a
+// list may be too long to be held. Columns are as wide as what came so far needs.
+type FileWriter struct {
+	w      io.Writer
+	o      Options
+	widths []int
+	begun  bool
+}
+
+// NewFileWriter makes a writer of one list of files.
+func NewFileWriter(w io.Writer, o Options) *FileWriter { return &FileWriter{w: w, o: o} }
+
+// Write writes the next files.
+func (f *FileWriter) Write(rows []File) error {
+	if f.o.JSON {
+		return f.writeJSON(rows)
 	}
 	t := newTable(left(""), right(""), left(""), left(""), right(""), left(""), left(""))
 	for i := range rows {
-		f := &rows[i]
-		size := strconv.FormatInt(f.Size, 10)
-		if k := f.Mode & typeMask; k == typeChar || k == typeBlock {
-			size = strconv.FormatUint(uint64(f.Major), 10) + "," + strconv.FormatUint(uint64(f.Minor), 10)
-		}
-		name := f.Path
-		if f.Link != "" {
-			name += " -> " + f.Link
-		}
-		color := ""
-		switch f.Mode & typeMask {
-		case typeDir:
-			color = blue
-		case typeLink:
-			color = green
-		}
-		t.row(ModeString(f.Mode), strconv.FormatInt(max(f.Links, 1), 10), f.Owner, f.Group, size, o.time(f.MTime, toMinute), cell{name, color})
+		t.row(f.cells(&rows[i])...)
 	}
-	t.bare = true
-	return t.write(w, o.Color)
+	t.bare, t.widths = true, f.widths
+	err := t.write(f.w, f.o.Color)
+	f.widths = t.widths
+	return err
+}
+
+// Close ends the list.
+func (f *FileWriter) Close() error {
+	end := ""
+	switch {
+	case f.o.JSON && f.begun:
+		end = "\n]\n"
+	case f.o.JSON:
+		end = "[]\n"
+	}
+	if _, err := io.WriteString(f.w, end); err != nil {
+		return fmt.Errorf("writing a report: %w", err)
+	}
+	return nil
+}
+
+func (f *FileWriter) writeJSON(rows []File) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("  ", "  ")
+	for i := range rows {
+		if f.begun {
+			b.WriteString(",\n  ")
+		} else {
+			b.WriteString("[\n  ")
+		}
+		f.begun = true
+		if err := e.Encode(&rows[i]); err != nil {
+			return fmt.Errorf("writing a report as JSON: %w", err)
+		}
+		b.Truncate(b.Len() - 1) // the encoder's end of line
+	}
+	if _, err := f.w.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("writing a report as JSON: %w", err)
+	}
+	return nil
+}
+
+func (f *FileWriter) cells(r *File) []any {
+	size := strconv.FormatInt(r.Size, 10)
+	if k := r.Mode & typeMask; k == typeChar || k == typeBlock {
+		size = strconv.FormatUint(uint64(r.Major), 10) + "," + strconv.FormatUint(uint64(r.Minor), 10)
+	}
+	name := r.Path
+	if r.Link != "" {
+		name += " -> " + r.Link
+	}
+	color := ""
+	switch r.Mode & typeMask {
+	case typeDir:
+		color = blue
+	case typeLink:
+		color = green
+	}
+	return []any{ModeString(r.Mode), strconv.FormatInt(max(r.Links, 1), 10), r.Owner, r.Group, size, f.o.time(r.MTime, toMinute), cell{name, color}}
 }

@@ -114,6 +114,32 @@ func TestImagesAndFiles(t *testing.T) {
 	}, WriteFiles, Options{})
 }
 
+// A list that comes in parts is the list that comes at once.
+func TestFilesInParts(t *testing.T) {
+	rows := []File{
+		{Path: "/a", Mode: 0o100644, Owner: "1000", Group: "1000", Size: 123_456, MTime: night},
+		{Path: "/b", Mode: 0o100644, Owner: "0", Group: "0", Size: 1, MTime: night},
+		{Path: "/c<&>", Mode: 0o100644, Owner: "0", Group: "0", Size: 12, MTime: night},
+	}
+	for name, o := range map[string]Options{"text": {}, "json": {JSON: true}} {
+		var parts, whole, rest bytes.Buffer
+		w := NewFileWriter(&parts, o)
+		for _, err := range []error{w.Write(rows[:1]), w.Write(nil), w.Write(rows[1:]), w.Close(), WriteFiles(&whole, rows, o)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(whole.String(), parts.String()); diff != "" {
+			t.Errorf("%s (-whole +parts):\n%s", name, diff)
+		}
+		if o.JSON {
+			if err := writeJSON(&rest, rows); err != nil || rest.String() != whole.String() {
+				t.Errorf("not as other reports: %v\n%s\n%s", err, rest.String(), whole.String())
+			}
+		}
+	}
+}
+
 func TestTrace(t *testing.T) {
 	both(t, "trace", []Step{
 		{Step: "B1", Role: "nbpem", Host: "master", Begin: night, End: night.Add(350 * time.Microsecond), What: "JobStart", To: "master/nbjm"},

@@ -52,7 +52,8 @@ const (
 type table struct {
 	columns []column
 	rows    [][]cell
-	bare    bool // no line of titles
+	bare    bool  // no line of titles
+	widths  []int // of the columns at least; as they were, after write
 }
 
 func newTable(columns ...column) *table { return &table{columns: columns} }
@@ -79,13 +80,15 @@ func (t *table) row(values ...any) {
 func (t *table) write(w io.Writer, color bool) error {
 	widths := make([]int, len(t.columns))
 	titles := make([]cell, len(t.columns))
+	copy(widths, t.widths)
 	for i, c := range t.columns {
 		titles[i].text = c.title
-		widths[i] = utf8.RuneCountInString(c.title)
+		widths[i] = max(widths[i], utf8.RuneCountInString(c.title))
 		for _, r := range t.rows {
 			widths[i] = max(widths[i], utf8.RuneCountInString(r[i].text))
 		}
 	}
+	t.widths = widths
 	var b bytes.Buffer
 	if !t.bare {
 		t.line(&b, titles, widths, color)

@@ -149,8 +149,13 @@ func (h *Host) crash() {
 	}
 }
 
-// Restart is Crash, and Boot after down. Tasks may call it.
+// Restart is Crash, and Boot after down, unless the host was started meanwhile.
+// Tasks may call it.
 func (h *Host) Restart(down time.Duration) {
 	h.Crash()
-	h.w.callAt(addClock(h.w.clock, int64(down)), urgent, nil, h.Boot)
+	h.w.callAt(addClock(h.w.clock, int64(down)), urgent, nil, func() {
+		if !h.up {
+			h.Boot()
+		}
+	})
 }

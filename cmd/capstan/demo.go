@@ -16,8 +16,8 @@ import (
 
 	"capstan/core/bpdbm"
 	"capstan/core/bprd"
-	"capstan/core/catalog"
 	"capstan/core/job"
+	"capstan/core/pbx"
 	"capstan/core/policy"
 	"capstan/core/status"
 	"capstan/core/trace"
@@ -140,6 +140,9 @@ func (d *demo) clean() error {
 
 // removeAll removes a tree, even of directories that their owner may not write.
 func removeAll(dir string) error {
+	if os.RemoveAll(dir) == nil {
+		return nil
+	}
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.IsDir() {
 			err = os.Chmod(path, 0o700)
@@ -179,14 +182,14 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	to := filepath.Join(d.temp, "restored")
 	d.title("Restore of %s from tape to %s", images[0], to)
-	id, err := d.domain.StartRestore(ctx, bprd.Request{Image: images[0], StripTo: d.source, Target: to})
+	id, err := d.domain.StartRestore(ctx, bprd.Request{Image: images[0], StripTo: filepath.Dir(d.source), Target: to})
 	if err != nil {
 		return err
 	}
 	if _, err := d.follow(ctx, id); err != nil {
 		return err
 	}
-	report, took, err := d.compare(to)
+	report, took, err := d.compare(filepath.Join(to, filepath.Base(d.source)))
 	if err != nil {
 		return err
 	}
@@ -222,39 +225,31 @@ func (d *demo) log(ctx context.Context, id int64) error {
 // shownFiles is how many files of an image are shown.
 const shownFiles = 10
 
-// list shows the images, and some of the files of one.
+// list shows the images, and the first files of one.
 func (d *demo) list(ctx context.Context, id string) error {
-	m := master(loopback.Master)
+	at := pbx.At(loopback.Master, bpdbm.Service)
 	d.title("Images")
-	hs, err := m.images(ctx, bpdbm.Query{Client: loopback.Client})
+	images, err := bpdbm.Images.Call(ctx, at, bpdbm.Query{Client: loopback.Client})
 	if err != nil {
 		return err
 	}
-	rows := make([]reports.Image, len(hs))
-	for i := range hs {
-		rows[i] = imageRow(&hs[i])
+	rows := make([]reports.Image, len(images.Images))
+	for i := range images.Images {
+		rows[i] = imageRow(&images.Images[i])
 	}
 	if err := reports.WriteImages(d.out, rows, d.reports); err != nil {
 		return err
 	}
-	d.title("Files of %s in %s", id, d.source)
-	var files []reports.File
-	total := 0
-	if err := m.entries(ctx, bpdbm.Dir{BackupID: id, Path: d.source}, func(es []catalog.Entry) {
-		total += len(es)
-		for i := range es[:min(len(es), shownFiles-len(files))] {
-			files = append(files, fileRow(&es[i]))
-		}
-	}); err != nil {
+	d.title("The first files of %s in %s", id, d.source)
+	dir, err := bpdbm.ListDir.Call(ctx, at, bpdbm.Dir{BackupID: id, Path: d.source, Limit: shownFiles})
+	if err != nil {
 		return err
 	}
-	if err := reports.WriteFiles(d.out, files, d.reports); err != nil {
-		return err
+	files := make([]reports.File, len(dir.Entries))
+	for i := range dir.Entries {
+		files[i] = fileRow(&dir.Entries[i])
 	}
-	if total > len(files) {
-		d.say("… and %d more", total-len(files))
-	}
-	return nil
+	return reports.WriteFiles(d.out, files, d.reports)
 }
 
 // compare compares what was restored with the original.

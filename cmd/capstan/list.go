@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"path"
 	"strings"
@@ -101,68 +102,125 @@ func (f *listFlags) list(ctx context.Context, m master, w io.Writer, o reports.O
 	if f.query.BackupID == "" {
 		hs = chain(hs)
 	}
-	rows, err := f.files(ctx, m, hs)
-	if err != nil {
+	n, err := f.write(ctx, m, hs, f.recursive, w, o)
+	if n > 0 || err != nil {
 		return err
 	}
-	if len(rows) == 0 && f.path != "/" {
-		return status.Errorf(status.NotFound, "%s holds no %s", hs[len(hs)-1].ID, f.path)
+	// No directory, or an empty one: show itself.
+	if n, err = f.write(ctx, m, hs, true, w, o); n == 0 && err == nil && f.path != "/" {
+		err = status.Errorf(status.NotFound, "%s holds no %s", hs[len(hs)-1].ID, f.path)
 	}
-	return reports.WriteFiles(w, rows, o)
+	return err
 }
 
-// files are the files to be listed: the directory's, or what is no directory
-// itself.
-func (f *listFlags) files(ctx context.Context, m master, hs []image.Header) ([]reports.File, error) {
-	all, err := f.gather(ctx, m, hs, f.recursive)
-	if err == nil && len(all) == 0 && !f.recursive {
-		all, err = f.gather(ctx, m, hs, true)
+// write lists what images hold together, and counts it. What there is nothing
+// of is not written.
+func (f *listFlags) write(ctx context.Context, m master, hs []image.Header, recursive bool, w io.Writer, o reports.Options) (n int, err error) {
+	out := reports.NewFileWriter(w, o)
+	var rows []reports.File
+	flush := func() error {
+		n += len(rows)
+		err := out.Write(rows)
+		rows = rows[:0]
+		return err
 	}
-	rows := make([]reports.File, len(all))
-	for i := range all {
-		rows[i] = fileRow(&all[i])
+	all := f.pages(ctx, m, hs, recursive)
+	for {
+		e, err := all.next()
+		if err != nil {
+			return n, err
+		}
+		if e == nil {
+			break
+		}
+		if rows = append(rows, fileRow(e)); len(rows) == batch {
+			if err := flush(); err != nil {
+				return n, err
+			}
+		}
 	}
-	return rows, err
+	if n+len(rows) == 0 {
+		return 0, nil
+	}
+	err = errors.Join(flush(), out.Close())
+	return n, err
 }
 
-// gather is the entries that the images hold together; of one that several hold
-// the newest.
-func (f *listFlags) gather(ctx context.Context, m master, hs []image.Header, recursive bool) (all []catalog.Entry, err error) {
+// batch is how many files are written at a time.
+const batch = 1000
+
+// pages are the entries of each image, oldest first, asked for as they are needed.
+func (f *listFlags) pages(ctx context.Context, m master, hs []image.Header, recursive bool) merged {
+	cs := make(merged, len(hs))
 	for i := range hs {
-		var own []catalog.Entry
 		q := bpdbm.Dir{BackupID: hs[i].ID, Path: f.path, Recursive: recursive}
-		err := m.entries(ctx, q, func(es []catalog.Entry) { own = append(own, es...) })
+		cs[i] = &cursor{page: func() ([]catalog.Entry, bool, error) {
+			p, err := bpdbm.ListDir.Call(ctx, m.at(bpdbm.Service), q)
+			if n := len(p.Entries); n > 0 {
+				q.After = after(p.Entries[n-1].Path, recursive)
+			}
+			return p.Entries, p.More, err
+		}}
+	}
+	return cs
+}
+
+// cursor goes through the entries of one image.
+type cursor struct {
+	page func() (es []catalog.Entry, more bool, err error) // the next page
+	es   []catalog.Entry
+	last bool // there is no other page
+}
+
+// peek is the entry that the cursor stands at; nil at the end.
+func (c *cursor) peek() (*catalog.Entry, error) {
+	for len(c.es) == 0 && !c.last {
+		es, more, err := c.page()
 		if err != nil {
 			return nil, err
 		}
-		all = merge(all, own)
+		c.es, c.last = es, !more || len(es) == 0
 	}
-	return all, nil
+	if len(c.es) == 0 {
+		return nil, nil
+	}
+	return &c.es[0], nil
 }
 
-// merge joins two lists in the catalog's order. Of two entries of one path the
-// newer list's is taken, unless it only stands for a directory that is not held.
-func merge(older, newer []catalog.Entry) []catalog.Entry {
-	if len(older) == 0 {
-		return newer
-	}
-	all := make([]catalog.Entry, 0, len(older)+len(newer))
-	for len(older) > 0 && len(newer) > 0 {
-		c := catalog.ComparePaths(older[0].Path, newer[0].Path)
+// merged goes through the entries of several images, oldest first, at once.
+type merged []*cursor
+
+// next is the next entry in the catalog's order; nil at the end. Of several of
+// one path the newest image's is taken, unless it only stands for a directory
+// that the image does not hold.
+func (cs merged) next() (best *catalog.Entry, err error) {
+	var at []*cursor // those that stand at the lowest path
+	for _, c := range cs {
+		e, err := c.peek()
+		if err != nil {
+			return nil, err
+		}
+		if e == nil {
+			continue
+		}
+		order := -1
+		if best != nil {
+			order = catalog.ComparePaths(e.Path, best.Path)
+		}
 		switch {
-		case c < 0 || c == 0 && newer[0].Implied():
-			all = append(all, older[0])
-		default:
-			all = append(all, newer[0])
-		}
-		if c <= 0 {
-			older = older[1:]
-		}
-		if c >= 0 {
-			newer = newer[1:]
+		case order < 0:
+			best, at = e, append(at[:0], c)
+		case order == 0:
+			at = append(at, c)
+			if !e.Implied() {
+				best = e
+			}
 		}
 	}
-	return append(append(all, older...), newer...)
+	for _, c := range at {
+		c.es = c.es[1:]
+	}
+	return best, nil
 }
 
 // chain is the images that together show a client, oldest first: of the newest

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -138,28 +139,45 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// What several images hold is listed once, in order, as the newest has it.
-func TestMerge(t *testing.T) {
-	names := rapid.SliceOfDistinct(rapid.StringMatching(`/[a-c!]{1,2}(/[a-c]{1,2})?`), func(s string) string { return s })
-	list := func(t *rapid.T, name string, size int64) []catalog.Entry {
-		w := map[string]bool{}
-		for _, p := range names.Draw(t, name) {
-			w[p] = true
+// inPages is a cursor over entries that come a few at a time.
+func inPages(es []catalog.Entry, size int) *cursor {
+	return &cursor{page: func() ([]catalog.Entry, bool, error) {
+		n := min(size, len(es))
+		page := es[:n]
+		es = es[n:]
+		return page, len(es) > 0, nil
+	}}
+}
+
+func gather(t interface{ Fatal(...any) }, cs merged) (all []catalog.Entry) {
+	for {
+		e, err := cs.next()
+		if err != nil {
+			t.Fatal(err)
 		}
-		var es []catalog.Entry
-		for p := range w {
-			es = append(es, catalog.Entry{Path: p, Size: size})
+		if e == nil {
+			return all
 		}
-		slices.SortFunc(es, func(a, b catalog.Entry) int { return catalog.ComparePaths(a.Path, b.Path) })
-		return es
+		all = append(all, *e)
 	}
+}
+
+// What several images hold is listed once, in order, as the newest has it.
+func TestMerged(t *testing.T) {
+	names := rapid.SliceOfDistinct(rapid.StringMatching(`/[a-c!]{1,2}(/[a-c]{1,2})?`), func(s string) string { return s })
 	rapid.Check(t, func(t *rapid.T) {
-		older, newer := list(t, "older", 1), list(t, "newer", 2)
 		want := map[string]int64{}
-		for _, e := range append(append([]catalog.Entry{}, older...), newer...) {
-			want[e.Path] = e.Size
+		var cs merged
+		for image := range int64(rapid.IntRange(0, 4).Draw(t, "images")) {
+			var es []catalog.Entry
+			for _, p := range names.Draw(t, "paths") {
+				es = append(es, catalog.Entry{Path: p, Size: image})
+				want[p] = image
+			}
+			slices.SortFunc(es, func(a, b catalog.Entry) int { return catalog.ComparePaths(a.Path, b.Path) })
+			cs = append(cs, inPages(es, rapid.IntRange(1, 4).Draw(t, "page")))
 		}
-		got := merge(older, newer)
+		got := gather(t, cs)
 		for i, e := range got {
 			if i > 0 && catalog.ComparePaths(got[i-1].Path, e.Path) >= 0 {
 				t.Errorf("%s after %s", e.Path, got[i-1].Path)
@@ -172,10 +190,23 @@ func TestMerge(t *testing.T) {
 			t.Errorf("%d entries, want %d", len(got), len(want))
 		}
 	})
-	implied := []catalog.Entry{{Path: "/a", Offset: -1}}
-	held := []catalog.Entry{{Path: "/a", Mode: 0o700}}
-	if got := merge(held, implied); len(got) != 1 || got[0].Mode != 0o700 {
-		t.Errorf("an entry that is not held hides one that is: %+v", got)
+}
+
+func TestImpliedDirectoriesHideNone(t *testing.T) {
+	held, implied := catalog.Entry{Path: "/a", Mode: 0o700}, catalog.Entry{Path: "/a", Offset: -1}
+	for _, es := range [][]catalog.Entry{{held, implied}, {implied, held}} {
+		got := gather(t, merged{inPages(es[:1], 1), inPages(es[1:], 1)})
+		if len(got) != 1 || got[0].Mode != 0o700 {
+			t.Errorf("%+v gives %+v", es, got)
+		}
+	}
+}
+
+func TestMergedFails(t *testing.T) {
+	broken := errors.New("no answer")
+	cs := merged{inPages([]catalog.Entry{{Path: "/a"}}, 1), {page: func() ([]catalog.Entry, bool, error) { return nil, false, broken }}}
+	if _, err := cs.next(); !errors.Is(err, broken) {
+		t.Errorf("error %v, want %v", err, broken)
 	}
 }
 

@@ -32,8 +32,11 @@ type WriteOptions struct {
 	Target string `json:"target"`
 	// StripTo is the absolute directory, on the client that was backed up, whose
 	// contents go to Target; "" is "/". What is not beneath it is refused.
-	StripTo   string `json:"stripTo"`
-	Overwrite Mode   `json:"overwrite"`
+	StripTo string `json:"stripTo"`
+	// As gives members another name: of a file of which only a later hard link was
+	// asked for, the data stands under the first name.
+	As        map[string]string `json:"as,omitempty"`
+	Overwrite Mode              `json:"overwrite"`
 	// Owner gives files their owner, group, setuid and setgid bits; else they
 	// belong to whoever restores.
 	Owner bool `json:"owner"`
@@ -191,6 +194,9 @@ func (w *Writer) problem(path, what string, err error) {
 // place is where a member goes: components beneath the target.
 func (w *Writer) place(name string) (rel string, ok bool) {
 	p, ok := cleanName(name)
+	if as := w.opt.As[p]; as != "" {
+		p, ok = cleanName(as)
+	}
 	if !ok || !beneath(p, w.opt.StripTo) {
 		return "", false
 	}

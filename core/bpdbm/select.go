@@ -37,6 +37,8 @@ type Selected struct {
 	Bytes  int64   `json:"bytes"` // of file contents
 	// Hollow are the entries of the first page's hollow members: a planning run's.
 	Hollow []catalog.Entry `json:"hollow,omitempty"`
+	// As names members otherwise: see archive.WriteOptions.
+	As map[string]string `json:"as,omitempty"`
 	// Missing are the paths that the image does not hold.
 	Missing []string `json:"missing,omitempty"`
 }
@@ -144,8 +146,8 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 				return
 			}
 			seen[e.Offset] = true
-			m := member{Range: Range{e.Offset, e.End() - e.Offset}, files: e.Files(), bytes: e.DataLen}
-			if len(q.Later) > 0 {
+			m := newMember(&e)
+			if len(q.Later) > 0 || e.Type == catalog.HardLink {
 				m.path = e.Path
 			}
 			if e.Count > 0 && q.From == 0 {
@@ -162,6 +164,9 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 	}
 	taken, err := s.newest(ctx, from, q.Later, taken)
 	if err != nil {
+		return Selected{}, err
+	}
+	if taken, err = s.firstNames(ctx, from, q.BackupID, taken, &sel); err != nil {
 		return Selected{}, err
 	}
 	members := make([]Range, len(taken))
@@ -224,7 +229,52 @@ func cut(p string, depth int) string {
 type member struct {
 	Range
 	files, bytes int64
-	path         string // kept only if later images have to be asked
+	path         string // kept only if later images have to be asked, or of a hard link
+	link         string // of a hard link: the first name
+}
+
+func newMember(e *catalog.Entry) member {
+	m := member{Range: Range{e.Offset, e.End() - e.Offset}, files: e.Files(), bytes: e.DataLen}
+	if e.Type == catalog.HardLink {
+		m.link = e.Link
+	}
+	return m
+}
+
+// firstNames replaces a hard link whose first name is not taken by the member of
+// that name, which has the data, to be written under the link's name.
+func (s *Server) firstNames(ctx context.Context, from pbx.Peer, id string, ms []member, sel *Selected) ([]member, error) {
+	have := map[int64]bool{}
+	links := false
+	for i := range ms {
+		have[ms[i].Offset] = true
+		links = links || ms[i].link != ""
+	}
+	if !links {
+		return ms, nil
+	}
+	err := s.with(ctx, from, id, func(r *catalog.Reader) error {
+		for i, m := range ms {
+			if m.link == "" {
+				continue
+			}
+			e, found, err := r.Lookup(ctx, m.link)
+			if err != nil {
+				return err
+			}
+			if !found || have[e.Offset] {
+				continue // tar reports a link to what is not there
+			}
+			have[e.Offset] = true
+			if sel.As == nil {
+				sel.As = map[string]string{}
+			}
+			sel.As[m.link] = m.path
+			ms[i] = newMember(&e)
+		}
+		return nil
+	})
+	return ms, err
 }
 
 // newest leaves out the members whose path a later image holds.

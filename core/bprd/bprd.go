@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"capstan/core/archive"
@@ -72,6 +73,8 @@ type Needed struct {
 	Images  []NeededImage `json:"images"` // oldest first
 	Files   int64         `json:"files"`
 	Bytes   int64         `json:"bytes"`
+	// As names members otherwise: see archive.WriteOptions.
+	As map[string]string `json:"as,omitempty"`
 }
 
 // NeededImage is one image of a restore, and what of it is needed.
@@ -329,6 +332,11 @@ func add(groups []Needed, q *Request, n NeededImage, sel bpdbm.Selected) []Neede
 	g.Images = append(g.Images, n)
 	g.Files += sel.Files
 	g.Bytes += sel.Bytes
+	if g.As == nil {
+		g.As = sel.As
+	} else {
+		maps.Copy(g.As, sel.As)
+	}
 	for _, f := range n.Fragments {
 		if tape && !slices.Contains(g.Media, f.Media) {
 			g.Media = append(g.Media, f.Media)

@@ -55,7 +55,7 @@ func (r *restore) run(ctx context.Context) (bpbrm.Finished, error) {
 	q := &r.needed.Request
 	addr, err := host.StartOn(ctx, "R5", r.needed.Server, bpbrm.Role, 0, r.epoch, bpbrm.Args{
 		Master: r.env.Host, Nbjm: pbx.At(r.env.Host, nbjm.Service), Starter: r.addr, Epoch: r.epoch, Client: q.To, Restore: true,
-		Options: archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true},
+		Options: archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true, As: r.needed.As},
 	})
 	if err != nil {
 		return bpbrm.Finished{}, status.Errorf(status.CannotConnect, "media server %s: %w", r.needed.Server, err)

@@ -60,6 +60,8 @@ type Server struct {
 	devices      dev.Finder
 	libraries    []Library
 	drives       map[string]*drive
+	beginning    *rt.Semaphore
+	begun        bool // in this life of the daemon; guarded by beginning
 }
 
 // drive is one drive's place: which robot serves it, and the queue before it.
@@ -72,7 +74,8 @@ type drive struct {
 
 // New makes the role for the libraries of a host.
 func New(ctx context.Context, host, master string, devices dev.Finder, libraries []Library) *Server {
-	s := &Server{host: host, master: master, devices: devices, libraries: libraries, drives: map[string]*drive{}}
+	s := &Server{host: host, master: master, devices: devices, libraries: libraries, drives: map[string]*drive{},
+		beginning: rt.NewSemaphore(ctx, 1)}
 	for _, l := range libraries {
 		for _, name := range l.Drives {
 			s.drives[name] = &drive{name: name, library: l, turn: rt.NewSemaphore(ctx, 1)}
@@ -98,7 +101,7 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.reset(ctx, d) })
 	})
 	pbx.Handle(mux, Begin, func(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, error) {
-		return struct{}{}, s.begin(ctx)
+		return struct{}{}, s.beginOnce(ctx, s.known)
 	})
 	return mux
 }
@@ -252,7 +255,7 @@ func cleaning(barcode string) bool { return strings.HasPrefix(barcode, "CLN") }
 // nbemm. It tries until that has worked, as the master may come up later.
 func (s *Server) Start(ctx context.Context, log func(error)) error {
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-		err := s.begin(ctx)
+		err := s.beginOnce(ctx, func(context.Context) (bool, error) { return s.begun, nil })
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -261,6 +264,33 @@ func (s *Server) Start(ctx context.Context, log func(error)) error {
 			return err
 		}
 	}
+}
+
+// beginOnce begins unless that was done already: by now jobs may use the drives.
+// This daemon's start and the master's both ask for it, in any order.
+func (s *Server) beginOnce(ctx context.Context, done func(context.Context) (bool, error)) error {
+	if err := s.beginning.Acquire(ctx); err != nil {
+		return err
+	}
+	defer s.beginning.Release()
+	if ok, err := done(ctx); ok || err != nil {
+		return err
+	}
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	s.begun = true
+	return nil
+}
+
+// known tells whether the master has this host's hello since it came up: it
+// takes every drive for down before that.
+func (s *Server) known(ctx context.Context) (bool, error) {
+	list, err := nbemm.Show.Call(ctx, pbx.At(s.master, nbemm.Service), struct{}{})
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(list.Drives, func(d nbemm.DriveState) bool { return d.Up && s.drives[d.Name] != nil }), nil
 }
 
 func (s *Server) begin(ctx context.Context) error {

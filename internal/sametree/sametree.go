@@ -35,19 +35,18 @@ const maxNamed = 50
 // else can restore them.
 func Compare(want, got string) (Report, error) {
 	c := &comparison{
-		want: want, got: got, owners: os.Geteuid() == 0,
+		owners:    os.Geteuid() == 0,
 		firstWant: map[inode]string{}, firstGot: map[inode]string{},
 	}
-	err := c.entry(".")
+	err := c.entry(".", want, got)
 	return c.report, err
 }
 
 type inode struct{ dev, ino uint64 }
 
 type comparison struct {
-	want, got string
-	owners    bool
-	report    Report
+	owners bool
+	report Report
 	// By which path a file with several names was met first.
 	firstWant, firstGot map[inode]string
 }
@@ -59,12 +58,11 @@ func (c *comparison) differ(rel, format string, args ...any) {
 	}
 }
 
-// entry compares what both trees have at a path.
-func (c *comparison) entry(rel string) error {
-	a, b := filepath.Join(c.want, rel), filepath.Join(c.got, rel)
+// entry compares what both trees have at a path: a and b are where it is reached.
+func (c *comparison) entry(rel, a, b string) error {
 	var sa, sb unix.Stat_t
 	if err := unix.Lstat(a, &sa); err != nil {
-		return fmt.Errorf("%s: %w", a, err)
+		return fmt.Errorf("%s: %w", rel, err)
 	}
 	if sa.Mode&unix.S_IFMT == unix.S_IFSOCK {
 		return nil
@@ -74,7 +72,7 @@ func (c *comparison) entry(rel string) error {
 		c.differ(rel, "is missing")
 		return nil
 	} else if err != nil {
-		return fmt.Errorf("%s: %w", b, err)
+		return fmt.Errorf("%s: %w", rel, err)
 	}
 	if sa.Mode&unix.S_IFMT != sb.Mode&unix.S_IFMT {
 		c.differ(rel, "type %07o became %07o", sa.Mode&unix.S_IFMT, sb.Mode&unix.S_IFMT)
@@ -246,26 +244,42 @@ func (c *comparison) bytes(rel string, a, b io.Reader) error {
 	}
 }
 
+// directory compares two directories. What is in them is reached through their
+// descriptors: a path may be longer than a system call takes.
 func (c *comparison) directory(rel, a, b string) error {
-	la, err := os.ReadDir(a)
+	da, err := os.Open(a)
 	if err != nil {
 		return err
 	}
-	lb, err := os.ReadDir(b)
+	defer da.Close() //nolint:errcheck // it was only read
+	db, err := os.Open(b)
 	if err != nil {
 		return err
 	}
-	had := map[string]bool{}
-	for _, e := range la {
-		had[e.Name()] = true
-		if err := c.entry(filepath.Join(rel, e.Name())); err != nil {
+	defer db.Close() //nolint:errcheck // it was only read
+	la, err := da.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	lb, err := db.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	slices.Sort(la)
+	slices.Sort(lb)
+	for _, name := range la {
+		if err := c.entry(filepath.Join(rel, name), within(da, name), within(db, name)); err != nil {
 			return err
 		}
 	}
-	for _, e := range lb {
-		if !had[e.Name()] {
-			c.differ(filepath.Join(rel, e.Name()), "is new")
+	for _, name := range lb {
+		if _, had := slices.BinarySearch(la, name); !had {
+			c.differ(filepath.Join(rel, name), "is new")
 		}
 	}
 	return nil
+}
+
+func within(dir *os.File, name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
 }

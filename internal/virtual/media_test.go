@@ -181,6 +181,58 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// A later name of a hard link comes back with its data, under the name that was
+// asked for and no other.
+func TestHardLink(t *testing.T) {
+	w, err := New(small(), sim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	fs := w.Files("client1")
+	err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+		d, err := fs.Open(ctx, "/data/dir1")
+		if err != nil {
+			return err
+		}
+		for _, name := range []string{"second", "third"} {
+			if err := d.Link(ctx, d, "file05", name); err != nil {
+				return err
+			}
+		}
+		if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+			return err
+		}
+		b, err := backupOnce(ctx, "docs-disk")
+		if err != nil || b.Status != 0 {
+			return fmt.Errorf("backup: status %d, %w", b.Status, err)
+		}
+		r, err := restoreOnce(ctx, bprd.Request{
+			Client: "client1", Paths: []string{"/data/dir1/second", "/data/dir1/third"}, StripTo: "/data/dir1", Target: "/out",
+		})
+		if err != nil || r.Status != 0 || r.Files != 2 {
+			t.Errorf("restore: %v, status %d, %s, %d files", err, r.Status, r.Detail, r.Files)
+		}
+		out, err := fs.Open(ctx, "/out")
+		if err != nil {
+			return err
+		}
+		names, err := out.Names(ctx)
+		if err != nil || len(names) != 2 {
+			t.Errorf("restored %q, %v", names, err)
+		}
+		a, err := out.Lstat(ctx, "second")
+		b2, err2 := out.Lstat(ctx, "third")
+		if err != nil || err2 != nil || a.Ino != b2.Ino || a.Size != 50_000 {
+			t.Errorf("%+v %v, %+v %v", a, err, b2, err2)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Overwriting follows the mode that was asked for.
 func TestOverwrite(t *testing.T) {
 	w, err := New(small(), sim.Options{})
