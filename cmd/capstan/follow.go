@@ -22,7 +22,7 @@ import (
 func waitFor(ctx context.Context, m master, ids []int64, w io.Writer) ([]job.Job, error) {
 	var show watcher = &lines{w: w, said: map[int64]string{}}
 	if isTerminal(w) {
-		show = &bars{progress: mpb.New(mpb.WithOutput(w), mpb.WithWidth(60)), bars: map[int64]*bar{}}
+		show = &bars{progress: mpb.New(mpb.WithOutput(w)), bars: map[int64]*bar{}}
 	}
 	defer show.end()
 	ended := map[int64]job.Job{}
@@ -132,7 +132,7 @@ func (b *bars) job(j *job.Job) {
 	case <-one.text:
 	default:
 	}
-	one.text <- fmt.Sprintf("%s of %s", reports.Size(j.Bytes), reports.Size(j.Expected)) + "  " + describe(j)
+	one.text <- beside(j)
 	one.SetTotal(max(j.Expected, j.Bytes+1), false)
 	one.SetCurrent(j.Bytes)
 	switch {
@@ -143,11 +143,24 @@ func (b *bars) job(j *job.Job) {
 	}
 }
 
+// beside is what stands beside a job's bar: short enough for most terminals.
+func beside(j *job.Job) string {
+	switch {
+	case j.Done():
+		return fmt.Sprintf("%s, status %d", reports.Size(j.Bytes), j.Status)
+	case j.Bytes > 0 && j.Expected >= j.Bytes:
+		return fmt.Sprintf("%s of about %s", reports.Size(j.Bytes), reports.Size(j.Expected))
+	case j.Bytes > 0:
+		return fmt.Sprintf("%s, %s", reports.Size(j.Bytes), j.State)
+	}
+	return describe(j)
+}
+
 func (b *bars) add(j *job.Job) *bar {
 	one := &bar{text: make(chan string, 1)}
 	text := ""
-	one.Bar = b.progress.New(0, mpb.BarStyle(),
-		mpb.PrependDecorators(decor.Name(fmt.Sprintf("job %d, %s of %s ", j.ID, j.Type, j.Client))),
+	one.Bar = b.progress.New(0, mpb.BarStyle(), mpb.BarWidth(24),
+		mpb.PrependDecorators(decor.Name(fmt.Sprintf("job %d, %s", j.ID, j.Client))),
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
 			select {
 			case text = <-one.text:

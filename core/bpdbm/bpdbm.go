@@ -377,12 +377,8 @@ func (s *Server) images(ctx context.Context, from pbx.Peer, q Query) (Page, erro
 		limit = 500
 	}
 	var p Page
-	begun := q.After == ""
 	take := func(h image.Header) (bool, error) {
 		switch {
-		case !begun:
-			begun = h.ID == q.After
-			return true, nil
 		case !h.Complete, q.Policy != "" && h.Policy != q.Policy, q.Before != 0 && h.Time > q.Before,
 			q.Client != "" && h.Client != q.Client, q.BackupID != "" && h.ID != q.BackupID:
 			return true, nil
@@ -394,7 +390,7 @@ func (s *Server) images(ctx context.Context, from pbx.Peer, q Query) (Page, erro
 		return true, nil
 	}
 	err := s.db.View(ctx, func(tx store.Tx) error {
-		p, begun = Page{}, q.After == ""
+		p = Page{}
 		if q.BackupID != "" {
 			h, ok, err := image.Table.Get(tx, q.BackupID)
 			if err != nil || !ok {
@@ -406,6 +402,16 @@ func (s *Server) images(ctx context.Context, from pbx.Peer, q Query) (Page, erro
 		first, last := "", ""
 		if q.Client != "" {
 			first, last = image.ClientKey(q.Client, 0), store.PrefixEnd(store.PairKey(q.Client, ""))
+		}
+		if q.After != "" {
+			h, ok, err := image.Table.Get(tx, q.After)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return status.Errorf(status.NoImage, "image %s is gone: list the images again", q.After)
+			}
+			first = image.ClientKey(h.Client, h.Time) + "\x00"
 		}
 		return image.Table.By(tx, "client", first, last, take)
 	})

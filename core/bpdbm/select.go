@@ -104,12 +104,7 @@ func (s *Server) listDir(ctx context.Context, from pbx.Peer, q Dir) (Entries, er
 			}
 			return err
 		}
-		begun := q.After == ""
-		return r.Walk(ctx, clean(q.Path), func(e catalog.Entry) (bool, error) {
-			if !begun {
-				begun = e.Path == q.After
-				return true, nil
-			}
+		return r.WalkAfter(ctx, clean(q.Path), q.After, func(e catalog.Entry) (bool, error) {
 			if len(p.Entries) == limit {
 				p.More = true
 				return false, nil

@@ -144,7 +144,7 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	}
 	pbx.Handle(mux, AddLine, func(ctx context.Context, from pbx.Peer, l job.Line) (struct{}, error) {
 		l.Host = from.Name
-		return struct{}{}, s.addLine(ctx, l)
+		return struct{}{}, s.addLine(ctx, from, l)
 	})
 	pbx.Handle(mux, List, s.list)
 	pbx.Handle(mux, ReadLog, s.readLog)
@@ -259,7 +259,7 @@ func dbError(err error) error {
 	return status.Errorf(status.Database, "job database: %w", err)
 }
 
-func (s *Server) addLine(ctx context.Context, l job.Line) error {
+func (s *Server) addLine(ctx context.Context, from pbx.Peer, l job.Line) error {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
 	if l.Time == 0 {
@@ -267,6 +267,9 @@ func (s *Server) addLine(ctx context.Context, l job.Line) error {
 	}
 	n, known := s.lines[l.Job]
 	return s.db.Update(ctx, func(tx store.Tx) error {
+		if err := s.check(tx, from, l.Job); err != nil {
+			return err
+		}
 		if !known {
 			if err := job.Log.Range(tx, [2]int64{l.Job, 0}, [2]int64{l.Job + 1, 0}, func(old job.Line) (bool, error) {
 				n = old.N

@@ -59,5 +59,10 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (st
 		return ring.Waits(), &status.Error{Code: code, Err: err}
 	}
 	end(fmt.Sprintf("%d bytes", n.Bytes), 0)
-	return ring.Waits(), nil
+	if args.Restore {
+		// The data is restored when tar has written it (R15). How tar ended is told to
+		// bpbrm, whose process started it.
+		_, err = host.Await(ctx, args.To)
+	}
+	return ring.Waits(), err
 }

@@ -247,6 +247,40 @@ func TestModel(t *testing.T) {
 	})
 }
 
+// Walking page by page gives what one walk gives.
+func TestWalkAfter(t *testing.T) {
+	ctx, d := storetest.Solo(), newTestDir()
+	var all []Entry
+	for i := range 500 {
+		all = append(all, entry(fmt.Sprintf("/a/d%d/e%d/f%03d", i%7, i%3, i), int64(i)*1536))
+	}
+	all = append(all, entry("/a/", 1<<30), entry("/", 1<<31))
+	seal(ctx, t, d, Options{Block: 700}, all)
+	r := open(ctx, t, d, nil)
+	for _, prefix := range []string{"/", "/a", "/a/d3", "/a/d3/e1/f010", "/none"} {
+		want := walkPaths(ctx, t, r, prefix)
+		for _, size := range []int{1, 2, 7, 100} {
+			var got []string
+			for after, more := "", true; more; {
+				n := 0
+				err := r.WalkAfter(ctx, prefix, after, func(e Entry) (bool, error) {
+					got = append(got, e.Path)
+					after = e.Path
+					n++
+					return n < size, nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				more = n == size
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("walk of %s in pages of %d (-want +got):\n%s", prefix, size, diff)
+			}
+		}
+	}
+}
+
 func checkWalk(ctx context.Context, r *rapid.T, rd *Reader, want []Entry) {
 	for _, prefix := range []string{"/", "/a", "/a/b", "/ab", "/\xff\xfe", "/none"} {
 		var sub, got []Entry

@@ -255,7 +255,13 @@ func (r *Reader) Lookup(ctx context.Context, path string) (e Entry, ok bool, err
 // the children of "/a" before those of "/a/b". Directories that the image does
 // not hold are left out.
 func (r *Reader) Walk(ctx context.Context, prefix string, fn func(Entry) (more bool, err error)) error {
-	return r.walk(ctx, prefix, func(e *Entry) (bool, error) {
+	return r.WalkAfter(ctx, prefix, "", fn)
+}
+
+// WalkAfter is Walk that begins with the entry after a path that an earlier walk
+// of the same prefix has given; "" is from the first. It costs what it gives.
+func (r *Reader) WalkAfter(ctx context.Context, prefix, after string, fn func(Entry) (more bool, err error)) error {
+	return r.walk(ctx, prefix, after, func(e *Entry) (bool, error) {
 		if e.Implied() {
 			return true, nil
 		}
@@ -263,20 +269,35 @@ func (r *Reader) Walk(ctx context.Context, prefix string, fn func(Entry) (more b
 	})
 }
 
-func (r *Reader) walk(ctx context.Context, prefix string, fn func(*Entry) (bool, error)) error {
+func (r *Reader) walk(ctx context.Context, prefix, after string, fn func(*Entry) (bool, error)) error {
+	if after != "" && after != prefix {
+		return r.walkBelow(ctx, prefix, after, fn)
+	}
 	top, ok, err := r.Lookup(ctx, prefix)
 	if err != nil {
 		return err
 	}
-	if ok {
+	if ok && after == "" {
 		if more, err := fn(&top); !more || err != nil {
 			return err
 		}
 	}
+	return r.walkBelow(ctx, prefix, "", fn)
+}
+
+// walkBelow calls fn for what is below prefix, after the path after.
+func (r *Reader) walkBelow(ctx context.Context, prefix, after string, fn func(*Entry) (bool, error)) error {
 	key := dirKey(prefix)
-	return r.scan(ctx, key, "", func(e *Entry) (bool, error) {
+	dir, name := key, ""
+	if after != "" {
+		if err := checkPath(after); err != nil {
+			return fmt.Errorf("files file %s: walk: %w", r.name, err)
+		}
+		dir, name = split(after)
+	}
+	return r.scan(ctx, dir, name, func(e *Entry) (bool, error) {
 		dir, _ := split(e.Path)
-		if e.Path == "/" {
+		if e.Path == "/" || e.Path == after {
 			return true, nil // told already
 		}
 		if !within(dir, key) {
@@ -295,7 +316,7 @@ func (r *Reader) Verify(ctx context.Context) error {
 // verify gives the sum of all rows, to compare with the writer's.
 func (r *Reader) verify(ctx context.Context) (rows rowSum, err error) {
 	var sum Summary
-	err = r.walk(ctx, "/", func(e *Entry) (bool, error) {
+	err = r.walk(ctx, "/", "", func(e *Entry) (bool, error) {
 		sum.add(e)
 		rows.add(e)
 		return true, nil

@@ -43,7 +43,7 @@ type EndJob struct {
 var (
 	StartMethod = pbx.Declare[Spec, Started](Service, "Start", pbx.Hosts)
 	WaitMethod  = pbx.Declare[WaitFor, Waited](Service, "Wait", pbx.Hosts, pbx.Query())
-	EndMethod   = pbx.Declare[EndJob, struct{}](Service, "End", pbx.Master|pbx.Media)
+	EndMethod   = pbx.Declare[EndJob, struct{}](Service, "End", pbx.Master)
 	// AttendMethod is answered by a process that started others: it returns when
 	// they shall stop. A process whose parent is gone gets an error instead.
 	AttendMethod = pbx.Declare[struct{}, bool]("process", "Attend", pbx.Hosts, pbx.Query())

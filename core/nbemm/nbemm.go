@@ -187,7 +187,7 @@ type DriveState struct {
 var (
 	Allocate    = pbx.Declare[Request, Allocation](Service, "Allocate", pbx.Master, pbx.Step("B4", "R10"))
 	ReleaseAll  = pbx.Declare[Release, struct{}](Service, "Release", pbx.Master, pbx.Step("B16", "R16"))
-	MarkWritten = pbx.Declare[Written, struct{}](Service, "MarkWritten", pbx.Master|pbx.Media)
+	MarkWritten = pbx.Declare[Written, struct{}](Service, "MarkWritten", pbx.Master)
 	MarkDrive   = pbx.Declare[DriveMedia, struct{}](Service, "MarkDrive", pbx.Media)
 	SayHello    = pbx.Declare[Hello, struct{}](Service, "SayHello", pbx.Media)
 	Show        = pbx.Declare[struct{}, List](Service, "Show", pbx.Hosts|pbx.User, pbx.Query())

@@ -428,6 +428,13 @@ func (s *Server) markDrive(ctx context.Context, from pbx.Peer, q DriveMedia) (st
 func (s *Server) hello(ctx context.Context, from pbx.Peer, q Hello) (struct{}, error) {
 	return struct{}{}, s.db.Update(ctx, func(tx store.Tx) error {
 		for _, l := range q.Libraries {
+			old, ok, err := libraries.Get(tx, l.Name)
+			if err != nil {
+				return err
+			}
+			if ok && old.MediaServer != from.Name {
+				return status.Errorf(status.NotAllowed, "library %s belongs to media server %s, not to %s", l.Name, old.MediaServer, from.Name)
+			}
 			l.MediaServer = from.Name
 			if err := libraries.Put(tx, l.Name, l); err != nil {
 				return err
@@ -437,9 +444,12 @@ func (s *Server) hello(ctx context.Context, from pbx.Peer, q Hello) (struct{}, e
 			}
 		}
 		for _, d := range q.Drives {
-			old, _, err := drives.Get(tx, d.Name)
+			old, ok, err := drives.Get(tx, d.Name)
 			if err != nil {
 				return err
+			}
+			if ok && old.MediaServer != from.Name {
+				return status.Errorf(status.NotAllowed, "drive %s belongs to media server %s, not to %s", d.Name, old.MediaServer, from.Name)
 			}
 			d.MediaServer, d.Up, d.LastUsed = from.Name, true, old.LastUsed
 			if err := drives.Put(tx, d.Name, d); err != nil {

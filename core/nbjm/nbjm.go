@@ -206,6 +206,9 @@ func (s *Server) granted(ctx context.Context, _ pbx.Peer, g nbrb.Grant) (struct{
 func (s *Server) askMedia(ctx context.Context, from pbx.Peer, q bptm.Media) (struct{}, error) {
 	j := trace.JobOf(ctx)
 	if j.Restore && s.find(j.ID) == nil {
+		if err := s.checkRestore(ctx, j.ID); err != nil {
+			return struct{}{}, err
+		}
 		s.add(ctx, j.ID, j.Try, true)
 	}
 	r, err := s.ofProcess(ctx, from, bptm.Role)
@@ -243,6 +246,20 @@ func (s *Server) askMedia(ctx context.Context, from pbx.Peer, q bptm.Media) (str
 		})
 	})
 	return struct{}{}, nil
+}
+
+// checkRestore checks that a restore job is under way.
+func (s *Server) checkRestore(ctx context.Context, id int64) error {
+	return s.db.View(ctx, func(tx store.Tx) error {
+		j, ok, err := job.Table.Get(tx, id)
+		if err != nil {
+			return status.Errorf(status.Database, "job %d: %w", id, err)
+		}
+		if !ok || j.Type != job.Restore || j.Done() {
+			return status.Errorf(status.Inconsistent, "no restore job %d is under way", id)
+		}
+		return nil
+	})
 }
 
 // mediaDone notes that bptm has unmounted. A restore's resources are given back

@@ -46,21 +46,21 @@ func newDevices(c *scenarios.Host) *devices {
 }
 
 // Drive opens a drive.
-func (d *devices) Drive(ctx context.Context, name string) (dev.Drive, error) {
-	c, err := d.client(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return c.Drive(ctx, name)
+func (d *devices) Drive(ctx context.Context, name string) (opened dev.Drive, err error) {
+	err = d.with(ctx, name, func(c *vlib.Client) (err error) {
+		opened, err = c.Drive(ctx, name)
+		return err
+	})
+	return opened, err
 }
 
 // Changer opens a robot.
-func (d *devices) Changer(ctx context.Context, name string) (dev.Changer, error) {
-	c, err := d.client(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return c.Changer(ctx, name)
+func (d *devices) Changer(ctx context.Context, name string) (opened dev.Changer, err error) {
+	err = d.with(ctx, name, func(c *vlib.Client) (err error) {
+		opened, err = c.Changer(ctx, name)
+		return err
+	})
+	return opened, err
 }
 
 // A library's process that ended is started again by the daemon: it is waited for.
@@ -69,19 +69,36 @@ const (
 	libraryPoll = 100 * time.Millisecond
 )
 
-// client is the connection to the library that has a device.
-func (d *devices) client(ctx context.Context, device string) (*vlib.Client, error) {
+// with opens something of the library that has a device, waiting for a library
+// whose process is being started.
+func (d *devices) with(ctx context.Context, device string, open func(*vlib.Client) error) error {
 	socket, ok := d.sockets[device]
 	if !ok {
-		return nil, status.Errorf(status.DrivesDown, "this host has no device %s: see libraries in its configuration", device)
+		return status.Errorf(status.DrivesDown, "this host has no device %s: see libraries in its configuration", device)
 	}
+	for end := rt.Mono(ctx) + libraryWait; ; {
+		c, err := d.client(ctx, socket)
+		if err == nil {
+			err = open(c)
+		}
+		if err == nil || !errors.Is(err, dev.ErrGone) || rt.Mono(ctx) >= end {
+			return err
+		}
+		if err := rt.Sleep(ctx, libraryPoll); err != nil {
+			return err
+		}
+	}
+}
+
+// client is the connection to a library. It makes itself anew when it breaks.
+func (d *devices) client(ctx context.Context, socket string) (*vlib.Client, error) {
 	d.mu.Lock()
 	c := d.clients[socket]
 	d.mu.Unlock()
 	if c != nil {
 		return c, nil
 	}
-	c, err := dialLibrary(ctx, socket)
+	c, err := vlib.Dial(ctx, socket)
 	if err != nil {
 		return nil, err
 	}
@@ -97,18 +114,6 @@ func (d *devices) client(ctx context.Context, device string) (*vlib.Client, erro
 	}
 	d.clients[socket] = c
 	return c, nil
-}
-
-func dialLibrary(ctx context.Context, socket string) (*vlib.Client, error) {
-	for end := rt.Mono(ctx) + libraryWait; ; {
-		c, err := vlib.Dial(ctx, socket)
-		if err == nil || !errors.Is(err, dev.ErrGone) || rt.Mono(ctx) >= end {
-			return c, err
-		}
-		if err := rt.Sleep(ctx, libraryPoll); err != nil {
-			return nil, err
-		}
-	}
 }
 
 // ShareRing makes a ring's memory known to the libraries, so that its blocks go

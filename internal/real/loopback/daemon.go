@@ -115,8 +115,8 @@ func (d *Domain) until(ctx context.Context, done func(ctx context.Context) (bool
 	}
 }
 
-// ready waits until the media server's drives can be used.
-func (d *Domain) ready(ctx context.Context) error {
+// Ready waits until the media server's drives can be used.
+func (d *Domain) Ready(ctx context.Context) error {
 	s, err := d.Session(ctx)
 	if err != nil {
 		return err
@@ -200,7 +200,7 @@ func (d *Domain) Processes(name string) ([]Process, error) {
 	if h.daemon == nil {
 		return nil, nil
 	}
-	return processes(func(_ []string, parent int) bool { return parent == h.daemon.pid })
+	return processes(func(parent int) bool { return parent == h.daemon.pid })
 }
 
 // KillRole kills, with SIGKILL, each process of a role that runs on a host, and
@@ -223,17 +223,23 @@ func (d *Domain) KillRole(name, role string) (int, error) {
 	return n, nil
 }
 
-// left are processes whose working files are the domain's and that should have
-// ended: those that have a socket's directory of it open.
-func (d *Domain) left() ([]Process, error) {
+// Left are the processes of hosts whose daemons do not run: there should be none.
+// They are known by the files and sockets' directories that they have open.
+func (d *Domain) Left() ([]Process, error) {
+	var down []string
+	for _, h := range d.hosts {
+		if h.daemon == nil {
+			down = append(down, d.Dir(h.name)+"/")
+		}
+	}
 	var left []Process
 	// The kernel takes a moment to end what it was told to.
 	for range 50 {
-		all, err := processes(func([]string, int) bool { return true })
+		all, err := processes(func(int) bool { return true })
 		if err != nil {
 			return nil, err
 		}
-		left = slices.DeleteFunc(all, func(p Process) bool { return !d.uses(p.Pid) })
+		left = slices.DeleteFunc(all, func(p Process) bool { return !uses(p.Pid, down) })
 		if len(left) == 0 {
 			return nil, nil
 		}
@@ -242,15 +248,16 @@ func (d *Domain) left() ([]Process, error) {
 	return left, nil
 }
 
-// uses tells whether a process has files below the domain's directory open.
-func (d *Domain) uses(pid int) bool {
+// uses tells whether a process has files below one of some directories open.
+func uses(pid int, dirs []string) bool {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	fds, err := os.ReadDir(dir)
 	if err != nil {
 		return false // it has ended
 	}
 	for _, fd := range fds {
-		if to, err := os.Readlink(filepath.Join(dir, fd.Name())); err == nil && strings.HasPrefix(to, d.opts.Dir+"/") {
+		to, err := os.Readlink(filepath.Join(dir, fd.Name()))
+		if err == nil && slices.ContainsFunc(dirs, func(d string) bool { return strings.HasPrefix(to, d) }) {
 			return true
 		}
 	}
@@ -258,8 +265,8 @@ func (d *Domain) uses(pid int) bool {
 }
 
 // processes are the processes of this program's subcommand for processes for
-// which want says so.
-func processes(want func(args []string, parent int) bool) ([]Process, error) {
+// whose parent want says so.
+func processes(want func(parent int) bool) ([]Process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -275,7 +282,7 @@ func processes(want func(args []string, parent int) bool) ([]Process, error) {
 		if err != nil || len(args) < 3 || args[len(args)-2] != "process" {
 			continue
 		}
-		if parent, ok := parentOf(pid); ok && want(args, parent) {
+		if parent, ok := parentOf(pid); ok && want(parent) {
 			name := args[len(args)-1]
 			role, _, _ := strings.Cut(name, "/")
 			all = append(all, Process{Pid: pid, Role: role, Name: name})

@@ -129,7 +129,7 @@ func (d *Domain) found(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.ready(ctx)
+	return d.Ready(ctx)
 }
 
 // join gives a host its configuration and its credentials.
@@ -181,7 +181,7 @@ func (d *Domain) Close() error {
 			errs = append(errs, d.Stop(h.name))
 		}
 	}
-	left, err := d.left()
+	left, err := d.Left()
 	errs = append(errs, err)
 	if len(left) > 0 {
 		errs = append(errs, fmt.Errorf("processes were left: %v", left))
