@@ -7,7 +7,6 @@ import (
 
 	"capstan/core/bpdbm"
 	"capstan/core/bpjobd"
-	"capstan/core/catalog"
 	"capstan/core/image"
 	"capstan/core/job"
 	"capstan/core/nbemm"
@@ -104,21 +103,6 @@ func (m master) images(ctx context.Context, q bpdbm.Query) (all []image.Header, 
 			return all, nil
 		}
 		q.After = p.Images[len(p.Images)-1].ID
-	}
-}
-
-// entries lists a directory of an image page by page: fn gets each page.
-func (m master) entries(ctx context.Context, q bpdbm.Dir, fn func([]catalog.Entry)) error {
-	for {
-		p, err := bpdbm.ListDir.Call(ctx, m.at(bpdbm.Service), q)
-		if err != nil {
-			return err
-		}
-		fn(p.Entries)
-		if !p.More || len(p.Entries) == 0 {
-			return nil
-		}
-		q.After = after(p.Entries[len(p.Entries)-1].Path, q.Recursive)
 	}
 }
 

@@ -128,6 +128,8 @@ type Allocation struct {
 	MediaServer string      `json:"mediaServer"`
 	Drive       Drive       `json:"drive,omitzero"` // tape
 	Media       Media       `json:"media,omitzero"` // tape
+	// Quarantine: the job has ended, and what it had is not usable yet.
+	Quarantine bool `json:"quarantine,omitempty"`
 }
 
 // OnTape tells whether the allocation has a drive.
@@ -137,9 +139,9 @@ func (a *Allocation) OnTape() bool { return a.Drive.Name != "" }
 type Release struct {
 	Job int64 `json:"job"`
 	Try int   `json:"try"`
-	// Down says that the drive could not be emptied: it is not given out again
-	// before its media server says hello.
-	Down bool `json:"down,omitempty"`
+	// Quarantine says that the drive could not be emptied yet: drive and cartridge
+	// stay with the job until a release without it.
+	Quarantine bool `json:"quarantine,omitempty"`
 }
 
 // Written says what a job wrote to a cartridge and proved to stand there.

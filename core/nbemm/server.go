@@ -356,20 +356,14 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 	if a == nil {
 		return struct{}{}, nil
 	}
-	if q.Down && a.OnTape() {
-		if err := s.db.Update(ctx, func(tx store.Tx) error {
-			d, ok, err := drives.Get(tx, a.Drive.Name)
-			if err != nil || !ok {
-				return err
-			}
-			d.Up = false
-			return drives.Put(tx, d.Name, d)
-		}); err != nil {
-			return struct{}{}, err
-		}
+	if !a.Quarantine {
+		s.count(a, -1)
+	}
+	if q.Quarantine && a.OnTape() {
+		a.Quarantine = true
+		return struct{}{}, nil
 	}
 	delete(s.has, h)
-	s.count(a, -1)
 	if a.OnTape() {
 		delete(s.drives, a.Drive.Name)
 		delete(s.media, a.Media.ID)

@@ -272,19 +272,37 @@ func (s *Server) finish(ctx context.Context, r *running, h *image.Header, f bpbr
 	return retry
 }
 
-// giveBack is B16. A drive whose bptm did not unmount is emptied first; one that
-// cannot be is not given to others.
+// giveBack is B16. A drive whose bptm did not unmount is emptied first; while
+// that cannot be done, its media server being away, it is not given to others.
 func (s *Server) giveBack(ctx context.Context, r *running) {
 	rel := nbemm.Release{Job: r.job.ID, Try: r.job.Try}
 	if r.granted.IsSet() && r.grant.Err() == nil && r.grant.Allocation.OnTape() && !r.done.IsSet() {
 		a := &r.grant.Allocation
 		if _, err := ltid.Reset.Call(noStep(ctx), pbx.At(a.MediaServer, ltid.Service), ltid.Drive{Drive: a.Drive.Name}); err != nil {
-			rel.Down = true
-			bpjobd.Say(ctx, s.host, "drive "+a.Drive.Name+" could not be emptied and is down: "+err.Error())
+			rel.Quarantine = true
+			bpjobd.Say(ctx, s.host, "drive "+a.Drive.Name+" could not be emptied yet: "+err.Error())
+			rt.Go(rt.WithoutCancel(ctx), "empty "+a.Drive.Name, func(ctx context.Context) { s.emptyLater(ctx, r.job, *a) })
 		}
 	}
 	_, err := nbrb.GiveBack.Call(ctx, s.at(nbrb.Service), rel)
 	_ = err // nbrb runs in this very process
+}
+
+// emptyLater empties the drive of a job that has ended when its media server is
+// back, and only then lets others have it.
+func (s *Server) emptyLater(ctx context.Context, j trace.Job, a nbemm.Allocation) {
+	for wait := 5 * time.Second; ; wait = min(2*wait, time.Minute) {
+		if rt.Sleep(ctx, wait) != nil {
+			return
+		}
+		_, err := ltid.Reset.Call(noStep(ctx), pbx.At(a.MediaServer, ltid.Service), ltid.Drive{Drive: a.Drive.Name})
+		if err == nil {
+			_, err = nbrb.GiveBack.Call(ctx, s.at(nbrb.Service), nbemm.Release{Job: j.ID, Try: j.Try})
+		}
+		if err == nil {
+			return
+		}
+	}
 }
 
 // noStep is ctx for clean-up, which is no step of the flow.

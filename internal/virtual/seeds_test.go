@@ -150,7 +150,7 @@ func verifyAll(t *testing.T, w *World, desk *sim.Host) {
 				t.Errorf("job %d is %s (%s)", j.ID, j.State, j.Waiting)
 			}
 			ends[int(j.Status)]++
-			if j.Type == job.Backup && j.Status.Succeeded() {
+			if j.Type == job.Backup && j.Done() && j.Status.Succeeded() {
 				good++
 			}
 		}

@@ -102,10 +102,10 @@ func (d *Domain) Lines(ctx context.Context, id int64) ([]job.Line, error) {
 	}
 }
 
-// Settle times: hosts deliver events within a second of their happening.
+// Settle times: hosts deliver events within half a second of their happening.
 const (
-	settleEvery = 300 * time.Millisecond
-	settleQuiet = 5
+	settleEvery = 200 * time.Millisecond
+	settleQuiet = 4
 )
 
 // Trace is the trace of a job that has ended, when no more of it has come for a while.

@@ -168,7 +168,7 @@ func (d *Domain) host(name string) *hosting {
 	panic("loopback: there is no host " + name + ", but " + strings.Join([]string{Master, Media, Client}, ", "))
 }
 
-// Close ends the daemons, in order, and reports those that did not end well and
+// Close ends the daemons and reports those that did not end well and
 // every process that was left.
 func (d *Domain) Close() error {
 	if d.session != nil {
@@ -176,10 +176,9 @@ func (d *Domain) Close() error {
 		d.session = nil
 	}
 	var errs []error
-	for i := len(d.hosts) - 1; i >= 0; i-- {
-		if h := d.hosts[i]; h.daemon != nil {
-			errs = append(errs, d.Stop(h.name))
-		}
+	// The media server's processes tell the others that they end.
+	for _, name := range []string{Media, Client, Master} {
+		errs = append(errs, d.Stop(name))
 	}
 	left, err := d.Left()
 	errs = append(errs, err)
