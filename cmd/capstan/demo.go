@@ -77,6 +77,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
+		if ctx.Err() != nil {
+			err = errors.New("the demonstration was interrupted")
+		}
 		err = errors.Join(err, d.clean())
 		if err == nil {
 			d.say("\nAll is well.")

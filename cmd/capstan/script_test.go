@@ -25,6 +25,7 @@ func TestScripts(t *testing.T) {
 	p := params("testdata/script")
 	p.Setup = func(env *testscript.Env) error {
 		scenarios, err := filepath.Abs("../../scenarios")
+		quick(env)
 		env.Setenv("SCENARIOS", scenarios)
 		env.Setenv("CAPSTAN_CONFIG", filepath.Join(env.WorkDir, "none.yaml"))
 		env.Setenv("TZ", "UTC")
@@ -51,6 +52,7 @@ func TestLiveScripts(t *testing.T) {
 			return err
 		}
 		defer l.Close()
+		quick(env)
 		env.Setenv("ADDRESS", l.Addr().String())
 		env.Setenv("CONFIG", dir)
 		env.Setenv("CAPSTAN_CONFIG", filepath.Join(dir, "host.yaml"))
@@ -59,6 +61,10 @@ func TestLiveScripts(t *testing.T) {
 	}
 	testscript.Run(t, p)
 }
+
+// quick keeps programs built with the race detector from resting for a second
+// before each exit.
+func quick(env *testscript.Env) { env.Setenv("GORACE", "atexit_sleep_ms=0") }
 
 func params(dir string) testscript.Params {
 	return testscript.Params{

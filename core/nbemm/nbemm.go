@@ -65,7 +65,7 @@ type Drive struct {
 const Scratch = "Scratch"
 
 // DefaultPool is the pool of policies that name none.
-const DefaultPool = "NetBackup"
+const DefaultPool = "Default"
 
 // Media is a cartridge.
 type Media struct {

@@ -150,9 +150,6 @@ func (d *Domain) tail(name string) string {
 // Stop asks the daemon of a host to end and waits for that.
 func (d *Domain) Stop(name string) error {
 	h := d.host(name)
-	if h == nil {
-		return nil
-	}
 	if err := d.end(h, unix.SIGTERM); err != nil {
 		return fmt.Errorf("the daemon of %s ended badly: %w\n%s", name, err, d.tail(name))
 	}

@@ -178,7 +178,9 @@ func (d *Domain) Close() error {
 	var errs []error
 	// The media server's processes tell the others that they end.
 	for _, name := range []string{Media, Client, Master} {
-		errs = append(errs, d.Stop(name))
+		if len(d.hosts) > 0 { // else nothing was begun
+			errs = append(errs, d.Stop(name))
+		}
 	}
 	left, err := d.Left()
 	errs = append(errs, err)
