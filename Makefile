@@ -15,7 +15,7 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint determinism fuzz fuzz-short bench generate clean
+.PHONY: help build demo test check lint determinism scenarios fuzz fuzz-short bench generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ test: ## install what tests need, run all tests
 	@internal/ci/deps.sh
 	$(GO) test $(TESTFLAGS) ./...
 
-check: lint determinism fuzz-short ## everything that a change must pass: lint, house rules, race detector, determinism, fuzzing
+check: lint determinism scenarios fuzz-short ## everything that a change must pass: lint, house rules, race detector, determinism, scenarios, fuzzing
 	@internal/ci/deps.sh race
 	CGO_ENABLED=1 $(GO) test -race ./...
 
@@ -48,6 +48,9 @@ $(GOLANGCI):
 determinism: build ## one seed gives one trace, whatever GOMAXPROCS; another seed another
 	internal/ci/determinism.sh $(BIN)/capstan scenarios/first-night.yaml
 
+scenarios: build ## run every scenario and check what it expects
+	$(BIN)/capstan test scenarios/*.yaml
+
 fuzz: ## run every fuzz function for FUZZTIME
 	internal/ci/fuzz.sh $(FUZZTIME)
 
@@ -57,8 +60,8 @@ fuzz-short:
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-generate: ## write the JSON Schemas and docs/configuration.md anew
-	$(GO) generate ./scenarios
+generate: ## write the JSON Schemas and docs anew
+	$(GO) generate ./scenarios ./cmd/capstan
 
 clean: ## remove what was built
 	rm -rf $(BIN) .cache

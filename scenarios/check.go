@@ -206,11 +206,7 @@ func (r *reader) scenario(s *Scenario) {
 		}
 		r.within(at+".at", f.At, s)
 	}
-	for i, e := range s.Expect {
-		at := fmt.Sprintf("expect[%d]", i)
-		r.refersTo(at+".client", "client", e.Client, clients)
-		r.refersTo(at+".policy", "policy", e.Policy, namesOf(s.Policies, func(p Policy) string { return p.Name }))
-	}
+	r.expectations(s, clients)
 }
 
 // hosts checks that all hosts have names of their own, and gives the clients'.

@@ -28,11 +28,17 @@ const maxFile = 4 << 20
 
 // Read reads a file by its path; see [Load].
 func Read[T File](path string) (*T, error) {
+	v, _, err := ReadPlaced[T](path)
+	return v, err
+}
+
+// ReadPlaced is [Read] that also tells where in the file each field stands.
+func ReadPlaced[T File](path string) (*T, Places, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading a configuration file: %w", err)
+		return nil, Places{}, fmt.Errorf("reading a configuration file: %w", err)
 	}
-	return Load[T](path, text)
+	return load[T](path, text)
 }
 
 // Load reads the text of a file; name is its name in messages. Its error is
@@ -51,6 +57,11 @@ func Read[T File](path string) (*T, error) {
 // What a field refers to — a policy its storage unit, a fault its host — must be
 // there too, where the file is one that could hold it.
 func Load[T File](name string, text []byte) (*T, error) {
+	v, _, err := load[T](name, text)
+	return v, err
+}
+
+func load[T File](name string, text []byte) (*T, Places, error) {
 	r := &reader{file: name, at: map[string]position{"": {1, 1}}}
 	v := new(T)
 	if root := r.parse(text); root != nil {
@@ -58,9 +69,9 @@ func Load[T File](name string, text []byte) (*T, error) {
 		r.check(v)
 	}
 	if err := r.err(); err != nil {
-		return nil, err
+		return nil, Places{}, err
 	}
-	return v, nil
+	return v, Places{file: name, at: r.at}, nil
 }
 
 // Marshal writes v so that [Load] gives v again.
@@ -457,6 +468,10 @@ func expected(t reflect.Type) string {
 		return "off, real, or such as scale 60"
 	case reflect.TypeFor[time.Time]():
 		return "a time such as 2026-11-23T18:00:00Z"
+	case reflect.TypeFor[Count]():
+		return "a number such as 3, 1-4, or at least 1"
+	case reflect.TypeFor[Statuses]():
+		return "a status such as 0, 40 or 50, or failed, or any"
 	}
 	switch t.Kind() {
 	case reflect.Struct:

@@ -49,14 +49,16 @@ type reader struct {
 	at       map[string]position
 }
 
+// written tells whether a field is in the file.
+func (r *reader) written(field string) bool {
+	_, found := r.at[field]
+	return found
+}
+
 // say notes a mistake of a field. One that is not in the file is reported where
 // the nearest enclosing one stands.
 func (r *reader) say(field, format string, args ...any) {
-	at, found := r.at[field]
-	for outer := field; !found && outer != ""; {
-		outer = outer[:max(0, strings.LastIndexAny(outer, ".["))]
-		at, found = r.at[outer]
-	}
+	at := nearest(r.at, field)
 	r.mistakes = append(r.mistakes, Mistake{r.file, at.line, at.column, field, fmt.Sprintf(format, args...)})
 }
 
@@ -69,4 +71,28 @@ func (r *reader) err() error {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return r.mistakes
+}
+
+// nearest is where a field stands or, if it is not in the file, the nearest
+// enclosing one.
+func nearest(places map[string]position, field string) position {
+	at, found := places[field]
+	for !found && field != "" {
+		field = field[:max(0, strings.LastIndexAny(field, ".["))]
+		at, found = places[field]
+	}
+	return at
+}
+
+// Places tell where in a file the fields of what was loaded from it stand.
+type Places struct {
+	file string
+	at   map[string]position
+}
+
+// Of is the place of a field, such as "expect[2]", as "file:line:column"; of one
+// that is not in the file, the place of the nearest enclosing one.
+func (p Places) Of(field string) string {
+	at := nearest(p.at, field)
+	return fmt.Sprintf("%s:%d:%d", p.file, at.line, at.column)
 }

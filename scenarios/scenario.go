@@ -110,20 +110,6 @@ type Fault struct {
 	For Duration `yaml:"for,omitempty" ex:"5m"`
 }
 
-// Expect is a check at the end of a run: so many jobs of a kind ended so.
-type Expect struct {
-	// The kind of job.
-	Jobs string `yaml:"jobs" need:"yes" oneof:"backup|restore|any" ex:"backup"`
-	// Of this policy only.
-	Policy string `yaml:"policy,omitempty" is:"name" ex:"home-to-tape"`
-	// Of this client only.
-	Client string `yaml:"client,omitempty" is:"name" ex:"web1"`
-	// That ended with this status.
-	Status int `yaml:"status" def:"0" max:"9999"`
-	// How many there shall be.
-	Count int `yaml:"count" need:"yes" max:"1000000000" ex:"3"`
-}
-
 // EachClient is the clients one by one: those with a count are spelt out, each
 // with its own name and a count of 1.
 func (s *Scenario) EachClient() []Client {

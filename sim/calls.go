@@ -86,7 +86,7 @@ func (t *transport) Call(ctx context.Context, to pbx.Addr, m *pbx.Message) (*pbx
 	w := t.p.w
 	h := w.byName[to.Host()]
 	if h == nil {
-		return nil, fmt.Errorf("no host %q: %w", to.Host(), pbx.ErrUnreachable)
+		return nil, fmt.Errorf("%w: %s: %w", pbx.ErrUnknownHost, to.Host(), pbx.ErrUnreachable)
 	}
 	req, err := w.wire(m)
 	if err != nil {

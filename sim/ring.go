@@ -25,7 +25,11 @@ type ring struct {
 	full  *rt.Queue[int] // and of filled ones
 	// Memory belongs to a slot while the slot is being filled or full: a ring of
 	// hollow slots needs that of one slot.
-	spare  [][]byte
+	spare [][]byte
+	// A hollow slot may stand for more than the whole ring: while one does, the
+	// filler waits as it would for bytes, so that it is not done before its time.
+	hollow int64
+	filler *task
 	sides  int
 	closed bool
 }
@@ -91,12 +95,30 @@ func (g *ring) join(p *Process) *side {
 // close ends the ring for both sides: what is filled can still be taken.
 func (g *ring) close() {
 	g.closed = true
+	g.wake()
 	g.empty.Close()
 	g.full.Close()
 	if g.host.rings[g.name] == g {
 		delete(g.host.rings, g.name)
 	}
 }
+
+// wake lets the filler look again whether there is room.
+func (g *ring) wake() {
+	if g.filler != nil {
+		g.filler.Unpark()
+	}
+}
+
+// room waits while hollow slots fill the ring.
+func (g *ring) room(ctx context.Context) error {
+	g.filler = rt.Current(ctx).(*task)
+	err := rt.Await(ctx, func() bool { return g.closed || !g.crowded() })
+	g.filler = nil
+	return err
+}
+
+func (g *ring) crowded() bool { return g.hollow >= int64(len(g.slots))*int64(g.size) }
 
 func (g *ring) cut() error {
 	return fmt.Errorf("ring %s on %s: %w", g.name, g.host.name, stream.ErrCut)
@@ -115,8 +137,13 @@ func (s *side) Empty(ctx context.Context) ([]byte, error) {
 	if s.fills != none {
 		return s.memory, nil
 	}
-	if g.empty.Len() == 0 {
+	if g.empty.Len() == 0 || g.crowded() {
 		s.waits.Empty++
+	}
+	if g.crowded() {
+		if err := g.room(ctx); err != nil {
+			return nil, err
+		}
 	}
 	i, err := g.empty.Get(ctx)
 	if errors.Is(err, rt.ErrClosed) || err == nil && g.closed {
@@ -148,12 +175,21 @@ func (s *side) Fill(ctx context.Context, slot stream.Slot) error {
 	} else {
 		g.spare = append(g.spare, s.memory)
 	}
+	g.hollow += hollowBytes(&slot)
 	s.fills, s.memory = none, nil
 	g.slots[i] = slot
 	if err := g.full.Put(ctx, i); err != nil {
 		return g.cut()
 	}
 	return nil
+}
+
+// hollowBytes is what a hollow slot stands for.
+func hollowBytes(s *stream.Slot) int64 {
+	if s.Kind == stream.Data && s.Bytes == nil {
+		return s.Len
+	}
+	return 0
 }
 
 // refuse says what is wrong with a slot to be filled.
@@ -209,6 +245,10 @@ func (s *side) Free(ctx context.Context) error {
 	}
 	if b := g.slots[i].Bytes; b != nil {
 		g.spare = append(g.spare, b[:0])
+	}
+	if n := hollowBytes(&g.slots[i]); n > 0 {
+		g.hollow -= n
+		g.wake()
 	}
 	g.slots[i], s.takes = stream.Slot{}, none
 	if err := g.empty.Put(ctx, i); err != nil && !errors.Is(err, rt.ErrClosed) {

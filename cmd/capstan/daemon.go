@@ -27,10 +27,12 @@ that it is.`)
 }
 
 func newMediaCommand() *cobra.Command {
-	return newDaemonCommand(pbx.Media, "media", "Run the daemon of a media server",
+	cmd := newDaemonCommand(pbx.Media, "media", "Run the daemon of a media server, or list the media",
 		`Runs the daemon of a media server in the foreground: it has the drives, robots
 and disks that images are written to, and runs the virtual libraries of its
-configuration.`)
+configuration. With "list" it lists the cartridges instead.`)
+	cmd.AddCommand(newMediaListCommand())
+	return cmd
 }
 
 func newClientCommand() *cobra.Command {

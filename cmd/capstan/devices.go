@@ -9,7 +9,7 @@ import (
 	"capstan/reports"
 )
 
-func init() { commands = append(commands, newMediaListCommand, newDrivesCommand) }
+func init() { commands = append(commands, newDrivesCommand) }
 
 func newDrivesCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -43,11 +43,10 @@ func driveRows(ds []nbemm.DriveState) []reports.DriveState {
 func newMediaListCommand() *cobra.Command {
 	var pool string
 	cmd := &cobra.Command{
-		Use:     "volumes",
-		Aliases: []string{"media-list"},
+		Use:     "list",
 		Short:   "List the cartridges: pool, place, how much is written",
 		Long:    "List the cartridges that the master knows: their pool, their place, and how much is written.\n\n" + exitCodes,
-		Example: "  capstan volumes --pool Scratch",
+		Example: "  capstan media list --pool Scratch",
 		Args:    usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withMaster(cmd, func(ctx context.Context, m master) error {

@@ -133,7 +133,7 @@ func shellWords(line string) (words []string) {
 func TestListsHaveJSON(t *testing.T) {
 	for _, path := range []string{
 		"policy list", "policy show", "backup", "restore", "images", "list", "jobs", "jobs show", "jobs log", "jobs why",
-		"trace", "volumes", "drives", "sim run", "version",
+		"trace", "media list", "drives", "sim run", "version",
 	} {
 		cmd, _, err := tree().Find(strings.Fields(path))
 		if err != nil || cmd.CommandPath() != "capstan "+path {

@@ -76,7 +76,8 @@ func (f *simFlags) run(cmd *cobra.Command, file string) error {
 	if f.codec != "on" && f.codec != "off" {
 		return wrong("--codec %s: expected on or off", f.codec)
 	}
-	s, err := scenarios.Read[scenarios.Scenario](file)
+	s, places, err := scenarios.ReadPlaced[scenarios.Scenario](file)
+	o.Places = places
 	var mistakes scenarios.Mistakes
 	switch {
 	case errors.As(err, &mistakes):
@@ -132,7 +133,10 @@ type simOutcome struct {
 func (f *simFlags) outcome(cmd *cobra.Command, s *scenarios.Scenario, r *virtual.Result) error {
 	out := simOutcome{
 		Scenario: s.Name, Seed: r.Seed, Jobs: jobRows(r.Jobs), Drives: usedDrives(s, r), Events: r.Events, Trace: r.TraceHash,
-		Failed: append([]string{}, r.Failed...),
+		Failed: []string{},
+	}
+	for _, failure := range r.Failed {
+		out.Failed = append(out.Failed, failure.String())
 	}
 	out.Summary = reports.Summarize(out.Jobs)
 	out.Summary.Virtual, out.Summary.Real = reports.Seconds(r.Virtual), reports.Seconds(r.Real)
@@ -143,7 +147,7 @@ func (f *simFlags) outcome(cmd *cobra.Command, s *scenarios.Scenario, r *virtual
 		}
 	}
 	if len(r.Failed) > 0 {
-		return &exitError{exitJob, fmt.Errorf("scenario %s, seed %d: not what was expected:\n%s", s.Name, r.Seed, strings.Join(r.Failed, "\n"))}
+		return &exitError{exitJob, fmt.Errorf("scenario %s, seed %d: not what was expected:\n%s", s.Name, r.Seed, strings.Join(out.Failed, "\n"))}
 	}
 	return nil
 }

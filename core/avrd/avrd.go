@@ -41,6 +41,7 @@ func Mux(ctx context.Context, devices dev.Finder) *pbx.Mux {
 		if err != nil {
 			return Seen{}, status.Errorf(status.MediaOpen, "drive %s: %w", q.Drive, err)
 		}
+		defer d.Close()
 		return look(ctx, d)
 	})
 	return mux

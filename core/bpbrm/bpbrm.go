@@ -9,6 +9,7 @@ package bpbrm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"capstan/core/archive"
@@ -175,6 +176,7 @@ func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (s
 // outcome is how one process of the job ended.
 type outcome struct {
 	role string
+	host string
 	exit host.Exit
 	err  error // its host was lost
 }
@@ -199,7 +201,7 @@ func (o *outcome) detail() string {
 	case o.err != nil:
 		return o.err.Error()
 	case o.exit.Killed:
-		return fmt.Sprintf("%s was killed (%s)", o.role, o.exit.Signal)
+		return fmt.Sprintf("%s on %s %s", o.role, o.host, o.exit.Death())
 	}
 	return o.role + ": " + o.exit.Detail
 }
@@ -244,7 +246,7 @@ func (m *manager) await(ctx context.Context, addrs ...pbx.Addr) []outcome {
 	g, _ := rt.NewGroup(ctx)
 	wctx := rt.WithoutCancel(ctx)
 	for i, a := range addrs {
-		os[i].role = a.Role()
+		os[i].role, os[i].host = a.Role(), a.Host()
 		g.Go(wctx, "await "+string(a), func(ctx context.Context) error {
 			os[i].exit, os[i].err = host.Await(ctx, a)
 			if os[i].code() != status.OK {
@@ -274,11 +276,13 @@ func (m *manager) backup(ctx context.Context) Finished {
 		Master: a.Master, Bpbrm: m.env.Addr, Nbjm: a.Nbjm, Epoch: a.Epoch, Client: a.Client,
 		BackupID: a.BackupID, Expires: a.Expires, Pool: a.Pool,
 	}
+	bpjobd.Say(ctx, a.Master, "connecting to client "+a.Client)
 	client, err := host.StartOn(ctx, "B8", a.Client, bpbkar.Role, 0, a.Epoch,
 		bpbkar.Args{Master: a.Master, Bpbrm: m.env.Addr, Selection: a.Selection})
 	if err != nil {
-		return failed(status.CannotConnect, "client %s: %v", a.Client, err)
+		return failed(noClient(err), "client %s: %v", a.Client, err)
 	}
+	bpjobd.Say(ctx, a.Master, "connected to client "+a.Client)
 	bpjobd.Say(ctx, a.Master, "started process bpbkar on "+a.Client)
 	tm, err := host.StartOn(ctx, "B8", m.env.Host, bptm.Role, 0, a.Epoch, bptmArgs)
 	if err != nil {
@@ -315,6 +319,14 @@ func (m *manager) backup(ctx context.Context) Finished {
 		f.Status, f.Detail = status.Partial, fmt.Sprintf("%d files were not backed up as they are: see the job's log", sent.Problems)
 	}
 	return f
+}
+
+// noClient is the status of a client on which nothing could be started.
+func noClient(err error) status.Code {
+	if errors.Is(err, pbx.ErrUnknownHost) {
+		return status.UnknownClient
+	}
+	return status.CannotConnect
 }
 
 func failed(code status.Code, format string, args ...any) Finished {

@@ -92,12 +92,17 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (ta
 	}
 	a := &args.Args
 	ticket := NewTicket(ctx, env)
+	bpjobd.Say(ctx, a.Master, "connecting to client "+a.Client)
 	client, err := host.StartOn(ctx, "R8", a.Client, tar.Role, 0, a.Epoch, tar.Args{
 		Master: a.Master, Parent: env.Addr, Server: env.Host, Ticket: ticket, Options: a.Options,
 	})
-	if err != nil {
-		return tar.Result{}, status.Errorf(status.CannotConnect, "client %s: %w", a.Client, err)
+	if ctx.Err() != nil {
+		return tar.Result{}, rt.Cause(ctx) // bptm has failed, and says why
 	}
+	if err != nil {
+		return tar.Result{}, status.Errorf(noClient(err), "client %s: %w", a.Client, err)
+	}
+	bpjobd.Say(ctx, a.Master, "connected to client "+a.Client)
 	bpjobd.Say(ctx, a.Master, "started process tar on "+a.Client)
 	if _, err := bptm.Connect.Call(ctx, args.Bptm, bptm.Connection{Tar: client, Ticket: ticket}); err != nil {
 		m.stop.Set()

@@ -3,7 +3,8 @@
 //
 // It is the far end of B6 (create both files), B11 (store what bpbkar says of
 // the files), B15 (complete and verify them) and R2 (which images hold what is
-// to be restored, and where they lie).
+// to be restored, and where they lie). Images that have expired leave it by the
+// image cleanup.
 package bpdbm
 
 import (
@@ -126,7 +127,9 @@ type clock struct {
 var clockTable = store.Declare[string, clock]("image_clock", 1, store.StringKey, nil)
 
 // Schemas are the tables of the role.
-func Schemas() []*store.Schema { return []*store.Schema{image.Table.Schema(), clockTable.Schema()} }
+func Schemas() []*store.Schema {
+	return []*store.Schema{image.Table.Schema(), clockTable.Schema(), expiring.Schema()}
+}
 
 // Server is the role.
 type Server struct {
@@ -136,6 +139,11 @@ type Server struct {
 	open  map[string]*writing
 	cache *catalog.Cache
 	read  readers
+
+	master  string
+	holders map[string][]int64 // of an image: the restores that need it
+	holds   map[int64][]string // of a restore: the images that it needs
+	leaving map[string]bool    // images that are being taken out of the catalog
 }
 
 // writing is an image that a backup is filling.
@@ -153,7 +161,10 @@ const cacheBytes = 64 << 20
 // New makes the role on the master's database and image directory. It removes
 // what a crash left of images that were being written.
 func New(ctx context.Context, db store.DB, dir store.Dir) (*Server, error) {
-	s := &Server{db: db, dir: dir, lock: rt.NewLock(ctx), open: map[string]*writing{}, cache: catalog.NewCache(ctx, cacheBytes)}
+	s := &Server{
+		db: db, dir: dir, lock: rt.NewLock(ctx), open: map[string]*writing{}, cache: catalog.NewCache(ctx, cacheBytes),
+		holders: map[string][]int64{}, holds: map[int64][]string{}, leaving: map[string]bool{},
+	}
 	s.read.init(ctx)
 	var left []image.Header
 	err := db.View(ctx, func(tx store.Tx) error {
@@ -188,6 +199,9 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, ListDir, s.listDir)
 	pbx.Handle(mux, Select, s.selectEntries)
 	pbx.Handle(mux, ReadBlocks, s.readBlocks)
+	pbx.Handle(mux, Expire, s.expire)
+	pbx.Handle(mux, Cleanup, func(ctx context.Context, _ pbx.Peer, _ struct{}) (Cleaned, error) { return s.cleanup(ctx) })
+	pbx.Handle(mux, LetGo, s.letGo)
 	return mux
 }
 

@@ -3,6 +3,7 @@ package bpdbm
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -73,7 +74,7 @@ func (s *Server) with(ctx context.Context, from pbx.Peer, id string, fn func(r *
 	r := s.read.open[id]
 	if r == nil {
 		if r, err = catalog.Open(ctx, s.dir, h.FileName()+".f", s.cache); err != nil {
-			return failed(err)
+			return failed(fmt.Errorf("image %s: %w", id, err))
 		}
 		if len(s.read.order) >= maxReaders {
 			old := s.read.order[0]
@@ -85,7 +86,7 @@ func (s *Server) with(ctx context.Context, from pbx.Peer, id string, fn func(r *
 		s.read.order = append(s.read.order, id)
 	}
 	if err := fn(r); err != nil {
-		return failed(err)
+		return failed(fmt.Errorf("image %s: %w", id, err))
 	}
 	return nil
 }
@@ -126,6 +127,9 @@ func clean(p string) string {
 // selectEntries walks what the paths name and joins members that lie side by
 // side into ranges: a whole tree is one range.
 func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) (Selected, error) {
+	if err := s.hold(ctx, q.BackupID); err != nil {
+		return Selected{}, err
+	}
 	var sel Selected
 	paths := q.Paths
 	if len(paths) == 0 {

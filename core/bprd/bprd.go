@@ -172,6 +172,7 @@ func (s *Server) lead(ctx context.Context, q Request, owner string) {
 	groups, err := s.identify(ctx, &q) // R2
 	j := job.Job{
 		ID: q.Job, Type: job.Restore, State: job.Active, Try: 1, Client: q.Client, To: q.To, Policy: q.Policy, Owner: owner,
+		Priority: job.RestorePriority,
 	}
 	for i := range groups {
 		j.Expected += groups[i].Bytes
@@ -198,6 +199,8 @@ func (s *Server) lead(ctx context.Context, q Request, owner string) {
 	s.lock.Lock()
 	delete(s.stops, q.Job)
 	s.lock.Unlock()
+	_, lerr := bpdbm.LetGo.Call(ctx, s.at(bpdbm.Service), struct{}{})
+	_ = lerr // bpdbm runs in this very process
 	bpjobd.Say(ctx, s.env.Host, fmt.Sprintf("end of restore: status %d, %s", total.Status, total.Status.Message()))
 	_, err = bpjobd.Finish.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{ // R17
 		ID: q.Job, State: job.Completed, Status: total.Status, Detail: total.Detail, Bytes: total.Bytes, Files: total.Files,
@@ -402,7 +405,7 @@ func (s *Server) byChild(ctx context.Context, n *Needed, stop *rt.Event) (bpbrm.
 	case err != nil:
 		return bpbrm.Finished{}, err
 	case exit.Killed:
-		return bpbrm.Finished{}, status.Errorf(status.ClientAborted, "the child of bprd was killed (%s)", exit.Signal)
+		return bpbrm.Finished{}, status.Errorf(status.ClientAborted, "the child of bprd %s", exit.Death())
 	case exit.Code != 0:
 		return bpbrm.Finished{}, status.Errorf(status.Code(exit.Code), "%s", exit.Detail)
 	}

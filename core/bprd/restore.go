@@ -86,7 +86,7 @@ func (r *restore) run(ctx context.Context) (bpbrm.Finished, error) {
 	case lost != nil:
 		return bpbrm.Finished{}, lost
 	case exit.Killed:
-		return bpbrm.Finished{}, status.Errorf(status.NetworkBroken, "bpbrm on %s was killed (%s)", addr.Host(), exit.Signal)
+		return bpbrm.Finished{}, status.Errorf(status.NetworkBroken, "bpbrm on %s %s", addr.Host(), exit.Death())
 	}
 	return bpbrm.Finished{}, status.Errorf(status.Code(exit.Code), "bpbrm: %s", exit.Detail)
 }

@@ -28,19 +28,21 @@ func (p *parent) backup(ctx context.Context, cancel func(error)) error {
 	defer p.ring.Close()
 	p.say(ctx, "begin writing")
 	end := trace.Begin(ctx, "B12", "write blocks")
-	err = w.run(ctx)
-	if err != nil {
+	began := rt.Mono(ctx)
+	if err := w.run(ctx); err != nil {
 		err = p.cause(ctx, err)
 		end(err.Error(), int(status.Of(err, status.MediaWrite)))
 		return err
 	}
-	waits := p.ring.Waits()
-	end(fmt.Sprintf("%d bytes, waited for full buffer %d times", w.total, waits.Full), 0)
-	p.say(ctx, "waited for full buffer %d times", waits.Full)
-	if err := p.childEnd(ctx); err != nil {
+	c := w.pace
+	c.bytes, c.took, c.parent = w.total, rt.Mono(ctx)-began, p.ring.Waits()
+	if c.child, err = p.childEnd(ctx); err != nil {
+		end(err.Error(), int(status.Of(err, status.MediaWrite)))
 		return err
 	}
+	end(c.detail(), 0)
 	p.say(ctx, "end writing")
+	p.sayPace(ctx, &c)
 
 	// B13: bpbrm learns that the image stands, nbjm that the media is free.
 	if _, err := AllDone.Call(ctx, p.args.Bpbrm, Done{Bytes: w.total, Written: w.written}); err != nil {
@@ -108,6 +110,7 @@ type writer struct {
 	onMedia int64           // bytes written to the current cartridge
 	written []nbemm.Written
 	total   int64
+	pace    pace // its counts of blocks
 }
 
 func (w *writer) openVolume(ctx context.Context) error {
@@ -150,6 +153,8 @@ func (w *writer) run(ctx context.Context) error {
 			}
 			w.frags.Members(es)
 		case stream.Data:
+			w.pace.blocks++
+			w.pace.hollow = w.pace.hollow || s.Bytes == nil
 			if err := w.data(ctx, &s); err != nil {
 				return err
 			}

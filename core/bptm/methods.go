@@ -93,14 +93,12 @@ type Needed struct {
 	More   bool            `json:"more"`
 }
 
-// DiscardImage asks to remove what an aborted backup left on a disk unit.
-type DiscardImage struct {
-	BackupID string `json:"backupId"`
-	Path     string `json:"path"`
-}
+// DiscardImage asks to remove an image that was aborted, or has expired, from a
+// disk unit.
+type DiscardImage = bpdbm.DiscardImage
 
 // Discard is answered by the media server's daemon, under the role's name.
-var Discard = pbx.Declare[DiscardImage, struct{}](Role, "Discard", pbx.Master)
+var Discard = bpdbm.Discard
 
 // What a process of the role answers.
 var (

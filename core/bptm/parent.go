@@ -159,7 +159,7 @@ func (o *childOutcome) failure() error {
 	case o.err != nil:
 		return status.Errorf(status.NetworkBroken, "child of bptm: %w", o.err)
 	case o.exit.Killed:
-		return status.Errorf(status.MediaManagerKilled, "the child of bptm was killed (%s)", o.exit.Signal)
+		return status.Errorf(status.MediaManagerKilled, "the child of bptm %s", o.exit.Death())
 	case o.exit.Code != 0:
 		return status.Errorf(status.Code(o.exit.Code), "child of bptm: %s", o.exit.Detail)
 	}
@@ -189,13 +189,26 @@ func (p *parent) cause(ctx context.Context, err error) error {
 	return err
 }
 
-// childEnd waits for the child's end.
-func (p *parent) childEnd(ctx context.Context) error {
+// childEnd waits for the child's end, and returns how often it waited for the ring.
+func (p *parent) childEnd(ctx context.Context) (w stream.Waits, err error) {
 	o, err := p.child.Get(ctx)
 	if err != nil {
-		return err
+		return w, err
 	}
-	return o.failure()
+	if err := o.failure(); err != nil {
+		return w, err
+	}
+	if err := pbx.Decode(o.exit.Result, &w); err != nil {
+		return w, status.Errorf(status.SystemError, "result of bptm's child: %w", err)
+	}
+	return w, nil
+}
+
+// sayPace adds what is known of the job's pace to its log.
+func (p *parent) sayPace(ctx context.Context, c *pace) {
+	for _, l := range c.lines() {
+		p.say(ctx, "%s", l)
+	}
 }
 
 // mount has ltid bring the allocated cartridge to the drive, and reserves the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"capstan/core/bpdbm"
 	"capstan/core/catalog"
@@ -14,6 +15,7 @@ import (
 	"capstan/core/media"
 	"capstan/core/nbemm"
 	"capstan/core/pbx"
+	"capstan/core/rt"
 	"capstan/core/status"
 	"capstan/core/store"
 	"capstan/core/trace"
@@ -26,9 +28,15 @@ func (p *parent) restore(ctx context.Context, cancel func(error)) error {
 	if err != nil {
 		return p.cause(ctx, err)
 	}
-	if err := p.childEnd(ctx); err != nil {
+	c := &r.pace
+	c.bytes, c.took, c.parent = r.bytes, rt.Mono(ctx)-r.began, p.ring.Waits()
+	if c.child, err = p.childEnd(ctx); err != nil {
+		r.end(err.Error(), int(status.Of(err, status.MediaRead)))
 		return err
 	}
+	r.end(c.detail(), 0)
+	p.say(ctx, "end reading")
+	p.sayPace(ctx, c)
 	if r.tape != nil {
 		if err := p.unmount(ctx, r.tape); err != nil { // R15: before the report
 			return err
@@ -47,6 +55,8 @@ type reader struct {
 	tape   *tape
 	end    func(string, int) // of the step R14
 	bytes  int64
+	began  time.Duration // monotonic
+	pace   pace          // its counts of blocks
 }
 
 func (r *reader) run(ctx context.Context) error {
@@ -82,7 +92,6 @@ func (r *reader) run(ctx context.Context) error {
 	if err := r.feed.End(ctx); err != nil {
 		return status.Errorf(status.MediaRead, "ring: %w", err)
 	}
-	r.end(fmt.Sprintf("%d bytes", r.bytes), 0)
 	return r.p.ring.Close()
 }
 
@@ -150,6 +159,7 @@ func (r *reader) fragment(ctx context.Context, q Needed, f *image.Fragment, pick
 // block reads one block into the ring's memory, checks it, and hands over what
 // of it is wanted.
 func (r *reader) block(ctx context.Context, v readVolume, f *image.Fragment, table media.BlockTable, i int, offset int64, picker *media.Picker) error {
+	r.pace.blocks++
 	mem, err := r.feed.Empty(ctx)
 	if err != nil {
 		return status.Errorf(status.MediaRead, "ring: %w", err)
@@ -185,6 +195,7 @@ func (r *reader) hollow(ctx context.Context, v readVolume, q Needed, f *image.Fr
 	if err := v.readHollow(ctx, length); err != nil {
 		return 0, status.Errorf(status.MediaRead, "fragment %d on %s: %w", f.Number, v.name(), err)
 	}
+	r.pace.hollow = true
 	n := picker.PickHollow(length, from)
 	r.bytes += n
 	return after, r.feed.Hollow(ctx, n, from, nil) // the volume has taken its time
@@ -275,6 +286,7 @@ func (r *reader) spawn(ctx context.Context, blockSize int) error {
 	r.feed = media.NewFeeder(r.p.ring)
 	r.p.say(ctx, "begin reading")
 	r.end = trace.Begin(ctx, "R14", "read blocks")
+	r.began, r.pace.restore = rt.Mono(ctx), true
 	return nil
 }
 
@@ -308,14 +320,25 @@ func (r *reader) volume(ctx context.Context, id string, f *image.Fragment, table
 
 // tapeFragment is a fragment on the cartridge in the drive.
 type tapeFragment struct {
-	t *tape
-	f *image.Fragment
+	t      *tape
+	f      *image.Fragment
+	proven bool // the fragment's header was read where it should be
 }
 
 func (v *tapeFragment) name() string { return v.t.alloc.Media.ID }
 
 // seek locates: the header's block comes before the data.
 func (v *tapeFragment) seek(ctx context.Context, block int) error {
+	if !v.proven {
+		if err := v.prove(ctx); err != nil || block == 0 {
+			return err
+		}
+	}
+	return v.t.locate(ctx, v.f.Block+1+int64(block))
+}
+
+// prove reads the fragment's header, and so stands at its first block.
+func (v *tapeFragment) prove(ctx context.Context) error {
 	if err := v.t.locate(ctx, v.f.Block); err != nil {
 		return err
 	}
@@ -332,10 +355,8 @@ func (v *tapeFragment) seek(ctx context.Context, block int) error {
 		return status.Errorf(status.CannotPosition, "cartridge %s has fragment %d of %s at block %d, fragment %d was expected",
 			v.t.alloc.Media.ID, h.Number, h.BackupID, v.f.Block, v.f.Number)
 	}
-	if block == 0 {
-		return nil
-	}
-	return v.t.locate(ctx, v.f.Block+1+int64(block))
+	v.proven = true
+	return nil
 }
 
 func (v *tapeFragment) read(ctx context.Context, _ int, p []byte) (int, error) {
@@ -379,12 +400,12 @@ func openDiskFragment(ctx context.Context, env *host.Env, id string, f *image.Fr
 	}
 	v := &diskFragment{env: env, f: f, file: file, path: f.Path + "/" + name, table: table}
 	buf := make([]byte, f.BlockSize)
-	n, err := file.ReadAt(buf, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, errors.Join(status.Errorf(status.MediaRead, "%s: %w", v.path, err), file.Close())
-	}
+	n, rerr := file.ReadAt(buf, 0)
 	h, head, err := media.DecodeFragmentHeader(buf[:n])
-	if err != nil {
+	switch {
+	case err != nil && rerr != nil && !errors.Is(rerr, io.EOF):
+		return nil, errors.Join(status.Errorf(status.MediaRead, "%s: %w", v.path, rerr), file.Close())
+	case err != nil: // else what follows the header may well have no bytes
 		return nil, errors.Join(status.Errorf(status.BadBackupHeader, "%s: %w", v.path, err), file.Close())
 	}
 	if h.BackupID != id || h.Number != f.Number || h.Start != f.Offset {

@@ -195,8 +195,9 @@ func (h *hosting) master(ctx context.Context) error {
 	if err := jobs.Recover(ctx); err != nil {
 		return fmt.Errorf("ending the jobs of before the restart: %w", err)
 	}
+	images.StartCleanup(ctx, name)
 	for _, p := range h.cfg.Policies {
-		if err := policies.Put(ctx, p); err != nil {
+		if err := policies.PutNew(ctx, p); err != nil {
 			return fmt.Errorf("policy %s: %w", p.Name, err)
 		}
 	}

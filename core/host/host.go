@@ -7,6 +7,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -61,6 +62,14 @@ type Exit struct {
 	// Killed says that it ended without returning: by a signal, a crash or with its host.
 	Killed bool   `json:"killed,omitempty"`
 	Signal string `json:"signal,omitempty"`
+}
+
+// Death says how a process that was killed ended.
+func (e *Exit) Death() string {
+	if why := cmp.Or(e.Signal, e.Detail); why != "" {
+		return "was killed (" + why + ")"
+	}
+	return "was killed"
 }
 
 // Local starts processes on this host.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"capstan/core/pbx"
@@ -63,10 +64,13 @@ type Daemon struct {
 	lock   rt.Lock
 	procs  map[pbx.Addr]*running
 	sorted []pbx.Addr // keys of procs in order of start
+	// starting are those that do not answer yet: an end of their job reaches them too.
+	starting []*running
 }
 
 type running struct {
-	proc  Process
+	proc  Process // nil while it is starting
+	over  bool    // its job was ended meanwhile
 	ended *rt.Event
 	exit  Exit
 	spec  Spec
@@ -92,15 +96,24 @@ func (d *Daemon) Handle(mux *pbx.Mux) {
 // Start starts a process and returns when it answers calls.
 func (d *Daemon) Start(ctx context.Context, s Spec) (Started, error) {
 	addr := pbx.Addr(d.env.Host + "/" + s.Service())
+	r := &running{ended: rt.NewEvent(ctx), spec: s}
+	d.lock.Lock()
+	d.starting = append(d.starting, r)
+	d.lock.Unlock()
 	p, err := d.env.Local.Start(rt.WithoutCancel(ctx), s)
+	d.lock.Lock()
+	d.starting = slices.DeleteFunc(d.starting, func(o *running) bool { return o == r })
+	if err == nil {
+		r.proc = p
+		d.procs[addr] = r
+		d.sorted = append(d.sorted, addr)
+	}
+	over := r.over
+	d.lock.Unlock()
 	if err != nil {
+		r.ended.Set()
 		return Started{}, status.Errorf(status.SystemCall, "starting %s: %w", addr, err)
 	}
-	r := &running{proc: p, ended: rt.NewEvent(ctx), spec: s}
-	d.lock.Lock()
-	d.procs[addr] = r
-	d.sorted = append(d.sorted, addr)
-	d.lock.Unlock()
 	rt.Go(rt.WithoutCancel(ctx), "reap "+string(addr), func(ctx context.Context) {
 		exit, err := p.Wait(ctx)
 		if err != nil {
@@ -113,6 +126,11 @@ func (d *Daemon) Start(ctx context.Context, s Spec) (Started, error) {
 			d.forget(addr, r)
 		}
 	})
+	// Whoever asked may have been killed: then nobody would ever end the process.
+	if over || ctx.Err() != nil {
+		p.Kill()
+		return Started{}, status.Errorf(status.Terminated, "the job of %s was ended while it started", addr)
+	}
 	return Started{Addr: addr, Pid: p.Pid()}, nil
 }
 
@@ -147,14 +165,15 @@ func (d *Daemon) wait(ctx context.Context, _ pbx.Peer, q WaitFor) (Waited, error
 }
 
 func (d *Daemon) end(ctx context.Context, _ pbx.Peer, q EndJob) (struct{}, error) {
-	for _, r := range d.ofJob(q.Job, q.Try) {
+	starting, live := d.ofJob(q.Job, q.Try)
+	for _, r := range live {
 		if q.Kill {
 			r.proc.Kill()
 		} else {
 			r.proc.Terminate()
 		}
 	}
-	for _, r := range d.ofJob(q.Job, q.Try) {
+	for _, r := range append(starting, live...) {
 		if err := r.ended.Wait(ctx); err != nil {
 			return struct{}{}, err
 		}
@@ -162,16 +181,23 @@ func (d *Daemon) end(ctx context.Context, _ pbx.Peer, q EndJob) (struct{}, error
 	return struct{}{}, nil
 }
 
-func (d *Daemon) ofJob(job int64, try int) []*running {
+// ofJob is what is being started, and will be killed as soon as it answers, and
+// what runs of a try that is being ended.
+func (d *Daemon) ofJob(job int64, try int) (starting, live []*running) {
 	d.lock.Lock()
 	defer d.lock.Unlock()
-	var rs []*running
-	for _, a := range d.sorted {
-		if r := d.procs[a]; r != nil && r.spec.Job == job && r.spec.Try == try && !r.ended.IsSet() {
-			rs = append(rs, r)
+	for _, r := range d.starting {
+		if r.spec.Job == job && r.spec.Try == try {
+			r.over = true
+			starting = append(starting, r)
 		}
 	}
-	return rs
+	for _, a := range d.sorted {
+		if r := d.procs[a]; r != nil && r.spec.Job == job && r.spec.Try == try && !r.ended.IsSet() {
+			live = append(live, r)
+		}
+	}
+	return starting, live
 }
 
 // StartOn has a host's daemon start a process with args for its main function,

@@ -3,6 +3,8 @@
 package job
 
 import (
+	"time"
+
 	"capstan/core/rt"
 	"capstan/core/status"
 	"capstan/core/store"
@@ -16,6 +18,9 @@ const (
 	Backup  Type = "Backup"
 	Restore Type = "Restore"
 )
+
+// RestorePriority is the priority of a restore: somebody waits for it.
+const RestorePriority = 90_000
 
 // State is where a job is in its life, as the Activity Monitor shows it.
 type State string
@@ -82,23 +87,25 @@ var Log = store.Declare[[2]int64, Line]("job_log", 1,
 
 // Start is what nbpem asks nbjm to run: the parameters of policy and schedule.
 type Start struct {
-	ID        int64    `json:"id"`
-	Try       int      `json:"try"`
-	Policy    string   `json:"policy"`
-	Schedule  string   `json:"schedule"`
-	Type      string   `json:"type"` // policy.Type
-	Client    string   `json:"client"`
-	Paths     []string `json:"paths"`
-	Exclude   []string `json:"exclude,omitempty"`
-	Since     rt.Time  `json:"since,omitempty"` // of an incremental: the backup it builds on
-	Storage   string   `json:"storage"`
-	Pool      string   `json:"pool"`
-	Priority  int      `json:"priority"`
-	Expires   rt.Time  `json:"expires,omitempty"` // of the image; 0 is never
-	Expected  int64    `json:"expected,omitempty"`
-	Owner     string   `json:"owner"`
-	Retry     bool     `json:"retry"`               // nbpem would try again after a failure
-	PerPolicy int      `json:"perPolicy,omitempty"` // limits, as in policy.Limits
-	PerClient int      `json:"perClient,omitempty"`
-	ThisOne   int      `json:"thisOne,omitempty"`
+	ID       int64    `json:"id"`
+	Try      int      `json:"try"`
+	Policy   string   `json:"policy"`
+	Schedule string   `json:"schedule"`
+	Type     string   `json:"type"` // policy.Type
+	Client   string   `json:"client"`
+	Paths    []string `json:"paths"`
+	Exclude  []string `json:"exclude,omitempty"`
+	Since    rt.Time  `json:"since,omitempty"` // of an incremental: the backup it builds on
+	Storage  string   `json:"storage"`
+	Pool     string   `json:"pool"`
+	Priority int      `json:"priority"`
+	Expires  rt.Time  `json:"expires,omitempty"` // of the image; 0 is never
+	// Retention is how long the image is kept; 0 is for ever.
+	Retention time.Duration `json:"retention,omitempty"`
+	Expected  int64         `json:"expected,omitempty"`
+	Owner     string        `json:"owner"`
+	Retry     bool          `json:"retry"`               // nbpem would try again after a failure
+	PerPolicy int           `json:"perPolicy,omitempty"` // limits, as in policy.Limits
+	PerClient int           `json:"perClient,omitempty"`
+	ThisOne   int           `json:"thisOne,omitempty"`
 }

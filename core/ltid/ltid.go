@@ -131,6 +131,7 @@ func (s *Server) mount(ctx context.Context, d *drive, barcode string) (avrd.Seen
 	if err != nil {
 		return avrd.Seen{}, status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
 	}
+	defer dr.Close()
 	inside, err := s.inside(ctx, d)
 	if err != nil {
 		return avrd.Seen{}, err
@@ -183,6 +184,7 @@ func (s *Server) eject(ctx context.Context, d *drive) error {
 	if err != nil {
 		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
 	}
+	defer dr.Close()
 	if err := dr.Unload(ctx); err != nil && !errors.Is(err, dev.ErrNoMedium) {
 		return status.Errorf(status.MediaClose, "unloading drive %s: %w", d.name, err)
 	}
@@ -206,6 +208,7 @@ func (s *Server) empty(ctx context.Context, d *drive) error {
 	if err != nil {
 		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
 	}
+	defer dr.Close()
 	if err := dr.Reserve(ctx, "", true); err != nil {
 		return status.Errorf(status.ReservationHeld, "drive %s: %w", d.name, err)
 	}

@@ -6,6 +6,8 @@
 package nbemm
 
 import (
+	"time"
+
 	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/core/store"
@@ -35,6 +37,9 @@ type StorageUnit struct {
 	BlockSize    int    `json:"blockSize"`
 	FragmentSize int64  `json:"fragmentSize"`
 	Pool         string `json:"pool,omitempty"`
+	// MixRetentions allows images that are kept for different times on one cartridge,
+	// which is then free only when the last of them has expired.
+	MixRetentions bool `json:"mixRetentions,omitempty"`
 }
 
 // Group is a list of storage units of which one is chosen for each job.
@@ -69,24 +74,31 @@ const DefaultPool = "Default"
 
 // Media is a cartridge.
 type Media struct {
-	ID        string  `json:"id"` // the last six characters of the barcode
-	Barcode   string  `json:"barcode"`
-	Library   string  `json:"library,omitempty"` // "" if it is in none
-	Element   int     `json:"element,omitempty"` // where it lies when in no drive
-	Pool      string  `json:"pool"`
-	Density   string  `json:"density,omitempty"`
-	UUID      string  `json:"uuid,omitempty"` // of its label; "" until it is labelled
-	Assigned  rt.Time `json:"assigned,omitempty"`
-	Full      bool    `json:"full,omitempty"`
-	Frozen    bool    `json:"frozen,omitempty"` // not to be written again
-	Images    int     `json:"images"`
-	Bytes     int64   `json:"bytes"`          // written for images that are in the catalog
-	NextFile  int64   `json:"nextFile"`       // tape file number at which the next fragment goes: the end header's
-	NextBlock int64   `json:"nextBlock"`      // the end header's logical object number
-	Last      string  `json:"last,omitempty"` // the last fragment: backup id, copy, number
-	Mounts    int     `json:"mounts"`
-	LastUsed  rt.Time `json:"lastUsed,omitempty"`
-	Expires   rt.Time `json:"expires,omitempty"` // when its last image does; 0 with images is never
+	ID       string  `json:"id"` // the last six characters of the barcode
+	Barcode  string  `json:"barcode"`
+	Library  string  `json:"library,omitempty"` // "" if it is in none
+	Element  int     `json:"element,omitempty"` // where it lies when in no drive
+	Pool     string  `json:"pool"`
+	Density  string  `json:"density,omitempty"`
+	UUID     string  `json:"uuid,omitempty"` // of its label; "" until it is labelled
+	Assigned rt.Time `json:"assigned,omitempty"`
+	Full     bool    `json:"full,omitempty"`
+	Frozen   bool    `json:"frozen,omitempty"` // never to be written again, nor freed
+	// Suspended is not to be written before its last image has expired.
+	Suspended bool `json:"suspended,omitempty"`
+	// FromScratch says that the pool took it from the scratch pool, to which it
+	// returns when it is free.
+	FromScratch bool `json:"fromScratch,omitempty"`
+	// Retention is how long each of its images is kept; 0 with images is for ever.
+	Retention time.Duration `json:"retention,omitempty"`
+	Images    int           `json:"images"`
+	Bytes     int64         `json:"bytes"`          // written for images that are in the catalog
+	NextFile  int64         `json:"nextFile"`       // tape file number at which the next fragment goes: the end header's
+	NextBlock int64         `json:"nextBlock"`      // the end header's logical object number
+	Last      string        `json:"last,omitempty"` // the last fragment: backup id, copy, number
+	Mounts    int           `json:"mounts"`
+	LastUsed  rt.Time       `json:"lastUsed,omitempty"`
+	Expires   rt.Time       `json:"expires,omitempty"` // when its last image does; 0 with images is never
 }
 
 // The tables of nbemm.
@@ -106,17 +118,19 @@ func Schemas() []*store.Schema {
 
 // Request asks for what one job needs.
 type Request struct {
-	Job     int64    `json:"job"`
-	Try     int      `json:"try"`
-	Write   bool     `json:"write"`
-	Storage string   `json:"storage,omitempty"` // to write: a unit or a group; to read: the unit that wrote it, for people
-	Pool    string   `json:"pool,omitempty"`
-	Expires rt.Time  `json:"expires,omitempty"` // of the image
-	Media   string   `json:"media,omitempty"`   // to read, or in use already: the media id
-	Server  string   `json:"server,omitempty"`  // to read: the media server
-	Path    string   `json:"path,omitempty"`    // to read from disk
-	Held    string   `json:"held,omitempty"`    // the drive that the job has and keeps (next volume)
-	Avoid   []string `json:"avoid,omitempty"`   // media not to be chosen
+	Job     int64   `json:"job"`
+	Try     int     `json:"try"`
+	Write   bool    `json:"write"`
+	Storage string  `json:"storage,omitempty"` // to write: a unit or a group; to read: the unit that wrote it, for people
+	Pool    string  `json:"pool,omitempty"`
+	Expires rt.Time `json:"expires,omitempty"` // of the image
+	// Retention is how long the image is kept; 0 is for ever.
+	Retention time.Duration `json:"retention,omitempty"`
+	Media     string        `json:"media,omitempty"`  // to read, or in use already: the media id
+	Server    string        `json:"server,omitempty"` // to read: the media server
+	Path      string        `json:"path,omitempty"`   // to read from disk
+	Held      string        `json:"held,omitempty"`   // the drive that the job has and keeps (next volume)
+	Avoid     []string      `json:"avoid,omitempty"`  // media not to be chosen
 }
 
 // Allocation is what a job was given.
@@ -155,6 +169,16 @@ type Written struct {
 	Last      string  `json:"last"`
 	Full      bool    `json:"full"`
 	Expires   rt.Time `json:"expires"`
+	// Retention is how long the image is kept; 0 is for ever.
+	Retention time.Duration `json:"retention,omitempty"`
+}
+
+// MediaChange is what an operator decides about a cartridge. What is nil stays.
+type MediaChange struct {
+	ID        string  `json:"id"`
+	Pool      *string `json:"pool,omitempty"` // of a cartridge without images
+	Frozen    *bool   `json:"frozen,omitempty"`
+	Suspended *bool   `json:"suspended,omitempty"`
 }
 
 // DriveMedia is what is in a drive; Media "" is nothing.
@@ -190,8 +214,12 @@ var (
 	Allocate    = pbx.Declare[Request, Allocation](Service, "Allocate", pbx.Master, pbx.Step("B4", "R10"))
 	ReleaseAll  = pbx.Declare[Release, struct{}](Service, "Release", pbx.Master, pbx.Step("B16", "R16"))
 	MarkWritten = pbx.Declare[Written, struct{}](Service, "MarkWritten", pbx.Master)
-	MarkDrive   = pbx.Declare[DriveMedia, struct{}](Service, "MarkDrive", pbx.Media)
-	SayHello    = pbx.Declare[Hello, struct{}](Service, "SayHello", pbx.Media)
-	Show        = pbx.Declare[struct{}, List](Service, "Show", pbx.Hosts|pbx.User, pbx.Query())
-	Configure   = pbx.Declare[List, struct{}](Service, "Configure", pbx.Master|pbx.User)
+	// DeassignEmpty frees the cartridges whose images have all expired; the answer is
+	// their media ids.
+	DeassignEmpty = pbx.Declare[struct{}, []string](Service, "DeassignEmpty", pbx.Master)
+	ChangeMedia   = pbx.Declare[MediaChange, struct{}](Service, "ChangeMedia", pbx.Master|pbx.User)
+	MarkDrive     = pbx.Declare[DriveMedia, struct{}](Service, "MarkDrive", pbx.Media)
+	SayHello      = pbx.Declare[Hello, struct{}](Service, "SayHello", pbx.Media)
+	Show          = pbx.Declare[struct{}, List](Service, "Show", pbx.Hosts|pbx.User, pbx.Query())
+	Configure     = pbx.Declare[List, struct{}](Service, "Configure", pbx.Master|pbx.User)
 )

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"capstan/core/pbx"
 	"capstan/core/rt"
@@ -63,6 +64,8 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, Allocate, s.allocate)
 	pbx.Handle(mux, ReleaseAll, s.release)
 	pbx.Handle(mux, MarkWritten, s.markWritten)
+	pbx.Handle(mux, DeassignEmpty, s.deassignEmpty)
+	pbx.Handle(mux, ChangeMedia, s.changeMedia)
 	pbx.Handle(mux, MarkDrive, s.markDrive)
 	pbx.Handle(mux, SayHello, s.hello)
 	pbx.Handle(mux, Show, s.show)
@@ -196,13 +199,16 @@ func (s *Server) onUnit(ctx context.Context, tx store.Tx, u StorageUnit, q Reque
 // an empty one, else one whose cartridge nobody uses; the least recently used first.
 func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string) (Drive, error) {
 	var all []Drive
+	var users []int64 // jobs that have drives
 	up := 0
 	if err := drives.All(tx, func(d Drive) (bool, error) {
 		if d.Library != library || !d.Up {
 			return true, nil
 		}
 		up++
-		if _, taken := s.drives[d.Name]; !taken {
+		if by, taken := s.drives[d.Name]; taken {
+			users = append(users, by.job)
+		} else {
 			all = append(all, d)
 		}
 		return true, nil
@@ -213,7 +219,7 @@ func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string
 		return Drive{}, busy("no drive of library %s is up", library)
 	}
 	if len(all) == 0 {
-		return Drive{}, busy("the %d drives of library %s are in use", up, library)
+		return Drive{}, busy("the %d drives of library %s are in use by jobs %s", up, library, list(users))
 	}
 	rank := func(d Drive) int {
 		switch d.Media {
@@ -231,30 +237,45 @@ func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string
 	return d, drives.Put(tx, d.Name, d)
 }
 
+// list joins job numbers for people.
+func list(jobs []int64) string {
+	slices.Sort(jobs)
+	return strings.Trim(fmt.Sprint(slices.Compact(jobs)), "[]")
+}
+
+// inDrives tells for each cartridge in a drive whether that drive is up.
+func inDrives(tx store.Tx) (map[string]bool, error) {
+	in := map[string]bool{}
+	return in, drives.All(tx, func(d Drive) (bool, error) {
+		if d.Media != "" {
+			in[d.Media] = d.Up
+		}
+		return true, nil
+	})
+}
+
 // mediaForWrite chooses a cartridge: one that is mounted, part full and kept as
 // long; another part full one; one of the pool without images; one of the
 // scratch pool, which then belongs to the pool. Ties: the least recently used.
 func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, q Request) (Media, error) {
 	pool := cmp.Or(q.Pool, u.Pool, DefaultPool)
-	mounted := map[string]bool{}
-	if err := drives.All(tx, func(d Drive) (bool, error) {
-		mounted[d.Media] = true
-		return true, nil
-	}); err != nil {
+	mounted, err := inDrives(tx)
+	if err != nil {
 		return Media{}, err
 	}
 	var best Media
-	bestRank, inUse := 0, ""
+	bestRank, wait := 0, ""
 	consider := func(m Media) (bool, error) {
-		if m.Full || m.Frozen || slices.Contains(q.Avoid, m.ID) || u.Density != "" && m.Density != u.Density {
-			return true, nil
-		}
-		if _, taken := s.media[m.ID]; taken {
-			inUse = m.ID
-			return true, nil
-		}
-		rank := writeRank(m, mounted[m.ID], pool, q)
+		rank := writeRank(&m, mounted[m.ID], pool, &u, &q)
 		if rank == 0 {
+			return true, nil
+		}
+		if by, taken := s.media[m.ID]; taken {
+			wait = fmt.Sprintf("%s by job %d", m.ID, by.job)
+			return true, nil
+		}
+		if up, inside := mounted[m.ID]; inside && !up {
+			wait = m.ID + ", which is in a drive that is down"
 			return true, nil
 		}
 		if bestRank == 0 || rank < bestRank || rank == bestRank && less(m, best) {
@@ -262,36 +283,40 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 		}
 		return true, nil
 	}
-	for _, p := range []string{pool, Scratch} {
+	for _, p := range slices.Compact([]string{pool, Scratch}) {
 		key := store.PairKey(p, u.Library)
 		if err := media.By(tx, "pool", key, key+"\x00", consider); err != nil {
 			return Media{}, err
 		}
-		if pool == Scratch {
-			break
-		}
 	}
 	switch {
-	case bestRank == 0 && inUse != "":
-		return Media{}, busy("every cartridge of pool %s in library %s that could be written is in use, %s among them", pool, u.Library, inUse)
+	case bestRank == 0 && wait != "":
+		return Media{}, busy("every cartridge of pool %s in library %s that could be written is in use, %s", pool, u.Library, wait)
 	case bestRank == 0:
 		return Media{}, status.Errorf(status.NoMedia, "no cartridge of pool %s or %s in library %s can be written: add cartridges or let images expire", pool, Scratch, u.Library)
 	}
-	best.Pool, best.LastUsed = pool, rt.Now(ctx)
+	if best.Pool != pool {
+		best.Pool, best.FromScratch = pool, true
+	}
+	best.LastUsed = rt.Now(ctx)
 	return best, media.Put(tx, best.ID, best)
 }
 
 // writeRank orders cartridges for writing; 0 is not at all. A job that has filled
 // a cartridge (Held) prefers one without images.
-func writeRank(m Media, mounted bool, pool string, q Request) int {
+func writeRank(m *Media, mounted bool, pool string, u *StorageUnit, q *Request) int {
 	switch {
+	case m.Full, m.Frozen, m.Suspended, slices.Contains(q.Avoid, m.ID), u.Density != "" && m.Density != u.Density:
+		return 0
+	case m.Images > 0 && (m.Pool != pool || m.Retention != q.Retention && !u.MixRetentions):
+		return 0
 	case m.Images > 0 && q.Held != "":
 		return 5
 	case m.Images > 0 && mounted:
 		return 1
 	case m.Images > 0:
 		return 2
-	case m.Pool == pool && pool != Scratch:
+	case m.Pool == pool:
 		return 3
 	default:
 		return 4
@@ -328,6 +353,11 @@ func (s *Server) mediaForRead(tx store.Tx, id string, h holder) (Media, error) {
 	}
 	if by, taken := s.media[id]; taken && by != h {
 		return m, busy("cartridge %s is in use by job %d", id, by.job)
+	}
+	if mounted, err := inDrives(tx); err != nil {
+		return m, err
+	} else if up, inside := mounted[id]; inside && !up {
+		return m, busy("cartridge %s is in a drive that is down", id)
 	}
 	return m, nil
 }
@@ -381,7 +411,7 @@ func (s *Server) markWritten(ctx context.Context, _ pbx.Peer, w Written) (struct
 			return status.Errorf(status.MediaNotDefined, "cartridge %s is not known", w.Media)
 		}
 		if m.Images == 0 {
-			m.Assigned, m.Expires = rt.Now(ctx), w.Expires
+			m.Assigned, m.Expires, m.Retention = rt.Now(ctx), w.Expires, w.Retention
 		} else if m.Expires != 0 && (w.Expires == 0 || w.Expires > m.Expires) {
 			m.Expires = w.Expires
 		}

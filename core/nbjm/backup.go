@@ -114,8 +114,10 @@ func (s *Server) show(ctx context.Context, a *nbemm.Allocation) {
 
 // blocked shows why a job waits.
 func (s *Server) blocked(ctx context.Context, _ pbx.Peer, g nbrb.Grant) (struct{}, error) {
-	_, err := bpjobd.Progress.Call(trace.WithRole(ctx, Service), s.at(bpjobd.Service), bpjobd.Update{ID: g.Job.ID, Waiting: g.Detail})
+	ctx = trace.WithRole(ctx, Service)
+	_, err := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{ID: g.Job.ID, Waiting: g.Detail})
 	_ = err // shown, not needed
+	bpjobd.Say(ctx, s.host, "awaiting resource: "+g.Detail)
 	return struct{}{}, nil
 }
 
@@ -169,7 +171,7 @@ func (s *Server) awaitBpbrm(ctx context.Context, r *running) bpbrm.Finished {
 	case lost != nil:
 		return failed(lost, status.NetworkBroken)
 	case exit.Killed:
-		return failed(status.Errorf(status.NetworkBroken, "bpbrm on %s was killed (%s)", addr.Host(), exit.Signal), 0)
+		return failed(status.Errorf(status.NetworkBroken, "bpbrm on %s %s", addr.Host(), exit.Death()), 0)
 	}
 	return failed(status.Errorf(status.Code(exit.Code), "bpbrm: %s", exit.Detail), status.SystemError)
 }
@@ -193,21 +195,30 @@ func (s *Server) end(ctx context.Context, r *running, h *image.Header, f bpbrm.F
 		return f
 	}
 	if f.Status.Succeeded() {
-		_, err := nbproxy.CompleteImage.Call(ctx, s.at(nbproxy.Service), bpdbm.Complete{ // B15
-			BackupID: h.ID, Status: int(f.Status), Bytes: f.Bytes, Files: f.Files,
-		})
+		err := s.complete(ctx, r, h, &f)
 		if err == nil {
-			for _, w := range f.Written {
-				if _, err := nbemm.MarkWritten.Call(ctx, s.at(nbemm.Service), w); err != nil {
-					bpjobd.Say(ctx, s.host, "cartridge "+w.Media+": "+err.Error())
-				}
-			}
 			return f
 		}
 		f = bpbrm.Finished{Status: status.Of(err, status.Database), Detail: status.Detail(err)}
 	}
 	s.throwAway(ctx, r, h)
 	return f
+}
+
+// complete makes the image count. The cartridges are marked before: were it after,
+// a crash between would leave an image whose place the next backup takes. A mark
+// without an image costs room, until nbemm counts what is on the cartridge again.
+func (s *Server) complete(ctx context.Context, r *running, h *image.Header, f *bpbrm.Finished) error {
+	for _, w := range f.Written {
+		w.Retention = r.start.Retention
+		if _, err := nbemm.MarkWritten.Call(ctx, s.at(nbemm.Service), w); err != nil {
+			return status.Errorf(status.Of(err, status.Database), "cartridge %s: %w", w.Media, err)
+		}
+	}
+	_, err := nbproxy.CompleteImage.Call(ctx, s.at(nbproxy.Service), bpdbm.Complete{ // B15
+		BackupID: h.ID, Status: int(f.Status), Bytes: f.Bytes, Files: f.Files,
+	})
+	return err
 }
 
 // endProcesses returns when nothing runs of the job on hosts, as far as they can
@@ -315,7 +326,8 @@ func (s *Server) endRestore(ctx context.Context, _ pbx.Peer, q RestoreEnded) (st
 	r := s.find(trace.JobOf(ctx).ID)
 	well := r == nil || r.done.IsSet()
 	s.endProcesses(ctx, well, q.Hosts...)
-	if r == nil {
+	// Its bptm may have asked for media until it was ended.
+	if r = s.find(trace.JobOf(ctx).ID); r == nil {
 		return struct{}{}, nil
 	}
 	if !r.granted.IsSet() {

@@ -12,8 +12,10 @@ package nbjm
 
 import (
 	"context"
+	"errors"
 
 	"capstan/core/bpbrm"
+	"capstan/core/bpjobd"
 	"capstan/core/bptm"
 	"capstan/core/host"
 	"capstan/core/job"
@@ -230,8 +232,10 @@ func (s *Server) askMedia(ctx context.Context, from pbx.Peer, q bptm.Media) (str
 		return struct{}{}, nil
 	}
 	need := q.Need
-	need.Job, need.Try, need.Write = j.ID, j.Try, !j.Restore
+	need.Job, need.Try, need.Write, need.Retention = j.ID, j.Try, !j.Restore, r.start.Retention
+	priority := r.start.Priority
 	if j.Restore {
+		priority = job.RestorePriority
 		need.Server = from.Name // what it reads is read there
 	}
 	s.lock.Lock()
@@ -239,8 +243,9 @@ func (s *Server) askMedia(ctx context.Context, from pbx.Peer, q bptm.Media) (str
 	s.lock.Unlock()
 	pbx.AfterReply(ctx, func() {
 		rt.Go(jctx, "ask nbrb", func(ctx context.Context) {
+			bpjobd.Say(ctx, s.host, "requesting resource "+wanted(&need))
 			_, err := nbrb.Ask.Call(ctx, pbx.At(s.host, nbrb.Service), nbrb.Request{
-				Job: r.job, Need: need, Priority: r.start.Priority, Policy: r.start.Policy, Client: r.start.Client, Reply: pbx.At(s.host, Service),
+				Job: r.job, Need: need, Priority: priority, Policy: r.start.Policy, Client: r.start.Client, Reply: pbx.At(s.host, Service),
 			})
 			_ = err // nbrb runs in this very process
 		})
@@ -260,6 +265,17 @@ func (s *Server) checkRestore(ctx context.Context, id int64) error {
 		}
 		return nil
 	})
+}
+
+// wanted names what a restore, or a job's next volume, asks for.
+func wanted(need *nbemm.Request) string {
+	switch {
+	case need.Media != "":
+		return need.Media
+	case need.Write:
+		return "another cartridge for drive " + need.Held
+	}
+	return need.Path
 }
 
 // mediaDone notes that bptm has unmounted. A restore's resources are given back
@@ -288,28 +304,22 @@ func (s *Server) cancel(ctx context.Context, _ pbx.Peer, q CancelJob) (struct{},
 	if code == status.OK {
 		code = status.Terminated
 	}
-	r.cancel(&status.Error{Code: code, Err: errorText(q.Detail)})
+	cause := &status.Error{Code: code}
+	if q.Detail != "" {
+		cause.Err = errors.New(q.Detail)
+	}
+	r.cancel(cause)
 	return struct{}{}, nil
 }
-
-// errorText is an error of a text; nil of "".
-func errorText(text string) error {
-	if text == "" {
-		return nil
-	}
-	return textError(text)
-}
-
-type textError string
-
-func (e textError) Error() string { return string(e) }
 
 // request is what nbjm asks nbrb for a backup.
 func (s *Server) request(r *running) nbrb.Request {
 	q := &r.start
 	return nbrb.Request{
-		Job:      r.job,
-		Need:     nbemm.Request{Job: q.ID, Try: q.Try, Write: true, Storage: q.Storage, Pool: q.Pool, Expires: q.Expires},
+		Job: r.job,
+		Need: nbemm.Request{
+			Job: q.ID, Try: q.Try, Write: true, Storage: q.Storage, Pool: q.Pool, Expires: q.Expires, Retention: q.Retention,
+		},
 		Priority: q.Priority, Policy: q.Policy, Client: q.Client,
 		PerPolicy: q.PerPolicy, PerClient: q.PerClient, ThisOne: q.ThisOne,
 		Reply: pbx.At(s.host, Service),

@@ -148,11 +148,25 @@ func (s *Server) Put(ctx context.Context, p policy.Policy) error {
 	if _, err := p.Location(); err != nil {
 		return status.Errorf(status.BadParameter, "%w", err)
 	}
+	for _, sch := range p.Schedules {
+		if len(sch.Windows) > 0 && sch.Frequency <= 0 {
+			return status.Errorf(status.BadParameter, "policy %s, schedule %s: it has windows and no frequency: say how often it is to run", p.Name, sch.Name)
+		}
+	}
 	if err := s.db.Update(ctx, func(tx store.Tx) error { return policy.Table.Put(tx, p.Name, p) }); err != nil {
 		return status.Errorf(status.Database, "policy %s: %w", p.Name, err)
 	}
 	s.schedule(ctx, &p)
 	return nil
+}
+
+// PutNew makes a policy known, unless there is one of its name.
+func (s *Server) PutNew(ctx context.Context, p policy.Policy) error {
+	_, known, err := s.policy(ctx, p.Name)
+	if err != nil || known {
+		return err
+	}
+	return s.Put(ctx, p)
 }
 
 func (s *Server) deletePolicy(ctx context.Context, _ pbx.Peer, name string) (struct{}, error) {
@@ -180,7 +194,7 @@ func (s *Server) schedule(ctx context.Context, p *policy.Policy) {
 	for _, c := range p.Clients {
 		key := store.PairKey(p.Name, c)
 		if s.tasks[key] == nil {
-			t := &task{s: s, policy: p.Name, client: c, requests: rt.NewQueue[request](ctx, 0)}
+			t := &task{s: s, policy: p.Name, client: c, pokes: rt.NewQueue[struct{}](ctx, 0)}
 			s.tasks[key] = t
 			rt.Go(ctx, "PolicyClient "+p.Name+" "+c, t.run)
 		}
@@ -241,6 +255,7 @@ func (s *Server) backupNow(ctx context.Context, from pbx.Peer, q Backup) ([]int6
 		return nil, status.Errorf(status.ClientNotAllowed, "%s may only back up itself", from)
 	}
 	var ids []int64
+	var jobs []func(ctx context.Context)
 	for _, c := range clients {
 		id, err := bpjobd.NewID.Call(ctx, pbx.At(s.host, bpjobd.Service), struct{}{})
 		if err != nil {
@@ -252,11 +267,17 @@ func (s *Server) backupNow(ctx context.Context, from pbx.Peer, q Backup) ([]int6
 		if t == nil {
 			return ids, status.Errorf(status.NotFound, "policy %s has no task for client %s", p.Name, c)
 		}
-		if err := t.requests.Put(ctx, request{id: id, schedule: sch.Name, storage: q.Storage, owner: from.Identity.String()}); err != nil {
-			return ids, err
-		}
+		jobs = append(jobs, func(ctx context.Context) {
+			t.onDemand(ctx, p, sch, request{id: id, storage: q.Storage, owner: from.Identity.String()})
+		})
 		ids = append(ids, id)
 	}
+	jctx := trace.WithRole(trace.WithJob(rt.WithoutCancel(ctx), trace.Job{}), Service)
+	pbx.AfterReply(ctx, func() {
+		for _, run := range jobs {
+			rt.Go(jctx, "backup on demand", run)
+		}
+	})
 	return ids, nil
 }
 

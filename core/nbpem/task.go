@@ -5,7 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"capstan/core/bpdbm"
 	"capstan/core/bpjobd"
+	"capstan/core/image"
 	"capstan/core/job"
 	"capstan/core/nbjm"
 	"capstan/core/pbx"
@@ -17,24 +19,23 @@ import (
 
 // task is the PolicyClient task of one policy and client.
 type task struct {
-	s        *Server
-	policy   string
-	client   string
-	requests *rt.Queue[request]
-	due      Due // for the worklist; under the server's lock
+	s      *Server
+	policy string
+	client string
+	pokes  *rt.Queue[struct{}] // to look at the policy, the history and the clock again
+	due    Due                 // for the worklist; under the server's lock
 }
 
-// request wakes a task: for a backup now, or, with id 0, to look at its policy again.
+// request is a backup that somebody asked for.
 type request struct {
-	id       int64
-	schedule string
-	storage  string
-	owner    string
+	id      int64
+	storage string
+	owner   string
 }
 
-func (t *task) poke(ctx context.Context) { _ = t.requests.Put(ctx, request{}) } // the queue has no limit and is never closed
+func (t *task) poke(ctx context.Context) { _ = t.pokes.Put(ctx, struct{}{}) } // the queue has no limit and is never closed
 
-// plan is what the task will do next, if nobody asks for something else.
+// plan is what the task will do next.
 type plan struct {
 	policy   policy.Policy
 	schedule policy.Schedule
@@ -44,46 +45,54 @@ type plan struct {
 }
 
 func (t *task) run(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		p, alive, err := t.plan(ctx)
-		if !alive || ctx.Err() != nil {
-			t.s.forget(t)
-			return
-		}
-		if err != nil { // the database; it may come back
+		switch {
+		case err != nil: // the database; it may come back
 			if rt.Sleep(ctx, time.Minute) != nil {
 				return
 			}
 			continue
+		case !alive && t.s.forget(t):
+			return
+		case !alive: // poked meanwhile: the policy may have come back
+			_, _ = t.pokes.TryGet()
+			continue
 		}
 		t.show(&p, 0)
-		q, err := t.wait(ctx, &p)
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			t.backup(ctx, &p)
-		case err != nil:
+		if due, err := t.wait(ctx, &p); err != nil {
 			return
-		case q.id != 0:
-			t.onDemand(ctx, &p, q)
+		} else if due {
+			t.backup(ctx, &p)
 		}
 	}
 }
 
-// wait returns a request, or context.DeadlineExceeded when the plan is due.
-func (t *task) wait(ctx context.Context, p *plan) (request, error) {
+// wait waits until the plan is due, or until it may no longer be right: then
+// due is false.
+func (t *task) wait(ctx context.Context, p *plan) (due bool, err error) {
+	stale := false
+	for _, poked := t.pokes.TryGet(); poked; _, poked = t.pokes.TryGet() {
+		stale = true // as many pokes as came make one new plan
+	}
+	if stale {
+		return false, nil
+	}
 	if !p.ok {
-		return t.requests.Get(ctx)
+		_, err := t.pokes.Get(ctx)
+		return false, err
 	}
 	left := p.at.Sub(rt.Now(ctx))
 	if left <= 0 {
-		if q, ok := t.requests.TryGet(); ok && q.id != 0 {
-			return q, nil
-		}
-		return request{}, context.DeadlineExceeded
+		return true, nil
 	}
 	tctx, cancel := rt.WithTimeout(ctx, left)
 	defer cancel()
-	return t.requests.Get(tctx)
+	_, err = t.pokes.Get(tctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return true, nil
+	}
+	return false, err
 }
 
 // plan chooses the schedule that is due first; at the same time a full backup
@@ -105,11 +114,11 @@ func (t *task) plan(ctx context.Context) (best plan, alive bool, err error) {
 		return best, true, err
 	}
 	now := rt.Now(ctx)
-	if from, err := t.mayTry(ctx, now); err != nil {
+	failed, err := t.failed(ctx)
+	if err != nil {
 		return best, true, err
-	} else if from > now {
-		now = from
 	}
+	now = mayTry(failed, now)
 	for _, s := range p.Schedules {
 		l, err := t.s.lastOf(ctx, t.key(counting(&p, s)...))
 		if err != nil {
@@ -168,21 +177,25 @@ const (
 	retryDelay = 10 * time.Minute
 )
 
-// mayTry is the earliest time at or after now at which another try is allowed.
-func (t *task) mayTry(ctx context.Context, now rt.Time) (rt.Time, error) {
-	var failed []rt.Time
-	err := t.s.db.View(ctx, func(tx store.Tx) (err error) {
-		failed, _, err = failures.Get(tx, store.PairKey(t.policy, t.client))
+// failed are the failed tries that count, oldest first.
+func (t *task) failed(ctx context.Context) (times []rt.Time, err error) {
+	err = t.s.db.View(ctx, func(tx store.Tx) (err error) {
+		times, _, err = failures.Get(tx, store.PairKey(t.policy, t.client))
 		return err
 	})
-	if err != nil || len(failed) == 0 {
-		return now, err
+	return times, err
+}
+
+// mayTry is the earliest time at or after now at which another try is allowed.
+func mayTry(failed []rt.Time, now rt.Time) rt.Time {
+	at := now
+	if n := len(failed); n > 0 {
+		at = max(at, failed[n-1].Add(retryDelay))
+		if n >= tries {
+			at = max(at, failed[n-tries].Add(triesIn))
+		}
 	}
-	at := max(now, failed[len(failed)-1].Add(retryDelay))
-	if len(failed) >= tries {
-		at = max(at, failed[len(failed)-tries].Add(triesIn))
-	}
-	return at, nil
+	return at
 }
 
 func (t *task) show(p *plan, running int64) {
@@ -195,12 +208,17 @@ func (t *task) show(p *plan, running int64) {
 	t.s.lock.Unlock()
 }
 
-func (s *Server) forget(t *task) {
+// forget ends a task; false says that it was poked meanwhile and must look again.
+func (s *Server) forget(t *task) bool {
 	s.lock.Lock()
 	defer s.lock.Unlock()
+	if t.pokes.Len() > 0 {
+		return false
+	}
 	if key := store.PairKey(t.policy, t.client); s.tasks[key] == t {
 		delete(s.tasks, key)
 	}
+	return true
 }
 
 // backup runs the planned backup: a first try, and re-tries while they are
@@ -215,11 +233,10 @@ func (t *task) backup(ctx context.Context, p *plan) {
 		t.show(p, id)
 		q, err := t.start(ctx, p, id, try)
 		if err != nil {
+			_ = rt.Sleep(ctx, time.Minute) // the databases; they may come back
 			return
 		}
-		from, err := t.mayTry(ctx, rt.Now(ctx).Add(retryDelay))
-		again := err == nil && try < tries && from <= p.span.Close
-		q.Retry = again
+		q.Retry = t.mayFail(ctx, p)
 		how := t.runUntil(ctx, q, p.span.Close)
 		if t.record(ctx, p.schedule.Name, how) || !how.Retry {
 			return
@@ -227,26 +244,58 @@ func (t *task) backup(ctx context.Context, p *plan) {
 		if rt.Sleep(ctx, retryDelay) != nil {
 			return
 		}
+		if !t.stillPlanned(ctx, p) {
+			t.giveUp(ctx, how)
+			return
+		}
 	}
 }
 
-// onDemand runs a backup that somebody asked for: once, whatever the windows.
-func (t *task) onDemand(ctx context.Context, p *plan, r request) {
-	sch, err := p.policy.Schedule(r.schedule)
+// mayFail tells whether there may be another try in this window if the one that
+// begins now fails: the history must have room for two failures.
+func (t *task) mayFail(ctx context.Context, p *plan) bool {
+	failed, err := t.failed(ctx)
 	if err != nil {
-		return // the policy has changed since it was asked
+		return false
 	}
-	p.schedule, p.ok = sch, true
-	t.show(p, r.id)
-	q, err := t.start(ctx, p, r.id, 1)
+	now := rt.Now(ctx)
+	from := mayTry(append(recent(failed, now), now), now)
+	return from == now.Add(retryDelay) && from < p.span.Close
+}
+
+// stillPlanned looks at the policy and the history again, before a re-try: the
+// policy may have been changed, deactivated or deleted, the window may have
+// closed, and a backup by hand may have failed or succeeded meanwhile.
+func (t *task) stillPlanned(ctx context.Context, p *plan) bool {
+	again, alive, err := t.plan(ctx)
+	if err != nil || !alive || !again.ok || again.schedule.Name != p.schedule.Name || again.at > rt.Now(ctx) {
+		return false
+	}
+	*p = again
+	return true
+}
+
+// giveUp ends a job that waited to be tried again, with the status of its last try.
+func (t *task) giveUp(ctx context.Context, how nbjm.Completed) {
+	_, err := bpjobd.Finish.Call(ctx, pbx.At(t.s.host, bpjobd.Service), bpjobd.Update{
+		ID: how.Start.ID, State: job.Completed, Status: how.Status, Detail: how.Detail,
+	})
+	_ = err // bpjobd runs in this very process
+}
+
+// onDemand runs a backup that somebody asked for: once, whatever the windows and
+// the history, and beside what the task is doing.
+func (t *task) onDemand(ctx context.Context, pol policy.Policy, sch policy.Schedule, r request) {
+	q, err := t.start(ctx, &plan{policy: pol, schedule: sch}, r.id, 1)
 	if err != nil {
-		return
+		q.Since, q.Type = 0, string(policy.Full) // the databases; a full backup needs nothing of them
 	}
 	q.Owner = r.owner
 	if r.storage != "" {
 		q.Storage = r.storage
 	}
 	t.record(ctx, sch.Name, t.s.run(ctx, q))
+	t.poke(ctx)
 }
 
 // start is the Job Start for a plan.
@@ -258,7 +307,7 @@ func (t *task) start(ctx context.Context, p *plan, id int64, try int) (job.Start
 		PerPolicy: pol.Limits.JobsPerPolicy, PerClient: pol.Limits.JobsPerClient, ThisOne: pol.Limits.ThisClient,
 	}
 	if kept := pol.Kept(sch); kept > 0 {
-		q.Expires = rt.Now(ctx).Add(kept)
+		q.Expires, q.Retention = rt.Now(ctx).Add(kept), kept
 	}
 	own, err := t.s.lastOf(ctx, t.key(sch.Name))
 	if err != nil {
@@ -266,16 +315,45 @@ func (t *task) start(ctx context.Context, p *plan, id int64, try int) (job.Start
 	}
 	q.Expected = own.Bytes
 	if sch.Type == policy.Differential {
-		any, err := t.s.lastOf(ctx, t.key(counting(pol, sch)...))
+		q.Since, err = t.since(ctx)
 		if err != nil {
 			return q, err
 		}
-		q.Since = any.Began
 		if q.Since == 0 { // an incremental with nothing to build on is a full backup
 			q.Type = string(policy.Full)
 		}
 	}
 	return q, nil
+}
+
+// since is the beginning of the backup that an incremental builds on, 0 if there
+// is none: the last of the chain that begins with the newest full backup and in
+// which each was built on the one before. Images that have expired are not in
+// it, nor are those that were built on them: so a restore from the catalog as it
+// is now misses nothing.
+func (t *task) since(ctx context.Context) (tip rt.Time, err error) {
+	var all []image.Header
+	q := bpdbm.Query{Client: t.client, Policy: t.policy}
+	for more := true; more; {
+		p, err := bpdbm.Images.Call(ctx, pbx.At(t.s.host, bpdbm.Service), q)
+		if err != nil {
+			return 0, err
+		}
+		all, more = append(all, p.Images...), p.More
+		if more {
+			q.After = all[len(all)-1].ID
+		}
+	}
+	return lastOfChain(all), nil
+}
+
+func lastOfChain(images []image.Header) (tip rt.Time) {
+	for i := range images { // oldest first
+		if h := &images[i]; h.Type == string(policy.Full) || tip != 0 && h.Since == tip {
+			tip = h.Began
+		}
+	}
+	return tip
 }
 
 // runUntil runs the job, and has it cancelled if it is still queued when its
@@ -295,10 +373,25 @@ func (t *task) runUntil(ctx context.Context, q job.Start, closes rt.Time) nbjm.C
 	return t.s.run(ctx, q)
 }
 
-// record notes how a job ended; it tells whether it was a success.
+// recent are the failures that still count at a time.
+func recent(failed []rt.Time, now rt.Time) (kept []rt.Time) {
+	for _, f := range failed {
+		if now.Sub(f) < triesIn {
+			kept = append(kept, f)
+		}
+	}
+	return kept
+}
+
+// record notes how a job ended; it tells whether it was a success. A job that
+// was never begun, as its window closed, is no try.
 func (t *task) record(ctx context.Context, schedule string, c nbjm.Completed) bool {
 	key := store.PairKey(t.policy, t.client)
 	ok := c.Status.Succeeded()
+	if c.Status == status.WindowClosed {
+		return false
+	}
+	now := rt.Now(ctx)
 	err := t.s.db.Update(ctx, func(tx store.Tx) error {
 		if ok {
 			if err := failures.Delete(tx, key); err != nil {
@@ -310,14 +403,7 @@ func (t *task) record(ctx context.Context, schedule string, c nbjm.Completed) bo
 		if err != nil {
 			return err
 		}
-		now := rt.Now(ctx)
-		var kept []rt.Time
-		for _, f := range old {
-			if now.Sub(f) < triesIn {
-				kept = append(kept, f)
-			}
-		}
-		return failures.Put(tx, key, append(kept, now))
+		return failures.Put(tx, key, append(recent(old, now), now))
 	})
 	_ = err // the job database has the job's own record
 	return ok

@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"capstan/core/nbemm"
 	"capstan/core/pbx"
@@ -74,16 +75,17 @@ var (
 // waiting is a request in the queue.
 type waiting struct {
 	Request
-	born int64
-	time rt.Time
-	why  string
+	born  int64
+	time  rt.Time
+	since time.Duration // monotonic
+	why   string
 }
 
 // Server is the role.
 type Server struct {
 	master string
 	lock   *rt.Mutex
-	queue  []*waiting // by priority, highest first, then by birth
+	queue  []*waiting // in order of birth
 	births int64
 	active map[trace.Job]*waiting // granted and not yet given back
 	counts map[string]int         // active jobs of each policy and client
@@ -114,11 +116,7 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 func (s *Server) ask(ctx context.Context, _ pbx.Peer, q Request) (struct{}, error) {
 	s.lock.Lock(ctx)
 	s.births++
-	w := &waiting{Request: q, born: s.births, time: rt.Now(ctx)}
-	at, _ := slices.BinarySearchFunc(s.queue, w, func(a, b *waiting) int {
-		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.born, b.born))
-	})
-	s.queue = slices.Insert(s.queue, at, w)
+	s.queue = append(s.queue, &waiting{Request: q, born: s.births, time: rt.Now(ctx), since: rt.Mono(ctx)})
 	s.lock.Unlock(ctx)
 	pbx.AfterReply(ctx, func() { s.changed(ctx) })
 	return struct{}{}, nil
@@ -169,15 +167,55 @@ func (s *Server) run(ctx context.Context) {
 	}
 }
 
-// evaluate goes through the queue once. What one request was refused for the
-// moment is not asked for again by those behind it that want the same.
-func (s *Server) evaluate(ctx context.Context) {
+// patience is how long a request waits behind those of higher priority. Whoever
+// has waited longer comes before all others: a steady stream of important jobs
+// does not starve the rest. It is longer than most windows, so that within a
+// night priority is what counts.
+const patience = 12 * time.Hour
+
+// order puts requests in the order in which they are served: those that have
+// waited too long, then by priority, then by birth.
+func order(queue []*waiting, now time.Duration) {
+	late := func(w *waiting) int {
+		if now-w.since > patience {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(queue, func(a, b *waiting) int {
+		if l := cmp.Compare(late(a), late(b)); l != 0 || late(a) == 0 {
+			return cmp.Or(l, cmp.Compare(a.born, b.born))
+		}
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.born, b.born))
+	})
+}
+
+// ordered is the queue in the order in which it is served.
+func (s *Server) ordered(ctx context.Context) []*waiting {
 	s.lock.Lock(ctx)
 	queue := slices.Clone(s.queue)
 	s.lock.Unlock(ctx)
+	order(queue, rt.Mono(ctx))
+	return queue
+}
+
+// waits tells whether a request is still in the queue.
+func (s *Server) waits(ctx context.Context, w *waiting) bool {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	return slices.Contains(s.queue, w)
+}
+
+// evaluate goes through the queue once. What one request was refused for the
+// moment is not asked for again by those behind it that want the same; those that
+// want something else are served, whatever the priority of who waits.
+func (s *Server) evaluate(ctx context.Context) {
 	refused := map[string]string{}
-	for _, w := range queue {
-		want := fmt.Sprint(w.Need.Write, w.Need.Storage, w.Need.Pool, w.Need.Media, w.Need.Held)
+	for _, w := range s.ordered(ctx) {
+		if !s.waits(ctx, w) {
+			continue // cancelled meanwhile
+		}
+		want := fmt.Sprintf("%v %q %q %v %q %q", w.Need.Write, w.Need.Storage, w.Need.Pool, w.Need.Retention, w.Need.Media, w.Need.Held)
 		why, again := refused[want]
 		if !again {
 			why = s.limit(ctx, w)
@@ -235,6 +273,7 @@ func (s *Server) try(ctx context.Context, w *waiting) string {
 	case at < 0: // cancelled meanwhile
 		_, err := nbemm.ReleaseAll.Call(ctx, pbx.At(s.master, nbemm.Service), nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
 		_ = err // nbemm runs in this very process
+		s.changed(ctx)
 		return ""
 	}
 	s.tell(ctx, Granted, w, g)
@@ -248,10 +287,9 @@ func (s *Server) tell(ctx context.Context, m *pbx.Method[Grant, struct{}], w *wa
 }
 
 func (s *Server) waiters(ctx context.Context, _ pbx.Peer, _ struct{}) ([]Waiter, error) {
-	s.lock.Lock(ctx)
-	defer s.lock.Unlock(ctx)
-	ws := make([]Waiter, 0, len(s.queue))
-	for _, w := range s.queue {
+	queue := s.ordered(ctx)
+	ws := make([]Waiter, 0, len(queue))
+	for _, w := range queue {
 		ws = append(ws, Waiter{Job: w.Job.ID, Priority: w.Priority, Since: w.time, Why: w.why})
 	}
 	return ws, nil

@@ -14,6 +14,10 @@ import (
 // ErrUnreachable says that a request was not delivered.
 var ErrUnreachable = errors.New("peer is unreachable")
 
+// ErrUnknownHost says that a request was not delivered because nobody knows the
+// host's address. It comes with [ErrUnreachable].
+var ErrUnknownHost = errors.New("host is not known")
+
 // ErrOutcomeUnknown says that a request was sent and no reply came.
 var ErrOutcomeUnknown = errors.New("no reply: the outcome is unknown")
 

@@ -4,6 +4,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -102,26 +103,43 @@ func (p *Policy) Kept(s Schedule) time.Duration {
 type Span struct{ Open, Close rt.Time }
 
 // NextOpen is the first span of the schedule's windows that ends after t; ok is
-// false if the schedule has no window. Days are those of the policy's zone: a
-// window opens at its time on the wall clock also on the days of 23 and 25 hours.
-func (s *Schedule) NextOpen(t rt.Time, loc *time.Location) (best Span, ok bool) {
-	local := t.Std().In(loc)
+// false if the schedule has no window. Windows that touch or overlap make one
+// span: a job that is queued when one gives way to the next keeps its place.
+//
+// A window opens at its time on the wall clock, on the days of the policy's zone;
+// a time that the clock skips when it is put forward is taken after the gap, and one
+// that comes twice when it is put back is taken the second time. It stays open for its length, so on
+// those nights it closes an hour later, or earlier, by the wall clock.
+func (s *Schedule) NextOpen(t rt.Time, loc *time.Location) (span Span, ok bool) {
+	for _, o := range s.openings(t, loc) {
+		switch {
+		case o.Close <= t:
+		case !ok:
+			span, ok = o, true
+		case o.Open <= span.Close:
+			span.Close = max(span.Close, o.Close)
+		}
+	}
+	return span, ok
+}
+
+// openings are the schedule's windows of the week before and after t, by the time
+// at which they open.
+func (s *Schedule) openings(t rt.Time, loc *time.Location) (all []Span) {
+	y, m, d := t.Std().In(loc).Date()
 	for day := -8; day <= 8; day++ {
-		y, m, d := local.Date()
-		date := time.Date(y, m, d+day, 0, 0, 0, 0, loc)
+		// In UTC every day has a midnight: in some zones the clock is put forward at it.
+		date := time.Date(y, m, d+day, 0, 0, 0, 0, time.UTC)
 		for _, w := range s.Windows {
 			if len(w.Days) > 0 && !slices.Contains(w.Days, date.Weekday()) {
 				continue
 			}
-			hour, minute := int(w.Start/time.Hour), int(w.Start%time.Hour/time.Minute)
-			open := rt.FromStd(time.Date(date.Year(), date.Month(), date.Day(), hour, minute, 0, 0, loc))
-			span := Span{Open: open, Close: open.Add(w.Length)}
-			if span.Close > t && (!ok || span.Open < best.Open) {
-				best, ok = span, true
-			}
+			open := rt.FromStd(time.Date(date.Year(), date.Month(), date.Day(), 0, 0, int(w.Start/time.Second), 0, loc))
+			all = append(all, Span{Open: open, Close: open.Add(w.Length)})
 		}
 	}
-	return best, ok
+	slices.SortFunc(all, func(a, b Span) int { return cmp.Compare(a.Open, b.Open) })
+	return all
 }
 
 // Due says when the schedule may next start, and until when: in the first open

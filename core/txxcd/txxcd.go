@@ -73,6 +73,7 @@ func (s *Server) with(ctx context.Context, library string, fn func(c dev.Changer
 	defer hand.Release()
 	c, err := s.devices.Changer(ctx, library)
 	if err == nil {
+		defer c.Close()
 		err = fn(c)
 	}
 	if err != nil {

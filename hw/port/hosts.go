@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+
+	"capstan/core/pbx"
 )
 
 // Hosts knows the addresses of the domain's hosts, from the configuration. Its
@@ -33,7 +35,7 @@ func (h *Hosts) Resolve(host string) (string, error) {
 	defer h.mu.Unlock()
 	addr, ok := h.addrs[host]
 	if !ok {
-		return "", fmt.Errorf("host %q has no address in the configuration", host)
+		return "", fmt.Errorf("%w: %q has no address in the configuration", pbx.ErrUnknownHost, host)
 	}
 	return addr, nil
 }

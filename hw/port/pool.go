@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -36,6 +37,9 @@ type pooled struct {
 	calls int   // under way
 	used  int64 // the pool's clock at the last use
 	stale bool  // nobody shall find it any more; the last call closes it
+	// strange says that the last attempt to connect found no address of the host:
+	// gRPC passes on the text of an error only.
+	strange atomic.Bool
 }
 
 func newPool(dial func(ctx context.Context, to pbx.Addr) (net.Conn, error)) *pool {
@@ -61,6 +65,8 @@ func (p *pool) call(ctx context.Context, to pbx.Addr, req *envelope) (*envelope,
 		return nil, rt.Cause(ctx)
 	case state.sent:
 		return nil, fmt.Errorf("%w: %w", pbx.ErrOutcomeUnknown, err)
+	case c.strange.Load():
+		return nil, fmt.Errorf("%w: %w: %w", pbx.ErrUnknownHost, pbx.ErrUnreachable, err)
 	default:
 		return nil, fmt.Errorf("%w: %w", pbx.ErrUnreachable, err)
 	}
@@ -74,12 +80,13 @@ func (p *pool) take(to pbx.Addr) (*pooled, error) {
 	}
 	c := p.peers[to]
 	if c == nil {
-		cc, err := p.connect(to)
+		c = &pooled{}
+		cc, err := p.connect(to, c)
 		if err != nil {
 			return nil, err
 		}
 		p.evict()
-		c = &pooled{cc: cc}
+		c.cc = cc
 		p.peers[to] = c
 	}
 	p.clock++
@@ -120,9 +127,14 @@ func (p *pool) evict() {
 	}
 }
 
-func (p *pool) connect(to pbx.Addr) (*grpc.ClientConn, error) {
+func (p *pool) connect(to pbx.Addr, c *pooled) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///capstan",
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return p.dial(ctx, to) }),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			conn, err := p.dial(ctx, to)
+			var lookup *net.DNSError
+			c.strange.Store(errors.Is(err, pbx.ErrUnknownHost) || errors.As(err, &lookup) && lookup.IsNotFound)
+			return conn, err
+		}),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the dialer has done TLS
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(codec{}),
 			grpc.MaxCallRecvMsgSize(maxEnvelope), grpc.MaxCallSendMsgSize(maxEnvelope)),

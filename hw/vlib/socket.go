@@ -60,6 +60,7 @@ type withRights struct {
 func (r *withRights) Read(p []byte) (int, error) {
 	oob := make([]byte, unix.CmsgSpace(4*4))
 	n, oobn, flags, _, err := r.conn.ReadMsgUnix(p, oob)
+	n = max(n, 0) // -1 after an error, such as the reset by a peer that was killed
 	if oobn > 0 {
 		if rerr := r.keep(oob[:oobn]); rerr != nil {
 			return n, rerr

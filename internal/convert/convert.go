@@ -21,7 +21,7 @@ const manual = "manual"
 func Policy(p *scenarios.Policy) policy.Policy {
 	out := policy.Policy{
 		Name: p.Name, Active: p.Active, Clients: p.Clients, Paths: p.Paths, Exclude: p.Exclude,
-		Storage: p.Storage, Pool: pool(p.Pool), Priority: p.Priority, Retention: p.Retention.Std(), Zone: p.Timezone,
+		Storage: p.Storage, Pool: p.Pool, Priority: p.Priority, Retention: p.Retention.Std(), Zone: p.Timezone,
 		Limits: policy.Limits{JobsPerPolicy: p.Limits.JobsPerPolicy, JobsPerClient: p.Limits.JobsPerClient},
 	}
 	for i := range p.Schedules {
@@ -68,7 +68,7 @@ const (
 func Unit(u *scenarios.StorageUnit) nbemm.StorageUnit {
 	out := nbemm.StorageUnit{
 		Name: u.Name, Kind: nbemm.Kind(u.Kind), MediaServer: u.MediaServer, Path: u.Path, Library: u.Library, Density: u.Density,
-		MaxJobs: u.MaxJobs, BlockSize: int(u.BlockSize), FragmentSize: int64(u.FragmentSize), Pool: pool(u.Pool),
+		MaxJobs: u.MaxJobs, BlockSize: int(u.BlockSize), FragmentSize: int64(u.FragmentSize), Pool: u.Pool,
 	}
 	largest := int64(diskFragment)
 	if out.Kind == nbemm.Tape {
@@ -88,14 +88,6 @@ func Unit(u *scenarios.StorageUnit) nbemm.StorageUnit {
 // both take the first unit in the list that can be had.
 func Group(g *scenarios.Group) nbemm.Group {
 	return nbemm.Group{Name: g.Name, RoundRobin: g.Choice == "round-robin", Units: g.Units}
-}
-
-// pool is a pool's name in the media database.
-func pool(name string) string {
-	if name == scenarios.DefaultPool {
-		return nbemm.DefaultPool
-	}
-	return name
 }
 
 // Library makes the configuration of a virtual library of its file's form.

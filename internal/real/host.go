@@ -92,8 +92,16 @@ func parse(path string, text []byte) (*Host, error) {
 	if len(cfg.Devices) > 0 {
 		return nil, fmt.Errorf("%s: devices: this program drives virtual libraries only; remove them, or use libraries", path)
 	}
+	for i := range cfg.Libraries {
+		if socket := librarySocket(cfg.RunDir, cfg.Libraries[i].Name); len(socket) > maxSocket {
+			return nil, fmt.Errorf("%s: runDir: %s would be the socket of a library, with %d bytes; choose a shorter one, at most %d fit", path, socket, len(socket), maxSocket)
+		}
+	}
 	return h, nil
 }
+
+// maxSocket is the longest path of a Unix socket, in bytes (unix(7)).
+const maxSocket = 107
 
 // check compares what the configuration says with what the certificate proves.
 func (h *Host) check() error {

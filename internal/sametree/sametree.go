@@ -120,7 +120,7 @@ func met(firsts map[inode]string, s *unix.Stat_t, rel string) string {
 	if s.Nlink < 2 {
 		return rel
 	}
-	id := inode{uint64(s.Dev), s.Ino}
+	id := inode{s.Dev, s.Ino}
 	if _, known := firsts[id]; !known {
 		firsts[id] = rel
 	}

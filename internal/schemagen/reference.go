@@ -30,6 +30,8 @@ there is a JSON Schema of each kind of file under ` + "`scenarios/schema/`" + `;
 | clock | a time of day, ` + "`21:00`" + ` |
 | days | ` + "`all`, `mon-fri`, `sat,sun` or `[sat, sun]`" + ` |
 | time | RFC 3339, ` + "`2026-11-23T18:00:00Z`" + ` |
+| count | ` + "`3`, `1-4`, `at least 1`" + ` |
+| statuses | ` + "`0`, `40 or 50`, `failed`, `any`" + ` |
 `
 
 // Reference writes docs/configuration.md. examples is a whole file of each kind,

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -129,7 +130,12 @@ var patterns = map[reflect.Type]string{
 	reflect.TypeFor[scenarios.Rate]():     `^[0-9]+(\.[0-9]+)? ?([kKMGTPE]?i?[bB])(ps|/s)$`,
 	reflect.TypeFor[scenarios.Clock]():    `^([01]?[0-9]|2[0-3]):[0-5][0-9]$`,
 	reflect.TypeFor[scenarios.Timing]():   `^(off|real|scale [1-9][0-9]*)$`,
+	reflect.TypeFor[scenarios.Count]():    `^(at least )?[0-9]+(-[0-9]+)?$`,
+	reflect.TypeFor[scenarios.Statuses](): `^(any|failed|[0-9]+( or [0-9]+)*)$`,
 }
+
+// numbers are those of them that are often written as a mere number.
+var numbers = []reflect.Type{reflect.TypeFor[scenarios.Size](), reflect.TypeFor[scenarios.Count](), reflect.TypeFor[scenarios.Statuses]()}
 
 func value(t reflect.Type, tag reflect.StructTag, c Comments, defs map[string]any) map[string]any {
 	switch {
@@ -143,7 +149,7 @@ func value(t reflect.Type, tag reflect.StructTag, c Comments, defs map[string]an
 		}}
 	case patterns[t] != "":
 		kinds := any("string")
-		if t == reflect.TypeFor[scenarios.Size]() {
+		if slices.Contains(numbers, t) {
 			kinds = []string{"string", "integer"}
 		}
 		return map[string]any{"type": kinds, "pattern": patterns[t]}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"capstan/core/archive"
-	"capstan/core/bpjobd"
 	"capstan/core/bprd"
 	"capstan/core/bprestore"
 	"capstan/core/dev"
@@ -18,6 +17,7 @@ import (
 	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/internal/convert"
+	"capstan/internal/expect"
 	"capstan/scenarios"
 	"capstan/sim"
 	simtree "capstan/sim/tree"
@@ -30,6 +30,8 @@ type Options struct {
 	Trace   io.Writer // gets the trace: a header line, then a line of JSON for each event
 	Codec   bool      // messages pass the wire's encoding
 	Shuffle bool      // events at one time happen in an order drawn from the seed
+	// Places tell where in its file the scenario's expectations stand.
+	Places scenarios.Places
 	// Quiet keeps neither the trace nor its digest: for measuring.
 	Quiet bool
 }
@@ -50,7 +52,7 @@ type Result struct {
 	Real      time.Duration
 	Events    int64  // of the trace
 	TraceHash string // SHA-256 of the trace's lines
-	Failed    []string
+	Failed    []expect.Failure
 }
 
 // Run runs a scenario from its start to its end.
@@ -67,7 +69,7 @@ func Run(s *scenarios.Scenario, o Options) (*Result, error) {
 	}
 	w, err := New(config(s), sim.Options{
 		Seed: uint64(seed), Start: rt.FromStd(s.Start), Codec: o.Codec, ShuffleTies: o.Shuffle, Trace: o.Trace,
-		NoEvents: true, NoHash: o.Quiet,
+		NoEvents: !expect.NeedsEvents(s), NoHash: o.Quiet,
 	})
 	if err != nil {
 		return nil, err
@@ -79,23 +81,24 @@ func Run(s *scenarios.Scenario, o Options) (*Result, error) {
 		return nil, fmt.Errorf("scenario %s, seed %d, after %v: %w", s.Name, seed, w.Mono(), err)
 	}
 	r := &Result{Seed: seed, Virtual: length}
-	if err := w.collect(r); err != nil {
+	out, err := w.collect(s, r)
+	if err != nil {
 		return nil, err
 	}
 	if err := w.TraceError(); err != nil {
 		return nil, fmt.Errorf("writing the trace: %w", err)
 	}
 	r.Events, r.TraceHash = w.EventCount(), w.TraceHash()
-	r.Failed = check(s, r.Jobs)
+	r.Failed = expect.Check(s, o.Places, out)
 	r.Real = time.Since(began)
 	return r, nil
 }
 
 // config turns a scenario into a world.
 func config(s *scenarios.Scenario) Config {
-	cfg := Config{Hosts: []Host{{Name: s.Master.Name, Kinds: pbx.Master, Link: int64(s.Master.Link), Disk: int64(s.Master.Disk)}}}
+	cfg := Config{Hosts: []Host{{Name: s.Master.Name, Kinds: pbx.Master, Link: int64(s.Master.Link), Disk: int64(s.Master.Disk), DiskSize: int64(s.Master.DiskSize)}}}
 	for _, m := range s.MediaServers {
-		cfg.Hosts = append(cfg.Hosts, Host{Name: m.Name, Kinds: pbx.Media, Link: int64(m.Link), Disk: int64(m.Disk)})
+		cfg.Hosts = append(cfg.Hosts, Host{Name: m.Name, Kinds: pbx.Media, Link: int64(m.Link), Disk: int64(m.Disk), DiskSize: int64(m.DiskSize)})
 	}
 	for _, c := range s.EachClient() {
 		cfg.Hosts = append(cfg.Hosts, Host{
@@ -190,48 +193,20 @@ func (w *World) fault(f scenarios.Fault) {
 }
 
 // collect asks the master what there is.
-func (w *World) collect(r *Result) error {
-	err := w.Do(w.Host(w.master), "report", func(ctx context.Context, _ *host.Env) error {
-		for after := int64(0); ; {
-			p, err := bpjobd.List.Call(ctx, pbx.At(w.master, bpjobd.Service), bpjobd.Query{After: after})
-			if err != nil {
-				return err
-			}
-			r.Jobs = append(r.Jobs, p.Jobs...)
-			if !p.More {
-				break
-			}
-			after = p.Jobs[len(p.Jobs)-1].ID
-		}
-		all, err := nbemm.Show.Call(ctx, pbx.At(w.master, nbemm.Service), struct{}{})
-		r.Media = all.Media
+func (w *World) collect(s *scenarios.Scenario, r *Result) (*expect.Outcome, error) {
+	var out *expect.Outcome
+	err := w.Do(w.Host(w.master), "report", func(ctx context.Context, _ *host.Env) (err error) {
+		out, err = expect.Collect(ctx, w.master, expect.NeedsLogs(s))
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("asking the master at the end: %w", err)
+		return nil, fmt.Errorf("asking the master at the end: %w", err)
 	}
-	_, drives := w.Stats()
-	for _, d := range drives {
+	out.Start, out.Events = rt.FromStd(s.Start), w.Events()
+	_, out.Drives = w.Stats()
+	r.Jobs, r.Media = out.Jobs, out.Media
+	for _, d := range out.Drives {
 		r.Drives = append(r.Drives, Drive{DriveStats: d, Busy: d.Busy()})
 	}
-	return nil
-}
-
-// check compares the jobs with what the scenario expects.
-func check(s *scenarios.Scenario, jobs []job.Job) (failed []string) {
-	for _, e := range s.Expect {
-		n := 0
-		for i := range jobs {
-			j := &jobs[i]
-			kind := strings.ToLower(string(j.Type))
-			if (e.Jobs == "any" || e.Jobs == kind) && (e.Policy == "" || e.Policy == j.Policy) && (e.Client == "" || e.Client == j.Client) &&
-				j.Done() && int(j.Status) == e.Status {
-				n++
-			}
-		}
-		if n != e.Count {
-			failed = append(failed, fmt.Sprintf("%d %s jobs ended with status %d, %d were expected", n, e.Jobs, e.Status, e.Count))
-		}
-	}
-	return failed
+	return out, nil
 }

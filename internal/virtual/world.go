@@ -37,6 +37,8 @@ type Host struct {
 	Fill func(ctx context.Context, fs *simtree.FS) error
 	// Rate of its network interface and of its disk, in bytes a second; 0 is without limit.
 	Link, Disk int64
+	// DiskSize is the space of each of the host's directories, in bytes; 0 is without limit.
+	DiskSize int64
 }
 
 // Config is a world.
@@ -59,6 +61,7 @@ type World struct {
 type state struct {
 	db    *simstore.DB
 	dirs  map[string]*simstore.Dir
+	space int64 // of each directory
 	fs    *simtree.FS
 	rnd   *rand.Rand
 	boots int
@@ -116,9 +119,9 @@ func (w *World) addLibrary(l *Library) error {
 
 func (w *World) addHost(c *Host, domain *daemon.Config) error {
 	st := &state{
-		dirs: map[string]*simstore.Dir{},
-		fs:   simtree.New(rt.Now, dev.Resource{Name: c.Name + " disk", Rate: c.Disk}),
-		rnd:  w.Rand(c.Name, "what a crash leaves"),
+		dirs: map[string]*simstore.Dir{}, space: c.DiskSize,
+		fs:  simtree.New(rt.Now, dev.Resource{Name: c.Name + " disk", Rate: c.Disk}),
+		rnd: w.Rand(c.Name, "what a crash leaves"),
 	}
 	w.states[c.Name] = st
 	cfg := daemon.Config{Master: w.master, Kinds: c.Kinds}
@@ -176,7 +179,7 @@ func (w *World) setup(h *sim.Host, env *host.Env) {
 	env.Dir = func(path string) store.Dir {
 		d := st.dirs[path]
 		if d == nil {
-			d = simstore.NewDir(0, st.rnd)
+			d = simstore.NewDir(st.space, st.rnd)
 			st.dirs[path] = d
 		}
 		return d

@@ -81,6 +81,9 @@ func (d *dir) OpenFile(_ context.Context, name string) (seam.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n.denied {
+		return nil, d.fail("open", name, seam.ErrPermission)
+	}
 	switch n.info.Type {
 	case catalog.Regular:
 		return &file{n: n}, nil

@@ -47,6 +47,7 @@ type node struct {
 	children map[string]*node
 	target   string // of a symbolic link
 	data     data   // of a regular file
+	denied   bool   // it cannot be opened
 	xattrs   []seam.Xattr
 }
 

@@ -96,6 +96,16 @@ func (fs *FS) WriteFile(ctx context.Context, p string, b []byte) error {
 	return err
 }
 
+// Deny makes the file at a path one that cannot be opened.
+func (fs *FS) Deny(p string) error {
+	n, err := fs.resolve(p, maxLinks)
+	if err != nil {
+		return fmt.Errorf("deny %s: %w", p, err)
+	}
+	n.denied = true
+	return nil
+}
+
 // ReadFile gives the bytes of the file at a path.
 func (fs *FS) ReadFile(p string) ([]byte, error) {
 	n, err := fs.resolve(p, maxLinks)

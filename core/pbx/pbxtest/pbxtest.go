@@ -228,6 +228,9 @@ func testAbsent(ctx context.Context, t *testing.T, f Fixture) {
 		if !errors.Is(err, pbx.ErrUnreachable) {
 			t.Errorf("call to %s: %v, want pbx.ErrUnreachable", to, err)
 		}
+		if unknown := to.Host() == "nowhere"; errors.Is(err, pbx.ErrUnknownHost) != unknown {
+			t.Errorf("call to %s: %v, want pbx.ErrUnknownHost: %v", to, err, unknown)
+		}
 	}
 	as(ctx, t, f, Client, "client/nothing", func(ctx context.Context) {
 		mux := pbx.NewMux(ctx, "late", 0)

@@ -187,6 +187,14 @@ func (d *Domain) end(h *hosting, sig unix.Signal) error {
 	return err
 }
 
+// Pid is the process of the daemon of a host, 0 while it does not run.
+func (d *Domain) Pid(name string) int {
+	if h := d.host(name); h.daemon != nil {
+		return h.daemon.pid
+	}
+	return 0
+}
+
 // Process is a process that a daemon has started.
 type Process struct {
 	Pid  int

@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"capstan/core/pbx"
@@ -44,6 +43,11 @@ type Options struct {
 	Library scenarios.Library
 	// Units, if any, are the storage units instead of "tape" and "disk".
 	Units []scenarios.StorageUnit
+	// Clients are the names of further clients.
+	Clients []string
+	// Addresses are where hosts listen, by name; the others listen on a free port of
+	// the loopback interface.
+	Addresses map[string]string
 }
 
 // Domain is a domain that runs.
@@ -90,9 +94,12 @@ func (d *Domain) configure() error {
 	d.hosts = []*hosting{
 		{name: Master, kind: "master", kinds: pbx.Master}, {name: Media, kind: "media", kinds: pbx.Media}, {name: Client, kind: "client", kinds: pbx.Client},
 	}
+	for _, name := range d.opts.Clients {
+		d.hosts = append(d.hosts, &hosting{name: name, kind: "client", kinds: pbx.Client})
+	}
 	addrs := map[string]string{}
 	for _, h := range d.hosts {
-		addr, err := freeAddress()
+		addr, err := d.address(h.name)
 		if err != nil {
 			return err
 		}
@@ -108,6 +115,13 @@ func (d *Domain) configure() error {
 	d.host(Master).config.StorageUnits = d.opts.Units
 	d.host(Media).config.Libraries = []scenarios.Library{d.opts.Library}
 	return nil
+}
+
+func (d *Domain) address(host string) (string, error) {
+	if addr := d.opts.Addresses[host]; addr != "" {
+		return addr, nil
+	}
+	return freeAddress()
 }
 
 // freeAddress is an address of the loopback interface that nobody listens on.
@@ -165,7 +179,7 @@ func (d *Domain) host(name string) *hosting {
 			return h
 		}
 	}
-	panic("loopback: there is no host " + name + ", but " + strings.Join([]string{Master, Media, Client}, ", "))
+	panic("loopback: there is no host " + name)
 }
 
 // Close ends the daemons and reports those that did not end well and

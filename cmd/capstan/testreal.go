@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"capstan/internal/rehearsal"
+)
+
+// real runs a scenario in the real world, in a temporary directory.
+func (t *tested) real(ctx context.Context) {
+	if why := rehearsal.Refuses(t.scenario); why != "" {
+		t.skipped = "not for the real world: " + why
+		return
+	}
+	dir, err := os.MkdirTemp("", "capstan-test-")
+	if err != nil {
+		t.err = err
+		return
+	}
+	r, err := rehearsal.Run(ctx, t.scenario, rehearsal.Options{Dir: dir, Command: daemonProcess, Places: t.places})
+	if t.err = errors.Join(err, removeAll(dir)); t.err != nil {
+		return
+	}
+	t.failures = r.Failed
+	t.note = fmt.Sprintf("real world, %d jobs", r.Jobs)
+	if r.Unchecked > 0 {
+		t.note += fmt.Sprintf("; %d not checked: times, mounts, and what is for the virtual world", r.Unchecked)
+	}
+}

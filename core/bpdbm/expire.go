@@ -1,0 +1,279 @@
+package bpdbm
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"capstan/core/image"
+	"capstan/core/nbemm"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/store"
+	"capstan/core/trace"
+)
+
+// ExpireImages asks to expire images now, whatever their retention.
+type ExpireImages struct {
+	Images []string `json:"images"` // backup ids
+}
+
+// Cleaned is what an image cleanup has done.
+type Cleaned struct {
+	Expired []string `json:"expired,omitempty"` // backup ids; they are no longer in the catalog
+	Held    []string `json:"held,omitempty"`    // backup ids left alone, as they are being restored
+	Freed   []string `json:"freed,omitempty"`   // media ids of cartridges that hold no image any more
+	// Pending are expired images of which something is left on a media server that
+	// could not be reached. The next cleanup tries again.
+	Pending []string `json:"pending,omitempty"`
+}
+
+// DiscardImage asks a media server to remove an image's files from a disk unit.
+type DiscardImage struct {
+	BackupID string `json:"backupId"`
+	Path     string `json:"path"`
+}
+
+// The methods of the image cleanup.
+var (
+	Expire  = pbx.Declare[ExpireImages, Cleaned](Service, "Expire", pbx.Master|pbx.User)
+	Cleanup = pbx.Declare[struct{}, Cleaned](Service, "Cleanup", pbx.Master|pbx.User)
+	// LetGo says that the restore job of the context needs no image any more.
+	LetGo = pbx.Declare[struct{}, struct{}](Service, "LetGo", pbx.Master)
+	// Discard is answered by bptm, which imports this package.
+	Discard = pbx.Declare[DiscardImage, struct{}]("bptm", "Discard", pbx.Master)
+)
+
+// expiring are the headers of images that have left the catalog and of which
+// something is left elsewhere.
+var expiring = store.Declare[string, image.Header]("expiring_images", 1, store.StringKey, nil)
+
+const (
+	cleanupEvery = 12 * time.Hour
+	pendingEvery = 10 * time.Minute // while a media server could not be reached
+	cleanupBatch = 200              // images in one transaction
+)
+
+// StartCleanup runs the image cleanup from now on; master is this host's name.
+// It is called once the master's services answer.
+func (s *Server) StartCleanup(ctx context.Context, master string) {
+	s.master = master
+	rt.Go(trace.WithRole(ctx, Service), "image cleanup", func(ctx context.Context) {
+		for {
+			c, err := s.cleanup(ctx)
+			wait := cleanupEvery
+			if err != nil || len(c.Pending) > 0 {
+				wait = pendingEvery
+			}
+			if rt.Sleep(ctx, wait) != nil {
+				return
+			}
+		}
+	})
+}
+
+// cleanup expires the images whose time has come. Each by itself: an incremental
+// does not keep alive the full backup that it builds on, as in the field. Who
+// sets the retention sees to it that a full outlives its incrementals; nbpem never
+// builds a new incremental on what has expired.
+func (s *Server) cleanup(ctx context.Context) (c Cleaned, err error) {
+	now := rt.Now(ctx)
+	for after := ""; ; {
+		var due []string
+		err := s.db.View(ctx, func(tx store.Tx) error {
+			due = nil
+			return image.Table.Range(tx, after, "", func(h image.Header) (bool, error) {
+				if h.ID > after && h.Complete && h.Expires != 0 && h.Expires <= now {
+					due = append(due, h.ID)
+				}
+				return len(due) < cleanupBatch, nil
+			})
+		})
+		if err != nil {
+			return c, failed(err)
+		}
+		if len(due) == 0 {
+			break
+		}
+		after = due[len(due)-1]
+		if err := s.withdraw(ctx, due, &c); err != nil {
+			return c, err
+		}
+	}
+	return c, s.clear(ctx, &c)
+}
+
+func (s *Server) expire(ctx context.Context, from pbx.Peer, q ExpireImages) (c Cleaned, err error) {
+	for _, id := range q.Images {
+		if _, err := s.header(ctx, from, id); err != nil {
+			return c, err
+		}
+	}
+	ids := slices.Compact(slices.Sorted(slices.Values(q.Images)))
+	for batch := range slices.Chunk(ids, cleanupBatch) {
+		if err := s.withdraw(ctx, batch, &c); err != nil {
+			return c, err
+		}
+	}
+	return c, s.clear(ctx, &c)
+}
+
+// withdraw takes images out of the catalog. Nothing of them is removed before
+// that is durable: a crash leaves an image that is whole, or one that is known
+// to be on its way out.
+func (s *Server) withdraw(ctx context.Context, ids []string, c *Cleaned) error {
+	var mine []string
+	s.lock.Lock()
+	for _, id := range ids {
+		switch {
+		case len(s.holders[id]) > 0:
+			c.Held = append(c.Held, id)
+		case !s.leaving[id]:
+			s.leaving[id] = true
+			mine = append(mine, id)
+		}
+	}
+	s.lock.Unlock()
+	defer func() {
+		s.lock.Lock()
+		for _, id := range mine {
+			delete(s.leaving, id)
+		}
+		s.lock.Unlock()
+	}()
+	err := s.db.Update(ctx, func(tx store.Tx) error {
+		for _, id := range mine {
+			h, ok, err := image.Table.Get(tx, id)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+			if err := expiring.Put(tx, id, h); err != nil {
+				return err
+			}
+			if err := image.Table.Delete(tx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return failed(err)
+	}
+	c.Expired = append(c.Expired, mine...)
+	return nil
+}
+
+// clear removes what is left of images that are no longer in the catalog. Every
+// part of it may be done again, so it needs no memory of how far it came.
+func (s *Server) clear(ctx context.Context, c *Cleaned) error {
+	var left []image.Header
+	err := s.db.View(ctx, func(tx store.Tx) error {
+		left = nil
+		return expiring.All(tx, func(h image.Header) (bool, error) {
+			left = append(left, h)
+			return true, nil
+		})
+	})
+	if err != nil {
+		return failed(err)
+	}
+	for i := range left {
+		h := &left[i]
+		if err := s.discardFragments(ctx, h); err != nil {
+			c.Pending = append(c.Pending, h.ID)
+			continue
+		}
+		if err := s.removeFiles(ctx, h); err != nil {
+			return failed(err)
+		}
+		if err := s.db.Update(ctx, func(tx store.Tx) error { return expiring.Delete(tx, h.ID) }); err != nil {
+			return failed(err)
+		}
+	}
+	c.Freed, err = nbemm.DeassignEmpty.Call(ctx, pbx.At(s.master, nbemm.Service), struct{}{})
+	return err
+}
+
+// discardFragments has the media servers remove an image's fragments from their
+// disks. On tape nothing is removed: the cartridge is free when its last image is.
+func (s *Server) discardFragments(ctx context.Context, h *image.Header) error {
+	type place struct{ server, path string }
+	var done []place
+	for _, f := range h.Fragments {
+		at := place{f.MediaServer, f.Path}
+		if f.OnTape() || slices.Contains(done, at) {
+			continue
+		}
+		q := DiscardImage{BackupID: h.ID, Path: f.Path}
+		if _, err := Discard.Call(ctx, pbx.At(f.MediaServer, "bptm"), q); err != nil {
+			return err
+		}
+		done = append(done, at)
+	}
+	return nil
+}
+
+// removeFiles removes what the image database has of an image.
+func (s *Server) removeFiles(ctx context.Context, h *image.Header) error {
+	if err := s.closeReader(ctx, h.ID); err != nil {
+		return err
+	}
+	name := h.FileName()
+	errs := []error{s.remove(ctx, name+".f"), s.remove(ctx, name)}
+	for _, f := range h.Fragments {
+		errs = append(errs, s.remove(ctx, blocksName(h, f.Copy, f.Number)))
+	}
+	return errors.Join(append(errs, s.dir.Sync(ctx, parent(name)))...)
+}
+
+// closeReader closes an image's .f file, if it is open.
+func (s *Server) closeReader(ctx context.Context, id string) error {
+	s.read.lock.Lock(ctx)
+	defer s.read.lock.Unlock(ctx)
+	r := s.read.open[id]
+	if r == nil {
+		return nil
+	}
+	delete(s.read.open, id)
+	s.read.order = slices.DeleteFunc(s.read.order, func(o string) bool { return o == id })
+	return r.Close()
+}
+
+// hold keeps an image from being expired while the restore job of the context
+// needs it. The restore lets go at its end; after a restart of the master no
+// restore runs.
+func (s *Server) hold(ctx context.Context, id string) error {
+	j := trace.JobOf(ctx)
+	if !j.Restore || j.ID == 0 {
+		return nil // somebody who only looks
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if s.leaving[id] {
+		return status.Errorf(status.NoImage, "image %s is being expired", id)
+	}
+	if !slices.Contains(s.holders[id], j.ID) {
+		s.holders[id] = append(s.holders[id], j.ID)
+		s.holds[j.ID] = append(s.holds[j.ID], id)
+	}
+	return nil
+}
+
+func (s *Server) letGo(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, error) {
+	id := trace.JobOf(ctx).ID
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	for _, im := range s.holds[id] {
+		s.holders[im] = slices.DeleteFunc(s.holders[im], func(j int64) bool { return j == id })
+		if len(s.holders[im]) == 0 {
+			delete(s.holders, im)
+		}
+	}
+	delete(s.holds, id)
+	return struct{}{}, nil
+}

@@ -1,0 +1,132 @@
+package nbemm
+
+import (
+	"context"
+
+	"capstan/core/image"
+	"capstan/core/pbx"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/store"
+)
+
+// contents is what the image catalog says of a cartridge.
+type contents struct {
+	images  int
+	bytes   int64
+	expires rt.Time // of the image that is kept longest; 0 is never
+}
+
+// deassignEmpty frees the cartridges that the catalog knows no image on any more:
+// they are written from their beginning, by whoever needs one. The catalog and
+// the cartridges are read and changed in one transaction, and a cartridge that a
+// job has is left for the next time: so an image is never counted out that a job
+// is just adding. What is counted is what stands in the catalog, so that doing
+// it again, or after a crash half way, is right too.
+func (s *Server) deassignEmpty(ctx context.Context, _ pbx.Peer, _ struct{}) (freed []string, err error) {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	err = s.db.Update(ctx, func(tx store.Tx) error {
+		freed = nil
+		var used []Media
+		if err := media.All(tx, func(m Media) (bool, error) {
+			if _, taken := s.media[m.ID]; m.Images > 0 && !taken {
+				used = append(used, m)
+			}
+			return true, nil
+		}); err != nil || len(used) == 0 {
+			return err
+		}
+		on, err := onMedia(tx)
+		if err != nil {
+			return err
+		}
+		for _, m := range used {
+			c := on[m.ID]
+			switch {
+			case c == nil && m.Frozen:
+				m.Images, m.Bytes = 0, 0 // it keeps all else, and is not written
+			case c == nil:
+				m = free(m)
+				freed = append(freed, m.ID)
+			default:
+				m.Images, m.Bytes, m.Expires = c.images, c.bytes, c.expires
+			}
+			if err := media.Put(tx, m.ID, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return freed, err
+}
+
+// free is a cartridge without what was known of its contents, returned to the
+// scratch pool if it came from there.
+func free(m Media) Media {
+	f := Media{
+		ID: m.ID, Barcode: m.Barcode, Library: m.Library, Element: m.Element, Density: m.Density,
+		Pool: m.Pool, Mounts: m.Mounts, LastUsed: m.LastUsed,
+	}
+	if m.FromScratch {
+		f.Pool = Scratch
+	}
+	return f
+}
+
+// onMedia counts the images on each cartridge.
+func onMedia(tx store.Tx) (map[string]*contents, error) {
+	on := map[string]*contents{}
+	return on, image.Table.All(tx, func(h image.Header) (bool, error) {
+		last := map[string]bool{}
+		for _, f := range h.Fragments {
+			if !f.OnTape() {
+				continue
+			}
+			c := on[f.Media]
+			if c == nil {
+				c = &contents{expires: h.Expires}
+				on[f.Media] = c
+			}
+			c.bytes += f.Length
+			if !last[f.Media] {
+				last[f.Media] = true
+				c.images++
+			}
+			if h.Expires == 0 || c.expires != 0 && h.Expires > c.expires {
+				c.expires = h.Expires
+			}
+		}
+		return true, nil
+	})
+}
+
+func (s *Server) changeMedia(ctx context.Context, _ pbx.Peer, q MediaChange) (struct{}, error) {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	return struct{}{}, s.db.Update(ctx, func(tx store.Tx) error {
+		m, ok, err := media.Get(tx, q.ID)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return status.Errorf(status.MediaNotDefined, "cartridge %s is not known", q.ID)
+		}
+		if q.Pool != nil && *q.Pool != m.Pool {
+			if _, taken := s.media[m.ID]; taken || m.Images > 0 {
+				return status.Errorf(status.MediaInUse, "cartridge %s has images of pool %s, or a job: expire its images first", m.ID, m.Pool)
+			}
+			m.Pool, m.FromScratch = *q.Pool, false
+		}
+		if q.Frozen != nil {
+			m.Frozen = *q.Frozen
+			if !m.Frozen && m.Images == 0 {
+				m = free(m) // its images expired while it was frozen
+			}
+		}
+		if q.Suspended != nil {
+			m.Suspended = *q.Suspended
+		}
+		return media.Put(tx, m.ID, m)
+	})
+}
