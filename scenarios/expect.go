@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -40,11 +41,11 @@ type Expect struct {
 	Role string `yaml:"role,omitempty" is:"glob" ex:"bptm"`
 	// Of events: those on a host that matches this pattern.
 	Host string `yaml:"host,omitempty" is:"glob" ex:"media*"`
-	// Of jobs: those that ended with such a status. A job that has not ended is any's only.
-	Status Statuses `yaml:"status" def:"0" ex:"40 or 50"`
+	// Of jobs: those that ended with such a status. A job that has not ended is any's only. Default: 0.
+	Status Statuses `yaml:"status,omitempty" ex:"40 or 50"`
 
-	// How many there are; of mounts, how many each drive has had.
-	Count Count `yaml:"count" def:"at least 1" ex:"3"`
+	// How many there are; of mounts, how many each drive has had. Default: at least 1.
+	Count Count `yaml:"count,omitempty" ex:"3"`
 	// Each of the jobs has ended by then, after the start.
 	EndBy Duration `yaml:"endBy,omitempty" ex:"11h"`
 	// Each of the jobs waited at most this long for its resources.
@@ -155,14 +156,17 @@ func (r *reader) sayOnce(field, format string, args ...any) {
 	r.say(field, "%s", text)
 }
 
-// Count is how many there shall be of something: "3", "1-4" or "at least 1".
+// Count is how many there shall be of something: "3", "1-4" or "at least 1",
+// which is what "" means.
 type Count string
+
+func (c Count) String() string { return cmp.Or(string(c), "at least 1") }
 
 var countForm = regexp.MustCompile(`^(?:at least ([0-9]{1,9})|([0-9]{1,9})(?:-([0-9]{1,9}))?)$`)
 
 // bounds are the least and the greatest number.
 func (c Count) bounds() (least, most int, ok bool) {
-	m := countForm.FindStringSubmatch(string(c))
+	m := countForm.FindStringSubmatch(c.String())
 	if m == nil {
 		return 0, 0, false
 	}
@@ -184,7 +188,7 @@ func (c Count) Has(n int) bool {
 
 // UnmarshalText reads the written form.
 func (c *Count) UnmarshalText(b []byte) error {
-	if _, _, ok := Count(b).bounds(); !ok {
+	if _, _, ok := Count(b).bounds(); !ok || len(b) == 0 {
 		return fmt.Errorf("%q is no number; expected one such as 3, 1-4, or at least 1", b)
 	}
 	*c = Count(b)
@@ -195,8 +199,10 @@ func (c *Count) UnmarshalText(b []byte) error {
 func (c Count) MarshalText() ([]byte, error) { return []byte(c), nil }
 
 // Statuses are some status codes: "0", "40 or 50", "failed" (every code but 0
-// and 1), or "any".
+// and 1), or "any". "" means 0.
 type Statuses string
+
+func (s Statuses) String() string { return cmp.Or(string(s), "0") }
 
 var statusesForm = regexp.MustCompile(`^(any|failed|(0|[1-9][0-9]{0,3})( or (0|[1-9][0-9]{0,3}))*)$`)
 
@@ -208,7 +214,7 @@ func (s Statuses) Has(code int) bool {
 	case "failed":
 		return code > 1
 	}
-	return slices.Contains(strings.Split(string(s), " or "), strconv.Itoa(code))
+	return slices.Contains(strings.Split(s.String(), " or "), strconv.Itoa(code))
 }
 
 // UnmarshalText reads the written form.

@@ -34,9 +34,12 @@ type Seen struct {
 var LookAt = pbx.Declare[Look, Seen](Service, "Look", pbx.Media, pbx.Step("B10", "R12"))
 
 // Mux is what the role answers on a media server.
-func Mux(ctx context.Context, devices dev.Finder) *pbx.Mux {
+func Mux(ctx context.Context, host string, devices dev.Finder) *pbx.Mux {
 	mux := pbx.NewMux(ctx, Service, 0)
-	pbx.Handle(mux, LookAt, func(ctx context.Context, _ pbx.Peer, q Look) (Seen, error) {
+	pbx.Handle(mux, LookAt, func(ctx context.Context, from pbx.Peer, q Look) (Seen, error) {
+		if from.Name != host { // it rewinds
+			return Seen{}, status.Errorf(status.NotAllowed, "%s has no part in the drives of %s", from, host)
+		}
 		d, err := devices.Drive(ctx, q.Drive)
 		if err != nil {
 			return Seen{}, status.Errorf(status.MediaOpen, "drive %s: %w", q.Drive, err)

@@ -34,6 +34,9 @@ type Result struct {
 	Files    int64 `json:"files"`
 	Bytes    int64 `json:"bytes"` // of the image's stream
 	Problems int64 `json:"problems"`
+	// Began is this host's clock before the first file was looked at: an incremental
+	// takes what changed since, by the same clock.
+	Began rt.Time `json:"began"`
 }
 
 // Target is where to send the data.
@@ -86,6 +89,7 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (Result, 
 const maxProblems = 1000
 
 func send(ctx context.Context, env *host.Env, args Args, target Target) (Result, error) {
+	began := rt.Now(ctx)
 	problems := 0
 	reader, err := archive.NewReader(ctx, env.Files, args.Selection, func(p archive.Problem) {
 		if problems++; problems <= maxProblems {
@@ -111,7 +115,7 @@ func send(ctx context.Context, env *host.Env, args Args, target Target) (Result,
 		return Result{}, &status.Error{Code: status.Of(err, status.NetworkBroken), Err: err}
 	}
 	st := reader.Done()
-	return Result{Files: st.Files, Bytes: st.Bytes, Problems: st.Problems}, nil
+	return Result{Files: st.Files, Bytes: st.Bytes, Problems: st.Problems, Began: began}, nil
 }
 
 // tee shows the entries that pass to the teller, and the end to atEnd.

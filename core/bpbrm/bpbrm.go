@@ -52,6 +52,7 @@ type Finished struct {
 	Bytes    int64           `json:"bytes"`
 	Files    int64           `json:"files"`
 	Problems int64           `json:"problems,omitempty"`
+	Began    rt.Time         `json:"began,omitempty"` // of a backup, by the client's clock
 	Written  []nbemm.Written `json:"written,omitempty"`
 }
 
@@ -314,7 +315,7 @@ func (m *manager) backup(ctx context.Context) Finished {
 	if sent.Bytes != m.done.Bytes {
 		return failed(status.Inconsistent, "job %d: bpbkar sent %d bytes, bptm wrote %d", job.ID, sent.Bytes, m.done.Bytes)
 	}
-	f := Finished{Bytes: sent.Bytes, Files: sent.Files, Problems: sent.Problems, Written: m.done.Written}
+	f := Finished{Bytes: sent.Bytes, Files: sent.Files, Problems: sent.Problems, Began: sent.Began, Written: m.done.Written}
 	if sent.Problems > 0 {
 		f.Status, f.Detail = status.Partial, fmt.Sprintf("%d files were not backed up as they are: see the job's log", sent.Problems)
 	}

@@ -96,7 +96,7 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (ta
 	client, err := host.StartOn(ctx, "R8", a.Client, tar.Role, 0, a.Epoch, tar.Args{
 		Master: a.Master, Parent: env.Addr, Server: env.Host, Ticket: ticket, Options: a.Options,
 	})
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return tar.Result{}, rt.Cause(ctx) // bptm has failed, and says why
 	}
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"capstan/core/catalog"
 	"capstan/core/image"
@@ -55,6 +56,8 @@ type Complete struct {
 	Status   int    `json:"status"`
 	Bytes    int64  `json:"bytes"`
 	Files    int64  `json:"files"`
+	// Began is when the client began to look at its files, by its own clock.
+	Began rt.Time `json:"began"`
 }
 
 // Query asks for complete images, oldest first.
@@ -128,7 +131,7 @@ var clockTable = store.Declare[string, clock]("image_clock", 1, store.StringKey,
 
 // Schemas are the tables of the role.
 func Schemas() []*store.Schema {
-	return []*store.Schema{image.Table.Schema(), clockTable.Schema(), expiring.Schema()}
+	return []*store.Schema{image.Table.Schema(), clockTable.Schema(), expiring.Schema(), lastCleanup.Schema()}
 }
 
 // Server is the role.
@@ -157,6 +160,10 @@ type writing struct {
 
 // cacheBytes is the memory for decoded blocks of .f files.
 const cacheBytes = 64 << 20
+
+// maxBlocks bounds a block table: that of a fragment of 16 TB in blocks of 256 KiB
+// has 256 MB.
+const maxBlocks = 512 << 20
 
 // New makes the role on the master's database and image directory. It removes
 // what a crash left of images that were being written.
@@ -200,7 +207,12 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, Select, s.selectEntries)
 	pbx.Handle(mux, ReadBlocks, s.readBlocks)
 	pbx.Handle(mux, Expire, s.expire)
-	pbx.Handle(mux, Cleanup, func(ctx context.Context, _ pbx.Peer, _ struct{}) (Cleaned, error) { return s.cleanup(ctx) })
+	pbx.Handle(mux, Cleanup, func(ctx context.Context, _ pbx.Peer, _ struct{}) (Cleaned, error) {
+		if err := s.believe(ctx); err != nil {
+			return Cleaned{}, failed(err)
+		}
+		return s.cleanup(ctx)
+	})
 	pbx.Handle(mux, LetGo, s.letGo)
 	return mux
 }
@@ -284,13 +296,21 @@ func (s *Server) addFragment(ctx context.Context, from pbx.Peer, q Fragment) (st
 	}
 	w.lock.Lock(ctx)
 	defer w.lock.Unlock(ctx)
-	w.blocks = append(w.blocks, q.Blocks...)
+	if w.blocks = append(w.blocks, q.Blocks...); len(w.blocks) > maxBlocks {
+		return struct{}{}, status.Errorf(status.Inconsistent, "image %s: the block table of a fragment has more than %d bytes", q.BackupID, maxBlocks)
+	}
 	if q.More {
 		return struct{}{}, nil
 	}
 	blocks := w.blocks
 	w.blocks = nil
-	if _, err := media.DecodeBlocks(blocks); err != nil {
+	f := &q.Fragment
+	if f.Length <= 0 || f.Copy < 1 || f.Number < 1 || f.MediaServer != w.header.Server {
+		return struct{}{}, status.Errorf(status.Inconsistent, "image %s: fragment %+v cannot be", q.BackupID, *f)
+	}
+	if t, err := media.DecodeBlocks(blocks); err == nil && t.Len() != f.Length {
+		return struct{}{}, status.Errorf(status.Inconsistent, "image %s, fragment %d has %d bytes, its blocks %d", q.BackupID, f.Number, f.Length, t.Len())
+	} else if err != nil {
 		return struct{}{}, status.Errorf(status.Inconsistent, "image %s, fragment %d: block table: %w", q.BackupID, q.Fragment.Number, err)
 	}
 	if err := s.writeWhole(ctx, blocksName(&w.header, q.Fragment.Copy, q.Fragment.Number), blocks); err != nil {
@@ -309,6 +329,9 @@ func (s *Server) complete(ctx context.Context, from pbx.Peer, q Complete) (image
 	defer w.lock.Unlock(ctx)
 	h := w.header
 	h.Status, h.Bytes, h.Files, h.Ended = q.Status, q.Bytes, q.Files, rt.Now(ctx)
+	if q.Began != 0 {
+		h.Began = q.Began
+	}
 	if err := verifyFragments(&h); err != nil {
 		return h, err
 	}
@@ -352,21 +375,45 @@ func (s *Server) abort(ctx context.Context, _ pbx.Peer, id string) (struct{}, er
 	w := s.open[id]
 	delete(s.open, id)
 	s.lock.Unlock()
-	if w == nil {
-		return struct{}{}, nil // done before, or by the master's restart
+	if w == nil { // done before, or by the master's restart; or it is complete, and must stay
+		return struct{}{}, s.refuseComplete(ctx, id)
 	}
 	w.lock.Lock(ctx)
 	defer w.lock.Unlock(ctx)
+	if err := s.refuseComplete(ctx, id); err != nil {
+		return struct{}{}, err
+	}
 	err := w.writer.Abort(ctx)
 	return struct{}{}, errors.Join(err, s.discard(ctx, &w.header))
+}
+
+// refuseComplete is an error if the image is complete.
+func (s *Server) refuseComplete(ctx context.Context, id string) error {
+	var h image.Header
+	err := s.db.View(ctx, func(tx store.Tx) (err error) {
+		h, _, err = image.Table.Get(tx, id)
+		return err
+	})
+	if err != nil {
+		return failed(err)
+	}
+	if h.Complete {
+		return status.Errorf(status.Inconsistent, "image %s is complete", id)
+	}
+	return nil
 }
 
 // discard removes all that is kept of an image that was not completed.
 func (s *Server) discard(ctx context.Context, h *image.Header) error {
 	name := h.FileName()
 	errs := []error{catalog.Abandon(ctx, s.dir, name+".f")}
-	for _, f := range h.Fragments {
-		errs = append(errs, s.remove(ctx, blocksName(h, f.Copy, f.Number)))
+	// After a crash only the names say which fragments there were.
+	names, err := s.dir.List(ctx, parent(name))
+	errs = append(errs, err)
+	for _, n := range names {
+		if n = parent(name) + "/" + n; strings.HasPrefix(n, name+"_C") || n == name+".new" {
+			errs = append(errs, s.remove(ctx, n))
+		}
 	}
 	errs = append(errs, s.remove(ctx, name))
 	errs = append(errs, s.db.Update(ctx, func(tx store.Tx) error { return image.Table.Delete(tx, h.ID) }))

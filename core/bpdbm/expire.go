@@ -59,19 +59,56 @@ const (
 // StartCleanup runs the image cleanup from now on; master is this host's name.
 // It is called once the master's services answer.
 func (s *Server) StartCleanup(ctx context.Context, master string) {
+	s.lock.Lock()
 	s.master = master
+	s.lock.Unlock()
 	rt.Go(trace.WithRole(ctx, Service), "image cleanup", func(ctx context.Context) {
 		for {
-			c, err := s.cleanup(ctx)
 			wait := cleanupEvery
-			if err != nil || len(c.Pending) > 0 {
-				wait = pendingEvery
+			if s.plausible(ctx) {
+				c, err := s.cleanup(ctx)
+				if err != nil || len(c.Pending) > 0 {
+					wait = pendingEvery
+				}
 			}
 			if rt.Sleep(ctx, wait) != nil {
 				return
 			}
 		}
 	})
+}
+
+// lastCleanup is when the image cleanup last looked at the clock.
+var lastCleanup = store.Declare[string, rt.Time]("last_cleanup", 1, store.StringKey, nil)
+
+// longestPause is how long a master may have been down, or its clock have jumped,
+// for the image cleanup to go on by itself: a clock that is years ahead would
+// expire the whole catalog. A longer one takes a person's word: Cleanup.
+const longestPause = 30 * 24 * time.Hour
+
+// plausible tells whether the clock can be believed.
+func (s *Server) plausible(ctx context.Context) bool {
+	now := rt.Now(ctx)
+	ok := true
+	err := s.db.Update(ctx, func(tx store.Tx) error {
+		last, known, err := lastCleanup.Get(tx, "last")
+		if err != nil {
+			return err
+		}
+		if ok = !known || now.Sub(last) <= longestPause; !ok {
+			return nil
+		}
+		return lastCleanup.Put(tx, "last", now)
+	})
+	if !ok {
+		trace.Note(ctx, "", "image cleanup", "the clock is more than 30 days ahead of the last cleanup: ask for a cleanup if it is right")
+	}
+	return ok && err == nil
+}
+
+// believe notes that a person has asked for a cleanup: the clock is right.
+func (s *Server) believe(ctx context.Context) error {
+	return s.db.Update(ctx, func(tx store.Tx) error { return lastCleanup.Put(tx, "last", rt.Now(ctx)) })
 }
 
 // cleanup expires the images whose time has come. Each by itself: an incremental
@@ -195,7 +232,10 @@ func (s *Server) clear(ctx context.Context, c *Cleaned) error {
 			return failed(err)
 		}
 	}
-	c.Freed, err = nbemm.DeassignEmpty.Call(ctx, pbx.At(s.master, nbemm.Service), struct{}{})
+	s.lock.Lock()
+	master := s.master
+	s.lock.Unlock()
+	c.Freed, err = nbemm.DeassignEmpty.Call(ctx, pbx.At(master, nbemm.Service), struct{}{})
 	return err
 }
 

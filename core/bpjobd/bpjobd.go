@@ -85,7 +85,7 @@ type TracePage struct {
 
 // The methods of bpjobd.
 var (
-	NewID    = pbx.Declare[struct{}, int64](Service, "NewID", Any)
+	NewID    = pbx.Declare[struct{}, int64](Service, "NewID", pbx.Master)
 	Add      = pbx.Declare[job.Job, struct{}](Service, "Add", pbx.Master, pbx.Step("B2", "R3"))
 	Activate = pbx.Declare[Update, struct{}](Service, "Activate", pbx.Master, pbx.Step("B5", ""))
 	Ending   = pbx.Declare[Update, struct{}](Service, "Ending", pbx.Master, pbx.Step("B14", ""))
@@ -137,11 +137,19 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, Add, func(ctx context.Context, _ pbx.Peer, j job.Job) (struct{}, error) {
 		return struct{}{}, s.add(ctx, j)
 	})
-	for _, m := range []*pbx.Method[Update, struct{}]{Activate, Ending, Finish, Progress} {
+	for _, m := range []*pbx.Method[Update, struct{}]{Activate, Ending, Finish} {
 		pbx.Handle(mux, m, func(ctx context.Context, _ pbx.Peer, u Update) (struct{}, error) {
-			return struct{}{}, s.update(ctx, u)
+			return struct{}{}, s.update(ctx, u, "")
 		})
 	}
+	pbx.Handle(mux, Progress, func(ctx context.Context, from pbx.Peer, u Update) (struct{}, error) {
+		u.State, u.Status = "", 0 // the job manager's to say
+		if from.Is(pbx.Master) {
+			return struct{}{}, s.update(ctx, u, "")
+		}
+		u.BackupID = ""
+		return struct{}{}, s.update(ctx, u, from.Name)
+	})
 	pbx.Handle(mux, AddLine, func(ctx context.Context, from pbx.Peer, l job.Line) (struct{}, error) {
 		l.Host = from.Name
 		return struct{}{}, s.addLine(ctx, from, l)
@@ -168,7 +176,7 @@ func (s *Server) add(ctx context.Context, j job.Job) error {
 			return j, err
 		}
 		if again {
-			if old.Client != j.Client || old.Done() {
+			if old.Client != j.Client || old.Type != j.Type || old.Policy != j.Policy || old.Done() || j.Try <= old.Try {
 				return j, status.Errorf(status.BadParameter, "job %d exists already", j.ID)
 			}
 			j.Created, j.Media = old.Created, old.Media
@@ -177,7 +185,8 @@ func (s *Server) add(ctx context.Context, j job.Job) error {
 	})
 }
 
-func (s *Server) update(ctx context.Context, u Update) error {
+// update changes a job; server, if not "", is the media server that speaks of it.
+func (s *Server) update(ctx context.Context, u Update, server string) error {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
 	now := rt.Now(ctx)
@@ -188,6 +197,9 @@ func (s *Server) update(ctx context.Context, u Update) error {
 		}
 		if !ok {
 			return j, status.Errorf(status.NotFound, "there is no job %d", u.ID)
+		}
+		if server != "" && j.MediaServer != server {
+			return j, status.Errorf(status.NotAllowed, "job %d does not run on %s", u.ID, server)
 		}
 		if j.Done() {
 			// The final status is recorded once and never taken back.

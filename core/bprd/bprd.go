@@ -60,6 +60,8 @@ type CancelJob struct {
 
 // The methods of bprd.
 var (
+	// NewID draws the number of a restore's job, for who asks for it alone.
+	NewID   = pbx.Declare[struct{}, int64](Service, "NewID", pbx.Master|pbx.Client|pbx.User)
 	Restore = pbx.Declare[Request, struct{}](Service, "Restore", pbx.Master|pbx.Client|pbx.User, pbx.Step("", "R1"))
 	Cancel  = pbx.Declare[CancelJob, struct{}](Service, "Cancel", pbx.Master|pbx.User)
 )
@@ -96,13 +98,14 @@ type Server struct {
 	lock  rt.Lock
 	live  map[int64]*restore // led by this very process
 	stops map[int64]*rt.Event
+	drawn map[int64]string // numbers of jobs to come, and who drew them
 }
 
 // New makes the role. It removes neededimage files that a crash has left.
 func New(ctx context.Context, env *host.Env, epoch uint64, dir store.Dir) (*Server, error) {
 	s := &Server{
 		env: env, epoch: epoch, dir: dir, lock: rt.NewLock(ctx),
-		live: map[int64]*restore{}, stops: map[int64]*rt.Event{},
+		live: map[int64]*restore{}, stops: map[int64]*rt.Event{}, drawn: map[int64]string{},
 	}
 	names, err := dir.List(ctx, "")
 	if err != nil {
@@ -120,6 +123,7 @@ func New(ctx context.Context, env *host.Env, epoch uint64, dir store.Dir) (*Serv
 // for a restore from disk; for tape the child does.
 func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	mux := pbx.NewMux(ctx, Role, s.epoch)
+	pbx.Handle(mux, NewID, s.newID)
 	pbx.Handle(mux, Restore, s.request)
 	pbx.Handle(mux, Cancel, func(_ context.Context, _ pbx.Peer, q CancelJob) (struct{}, error) {
 		s.lock.Lock()
@@ -143,6 +147,23 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	return mux
 }
 
+// maxDrawn bounds the numbers that were drawn and not used.
+const maxDrawn = 10_000
+
+func (s *Server) newID(ctx context.Context, from pbx.Peer, _ struct{}) (int64, error) {
+	id, err := bpjobd.NewID.Call(ctx, s.at(bpjobd.Service), struct{}{})
+	if err != nil {
+		return 0, err
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if len(s.drawn) >= maxDrawn {
+		clear(s.drawn) // whoever waits so long draws again
+	}
+	s.drawn[id] = from.Identity.String()
+	return id, nil
+}
+
 // request is R1: it checks the right to ask, and answers before the work begins.
 func (s *Server) request(ctx context.Context, from pbx.Peer, q Request) (struct{}, error) {
 	q.To = cmp.Or(q.To, q.Client)
@@ -152,24 +173,25 @@ func (s *Server) request(ctx context.Context, from pbx.Peer, q Request) (struct{
 	if !from.Is(pbx.Master|pbx.User) && (q.Client != from.Name || q.To != from.Name) {
 		return struct{}{}, status.Errorf(status.ClientNotAllowed, "%s may only restore its own files, to itself", from)
 	}
+	owner := from.Identity.String()
 	s.lock.Lock()
-	known := s.stops[q.Job] != nil
-	if !known {
+	own := s.drawn[q.Job] == owner
+	if own {
+		delete(s.drawn, q.Job)
 		s.stops[q.Job] = rt.NewEvent(ctx)
 	}
 	s.lock.Unlock()
-	if known {
-		return struct{}{}, status.Errorf(status.BadParameter, "job %d exists already", q.Job)
+	if !own {
+		return struct{}{}, status.Errorf(status.BadParameter, "job number %d was not drawn by %s: ask for one first", q.Job, from)
 	}
 	jctx := trace.WithJob(rt.WithoutCancel(ctx), trace.Job{ID: q.Job, Try: 1, Restore: true})
-	owner := from.Identity.String()
 	pbx.AfterReply(ctx, func() { rt.Go(jctx, "restore", func(ctx context.Context) { s.lead(ctx, q, owner) }) })
 	return struct{}{}, nil
 }
 
 // lead is R2 to R17 of one restore.
 func (s *Server) lead(ctx context.Context, q Request, owner string) {
-	groups, err := s.identify(ctx, &q) // R2
+	groups, notes, err := s.identify(ctx, &q) // R2
 	j := job.Job{
 		ID: q.Job, Type: job.Restore, State: job.Active, Try: 1, Client: q.Client, To: q.To, Policy: q.Policy, Owner: owner,
 		Priority: job.RestorePriority,
@@ -179,6 +201,9 @@ func (s *Server) lead(ctx context.Context, q Request, owner string) {
 	}
 	if _, aerr := bpjobd.Add.Call(ctx, s.at(bpjobd.Service), j); aerr != nil { // R3
 		err = cmp.Or(err, aerr)
+	}
+	for _, text := range notes {
+		bpjobd.Say(ctx, s.env.Host, text)
 	}
 	total := bpbrm.Finished{}
 	for i := 0; i < len(groups) && err == nil; i++ {
@@ -213,12 +238,14 @@ func (s *Server) at(service string) pbx.Addr { return pbx.At(s.env.Host, service
 // identify is R2: which images, which parts of them, where they lie. Images on
 // several media servers, or on tape and on disk, make several groups, to be
 // restored one after the other.
-func (s *Server) identify(ctx context.Context, q *Request) ([]Needed, error) {
+func (s *Server) identify(ctx context.Context, q *Request) (groups []Needed, notes []string, err error) {
 	chain, err := s.chain(ctx, q)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var groups []Needed
+	if chain[0].Type != string(policy.Full) && q.Image == "" {
+		notes = append(notes, "there is no full backup before "+chain[0].ID+": what had not changed by then is not restored")
+	}
 	missing := map[string]int{}
 	for i := range chain {
 		h := &chain[i]
@@ -228,7 +255,7 @@ func (s *Server) identify(ctx context.Context, q *Request) ([]Needed, error) {
 		}
 		n, sel, err := s.needed(ctx, q, h, later)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, m := range sel.Missing {
 			missing[m]++
@@ -239,13 +266,13 @@ func (s *Server) identify(ctx context.Context, q *Request) ([]Needed, error) {
 	}
 	for _, p := range q.Paths {
 		if missing[p] == len(chain) {
-			return nil, status.Errorf(status.NotAllRestored, "%s is in no backup of %s that was looked at (%s)", p, q.Client, chain[len(chain)-1].ID)
+			return nil, nil, status.Errorf(status.NotAllRestored, "%s is in no backup of %s that was looked at (%s)", p, q.Client, chain[len(chain)-1].ID)
 		}
 	}
 	if len(groups) == 0 {
-		return nil, status.Errorf(status.NoImage, "the images of %s hold nothing of it", q.Client)
+		return nil, nil, status.Errorf(status.NoImage, "the images of %s hold nothing of it", q.Client)
 	}
-	return groups, nil
+	return groups, notes, nil
 }
 
 // chain is the images that together show the client at the time asked for: the

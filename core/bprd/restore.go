@@ -115,6 +115,11 @@ func (r *restore) page(from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
 	}
 	im := &r.needed.Images[q.Image]
 	n := bptm.Needed{Images: len(r.needed.Images), BackupID: im.BackupID, Fragments: im.Fragments, Ranges: im.Ranges[q.From:]}
+	for i := range r.needed.Images {
+		for _, f := range r.needed.Images[i].Fragments {
+			n.BlockSize = max(n.BlockSize, f.BlockSize)
+		}
+	}
 	if q.From == 0 {
 		n.Hollow = im.Hollow
 	}

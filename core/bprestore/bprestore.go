@@ -5,7 +5,6 @@ package bprestore
 import (
 	"context"
 
-	"capstan/core/bpjobd"
 	"capstan/core/bprd"
 	"capstan/core/pbx"
 	"capstan/core/trace"
@@ -17,7 +16,7 @@ const Role = "bprestore"
 // Ask requests a restore of the master and returns its job's number. The restore
 // goes on without the caller.
 func Ask(ctx context.Context, master string, q bprd.Request) (int64, error) {
-	id, err := bpjobd.NewID.Call(ctx, pbx.At(master, bpjobd.Service), struct{}{})
+	id, err := bprd.NewID.Call(ctx, pbx.At(master, bprd.Service), struct{}{})
 	if err != nil {
 		return 0, err
 	}

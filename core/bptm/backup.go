@@ -133,7 +133,7 @@ func (w *writer) openVolume(ctx context.Context) error {
 	}
 	end(fmt.Sprintf("%s, file %d", w.alloc.Media.ID, t.file), 0)
 	w.p.say(ctx, "positioned %s", w.alloc.Media.ID)
-	w.tape, w.volume = t, t
+	w.tape, w.volume, w.full = t, t, t.warned
 	return nil
 }
 
@@ -329,12 +329,18 @@ func (w *writer) closeVolume(ctx context.Context, full bool) error {
 	if w.tape == nil {
 		return nil
 	}
+	if m := &w.alloc.Media; w.onMedia == 0 && m.Images > 0 { // nothing fitted any more
+		w.written = append(w.written, nbemm.Written{
+			Media: m.ID, UUID: m.UUID, NextFile: m.NextFile, NextBlock: m.NextBlock, Last: m.Last, Full: true, Expires: w.p.args.Expires,
+		})
+		return nil
+	}
 	if err := w.tape.close(ctx, w.frags); err != nil {
 		return status.Errorf(status.Of(err, status.MediaWrite), "end header of %s: %w", w.alloc.Media.ID, err)
 	}
 	w.written = append(w.written, nbemm.Written{
 		Media: w.alloc.Media.ID, UUID: w.tape.label.UUID, Images: 1, Bytes: w.onMedia, NextFile: w.tape.endFile, NextBlock: w.tape.endBlock,
-		Last: w.tape.last, Full: full, Expires: w.p.args.Expires,
+		Last: w.tape.last, Full: full || w.full || w.tape.warned, Expires: w.p.args.Expires,
 	})
 	return nil
 }

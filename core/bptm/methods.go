@@ -85,6 +85,7 @@ type NeededQuery struct {
 // Needed is the answer. Images is their number.
 type Needed struct {
 	Images    int              `json:"images"`
+	BlockSize int              `json:"blockSize"` // the largest of all of them
 	BackupID  string           `json:"backupId"`
 	Fragments []image.Fragment `json:"fragments"`
 	Ranges    []bpdbm.Range    `json:"ranges"`

@@ -54,9 +54,11 @@ type reader struct {
 	alloc  nbemm.Allocation
 	tape   *tape
 	end    func(string, int) // of the step R14
-	bytes  int64
-	began  time.Duration // monotonic
-	pace   pace          // its counts of blocks
+	// blockSize is the largest of what is to be read: the ring's slots hold it.
+	blockSize int
+	bytes     int64
+	began     time.Duration // monotonic
+	pace      pace          // its counts of blocks
 }
 
 func (r *reader) run(ctx context.Context) error {
@@ -67,6 +69,7 @@ func (r *reader) run(ctx context.Context) error {
 			return err
 		}
 		images = q.Images
+		r.blockSize = q.BlockSize
 		r.p.say(ctx, "restoring image %s", q.BackupID)
 		picker := pick(q.Ranges)
 		for _, f := range q.Fragments {
@@ -264,7 +267,7 @@ func (r *reader) open(ctx context.Context, id string, f *image.Fragment, table m
 		}
 		r.p.say(ctx, "positioned %s", v.name())
 		end(v.name(), 0)
-		return v, r.spawn(ctx, f.BlockSize)
+		return v, r.spawn(ctx, r.blockSize)
 	}
 	return v, nil
 }
@@ -313,7 +316,7 @@ type readVolume interface {
 
 func (r *reader) volume(ctx context.Context, id string, f *image.Fragment, table media.BlockTable) (readVolume, error) {
 	if f.OnTape() {
-		return &tapeFragment{t: r.tape, f: f}, nil
+		return &tapeFragment{t: r.tape, id: id, f: f}, nil
 	}
 	return openDiskFragment(ctx, r.p.env, id, f, table)
 }
@@ -321,6 +324,7 @@ func (r *reader) volume(ctx context.Context, id string, f *image.Fragment, table
 // tapeFragment is a fragment on the cartridge in the drive.
 type tapeFragment struct {
 	t      *tape
+	id     string // of the image
 	f      *image.Fragment
 	proven bool // the fragment's header was read where it should be
 }
@@ -351,7 +355,7 @@ func (v *tapeFragment) prove(ctx context.Context) error {
 	if err != nil {
 		return v.t.failed(status.BadBackupHeader, "reading the fragment's header", err)
 	}
-	if h.Number != v.f.Number || h.Start != v.f.Offset {
+	if h.BackupID != v.id || h.Copy != v.f.Copy || h.Number != v.f.Number || h.Start != v.f.Offset {
 		return status.Errorf(status.CannotPosition, "cartridge %s has fragment %d of %s at block %d, fragment %d was expected",
 			v.t.alloc.Media.ID, h.Number, h.BackupID, v.f.Block, v.f.Number)
 	}

@@ -54,7 +54,10 @@ func (t *tape) openForAppend(ctx context.Context) error {
 	if err := t.provePosition(ctx); err != nil {
 		return err
 	}
-	return t.locate(ctx, t.block)
+	if err := t.locate(ctx, t.block); err != nil {
+		return err
+	}
+	return t.checkPosition(ctx) // it may be past early warning already
 }
 
 // checkLabel compares what avrd saw with what nbemm knows.
@@ -197,15 +200,11 @@ func (t *tape) mark(ctx context.Context, immediate bool) error {
 }
 
 func (t *tape) begin(ctx context.Context, header []byte, f *image.Fragment) error {
-	pos, err := t.drive.Position(ctx)
-	if err != nil {
-		return t.failed(status.MediaPosition, "reading the position", err)
-	}
-	if pos.Block != t.block {
-		return status.Errorf(status.MediaPosition, "drive %s is at block %d of cartridge %s, the fragment belongs at %d", t.alloc.Drive.Name, pos.Block, t.alloc.Media.ID, t.block)
+	if err := t.checkPosition(ctx); err != nil {
+		return err
 	}
 	f.Media, f.File, f.Block = t.alloc.Media.ID, t.file, t.block
-	_, err = t.write(ctx, header)
+	_, err := t.write(ctx, header)
 	t.last = ""
 	return err
 }
@@ -238,6 +237,20 @@ func (t *tape) end(ctx context.Context, trailer [][]byte) error {
 	if err := t.mark(ctx, false); err != nil {
 		return t.failed(status.MediaWrite, "filemark", err)
 	}
+	return t.checkPosition(ctx)
+}
+
+// checkPosition compares where the drive is with where all that was written ends:
+// had anything moved the tape meanwhile, it would stand elsewhere.
+func (t *tape) checkPosition(ctx context.Context) error {
+	pos, err := t.drive.Position(ctx)
+	if err != nil {
+		return t.failed(status.MediaPosition, "reading the position", err)
+	}
+	if pos.Block != t.block {
+		return status.Errorf(status.MediaPosition, "drive %s is at block %d of cartridge %s, it should be at %d", t.alloc.Drive.Name, pos.Block, t.alloc.Media.ID, t.block)
+	}
+	t.warned = t.warned || pos.EOP
 	return nil
 }
 

@@ -172,11 +172,12 @@ func (h *hosting) master(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("media database: %w", err)
 	}
-	jobs := nbjm.New(ctx, name, e, env.DB)
-	policies, err := nbpem.New(ctx, name, env.DB)
+	left, err := nbjm.Unfinished(ctx, env.DB)
 	if err != nil {
-		return fmt.Errorf("policies: %w", err)
+		return fmt.Errorf("job database: %w", err)
 	}
+	jobs := nbjm.New(ctx, name, e, env.DB)
+	policies := nbpem.New(ctx, name, env.DB)
 	for _, s := range []served{
 		{bpjobd.Service, bpjobd.New(ctx, env.DB).Mux(ctx, e)},
 		{bpdbm.Service, images.Mux(ctx, e)},
@@ -192,10 +193,13 @@ func (h *hosting) master(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := jobs.Recover(ctx); err != nil {
+	if err := jobs.Recover(ctx, left); err != nil {
 		return fmt.Errorf("ending the jobs of before the restart: %w", err)
 	}
 	images.StartCleanup(ctx, name)
+	if err := policies.Start(ctx); err != nil {
+		return fmt.Errorf("policies: %w", err)
+	}
 	for _, p := range h.cfg.Policies {
 		if err := policies.PutNew(ctx, p); err != nil {
 			return fmt.Errorf("policy %s: %w", p.Name, err)
@@ -210,7 +214,7 @@ func (h *hosting) media(ctx context.Context) error {
 	for _, s := range []served{
 		{txxcd.Service, txxcd.New(ctx, env.Devices).Mux(ctx)},
 		{txxd.Service, txxd.Mux(ctx)},
-		{avrd.Service, avrd.Mux(ctx, env.Devices)},
+		{avrd.Service, avrd.Mux(ctx, env.Host, env.Devices)},
 		{ltid.Service, devices.Mux(ctx)},
 		{bptm.Role, bptm.Service(ctx, env)},
 	} {

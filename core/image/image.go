@@ -26,7 +26,7 @@ type Header struct {
 	Bytes     int64      `json:"bytes"`    // of the image's stream
 	Files     int64      `json:"files"`
 	Expires   rt.Time    `json:"expires,omitempty"` // 0 is never
-	Began     rt.Time    `json:"began"`
+	Began     rt.Time    `json:"began"`             // when the client began to look at its files, by its own clock
 	Ended     rt.Time    `json:"ended,omitempty"`
 	Fragments []Fragment `json:"fragments,omitempty"`
 }

@@ -48,7 +48,7 @@ var (
 	UnmountIt = pbx.Declare[Drive, struct{}](Service, "Unmount", pbx.Media, pbx.Step("", "R15"))
 	// Reset empties a drive whoever holds it: for after a job whose processes did
 	// not end well.
-	Reset = pbx.Declare[Drive, struct{}](Service, "Reset", pbx.Master|pbx.Media)
+	Reset = pbx.Declare[Drive, struct{}](Service, "Reset", pbx.Master)
 	// Begin empties all drives, takes an inventory of every library and says hello
 	// to nbemm: for after a restart of the master, when no job runs.
 	Begin = pbx.Declare[struct{}, struct{}](Service, "Begin", pbx.Master)
@@ -61,7 +61,7 @@ type Server struct {
 	libraries    []Library
 	drives       map[string]*drive
 	beginning    *rt.Semaphore
-	begun        bool // in this life of the daemon; guarded by beginning
+	begun        *rt.Event // in this life of the daemon
 }
 
 // drive is one drive's place: which robot serves it, and the queue before it.
@@ -75,7 +75,7 @@ type drive struct {
 // New makes the role for the libraries of a host.
 func New(ctx context.Context, host, master string, devices dev.Finder, libraries []Library) *Server {
 	s := &Server{host: host, master: master, devices: devices, libraries: libraries, drives: map[string]*drive{},
-		beginning: rt.NewSemaphore(ctx, 1)}
+		beginning: rt.NewSemaphore(ctx, 1), begun: rt.NewEvent(ctx)}
 	for _, l := range libraries {
 		for _, name := range l.Drives {
 			s.drives[name] = &drive{name: name, library: l, turn: rt.NewSemaphore(ctx, 1)}
@@ -87,14 +87,23 @@ func New(ctx context.Context, host, master string, devices dev.Finder, libraries
 // Mux is what the role answers.
 func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	mux := pbx.NewMux(ctx, Service, 0)
-	pbx.Handle(mux, MountIt, func(ctx context.Context, _ pbx.Peer, q Mount) (seen avrd.Seen, err error) {
+	pbx.Handle(mux, MountIt, func(ctx context.Context, from pbx.Peer, q Mount) (seen avrd.Seen, err error) {
+		if err := s.own(from); err != nil {
+			return seen, err
+		}
+		if err := s.awaitBegun(ctx); err != nil {
+			return seen, err
+		}
 		err = s.inTurn(ctx, q.Drive, func(d *drive) (err error) {
 			seen, err = s.mount(ctx, d, q.Barcode)
 			return err
 		})
 		return seen, err
 	})
-	pbx.Handle(mux, UnmountIt, func(ctx context.Context, _ pbx.Peer, q Drive) (struct{}, error) {
+	pbx.Handle(mux, UnmountIt, func(ctx context.Context, from pbx.Peer, q Drive) (struct{}, error) {
+		if err := s.own(from); err != nil {
+			return struct{}{}, err
+		}
 		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.unmount(ctx, d) })
 	})
 	pbx.Handle(mux, Reset, func(ctx context.Context, _ pbx.Peer, q Drive) (struct{}, error) {
@@ -104,6 +113,30 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 		return struct{}{}, s.beginOnce(ctx, s.known)
 	})
 	return mux
+}
+
+// beginTime is how long a mount waits for the drives to be emptied after a start:
+// the master may have given a drive out that it knows from before.
+const beginTime = 10 * time.Minute
+
+func (s *Server) awaitBegun(ctx context.Context) error {
+	tctx, cancel := rt.WithTimeout(ctx, beginTime)
+	defer cancel()
+	if s.begun.Wait(tctx) == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return rt.Cause(ctx)
+	}
+	return status.Errorf(status.DriveNotReady, "host %s has not emptied its drives in %v: see its log", s.host, beginTime)
+}
+
+// own refuses a caller of another host: a drive is used by its own host's jobs.
+func (s *Server) own(from pbx.Peer) error {
+	if from.Name != s.host {
+		return status.Errorf(status.NotAllowed, "%s has no part in the drives of %s", from, s.host)
+	}
+	return nil
 }
 
 // inTurn runs fn when the drive's queue comes to it.
@@ -258,7 +291,7 @@ func cleaning(barcode string) bool { return strings.HasPrefix(barcode, "CLN") }
 // nbemm. It tries until that has worked, as the master may come up later.
 func (s *Server) Start(ctx context.Context, log func(error)) error {
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-		err := s.beginOnce(ctx, func(context.Context) (bool, error) { return s.begun, nil })
+		err := s.beginOnce(ctx, func(context.Context) (bool, error) { return s.begun.IsSet(), nil })
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -282,7 +315,7 @@ func (s *Server) beginOnce(ctx context.Context, done func(context.Context) (bool
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	s.begun = true
+	s.begun.Set()
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"capstan/core/rt"
 	"capstan/core/status"
 	"capstan/core/store"
+	"capstan/core/trace"
 )
 
 // Server is the role. What is allocated lives in memory: after a restart of the
@@ -98,7 +100,16 @@ func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocatio
 		default:
 			a, err = s.forRead(ctx, tx, q)
 		}
-		return err
+		if err != nil || !a.OnTape() {
+			return err
+		}
+		// Only now is it sure that these are the ones.
+		if q.Write {
+			if err := media.Put(tx, a.Media.ID, a.Media); err != nil {
+				return err
+			}
+		}
+		return drives.Put(tx, a.Drive.Name, a.Drive)
 	})
 	if err != nil {
 		return a, err
@@ -106,7 +117,9 @@ func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocatio
 	a.Job, a.Try, a.Write = q.Job, q.Try, q.Write
 	if old := s.has[h]; old == nil {
 		s.count(&a, 1)
-	} else if old.Media.ID != "" {
+	} else if !a.Write {
+		// A cartridge that was written stays the job's until the job ends: before its
+		// image is recorded nobody else may append to it.
 		delete(s.media, old.Media.ID)
 	}
 	s.has[h] = &a
@@ -234,7 +247,7 @@ func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.LastUsed, b.LastUsed), cmp.Compare(a.Name, b.Name))
 	})
 	d.LastUsed = rt.Now(ctx)
-	return d, drives.Put(tx, d.Name, d)
+	return d, nil
 }
 
 // list joins job numbers for people.
@@ -299,7 +312,7 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 		best.Pool, best.FromScratch = pool, true
 	}
 	best.LastUsed = rt.Now(ctx)
-	return best, media.Put(tx, best.ID, best)
+	return best, nil
 }
 
 // writeRank orders cartridges for writing; 0 is not at all. A job that has filled
@@ -394,14 +407,20 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 		return struct{}{}, nil
 	}
 	delete(s.has, h)
-	if a.OnTape() {
-		delete(s.drives, a.Drive.Name)
-		delete(s.media, a.Media.ID)
-	}
+	held := func(_ string, by holder) bool { return by == h }
+	maps.DeleteFunc(s.drives, held)
+	maps.DeleteFunc(s.media, held)
 	return struct{}{}, nil
 }
 
+// markWritten notes what a job has written to a cartridge that it holds.
 func (s *Server) markWritten(ctx context.Context, _ pbx.Peer, w Written) (struct{}, error) {
+	s.lock.Lock(ctx)
+	by := s.media[w.Media]
+	s.lock.Unlock(ctx)
+	if j := trace.JobOf(ctx); by != (holder{j.ID, j.Try}) {
+		return struct{}{}, status.Errorf(status.NotAllowed, "job %d does not hold cartridge %s", j.ID, w.Media)
+	}
 	return struct{}{}, s.db.Update(ctx, func(tx store.Tx) error {
 		m, ok, err := media.Get(tx, w.Media)
 		if err != nil {
@@ -409,6 +428,9 @@ func (s *Server) markWritten(ctx context.Context, _ pbx.Peer, w Written) (struct
 		}
 		if !ok {
 			return status.Errorf(status.MediaNotDefined, "cartridge %s is not known", w.Media)
+		}
+		if m.Images > 0 && w.NextBlock < m.NextBlock {
+			return status.Errorf(status.Inconsistent, "cartridge %s: its end would go back from block %d to %d", w.Media, m.NextBlock, w.NextBlock)
 		}
 		if m.Images == 0 {
 			m.Assigned, m.Expires, m.Retention = rt.Now(ctx), w.Expires, w.Retention

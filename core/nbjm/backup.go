@@ -28,13 +28,11 @@ import (
 // backup leads one try of a backup from B2 to B17.
 func (s *Server) backup(ctx context.Context, r *running) {
 	ctx = trace.WithRole(trace.WithJob(ctx, r.job), Service)
-	wctx, cancel := rt.WithCancel(ctx)
-	r.cancel = cancel
-	h, f := s.work(wctx, r)
-	if wctx.Err() != nil {
-		f = failed(rt.Cause(wctx), status.Terminated) // cancelled, whatever that broke
+	h, f := s.work(ctx, r)
+	if ctx.Err() != nil {
+		f = failed(rt.Cause(ctx), status.Terminated) // cancelled, whatever that broke
 	}
-	cancel(nil)
+	ctx = rt.WithoutCancel(ctx)
 
 	f = s.end(ctx, r, &h, f)
 	retry := s.finish(ctx, r, &h, f)
@@ -56,21 +54,22 @@ func (s *Server) work(ctx context.Context, r *running) (image.Header, bpbrm.Fini
 		return image.Header{}, failed(err, status.JobManager)
 	}
 	bpjobd.Say(ctx, s.host, "requesting resource "+q.Storage)
-	if _, err := nbrb.Ask.Call(ctx, s.at(nbrb.Service), s.request(r)); err != nil { // B3
+	if _, err := nbrb.Ask.Call(rt.WithoutCancel(ctx), s.at(nbrb.Service), s.request(r)); err != nil { // B3
 		return image.Header{}, failed(err, status.ResourceFailed)
 	}
 	if err := r.granted.Wait(ctx); err != nil {
 		return image.Header{}, failed(err, status.Terminated)
 	}
-	if err := r.grant.Err(); err != nil {
+	g := r.granting()
+	if err := g.Err(); err != nil {
 		return image.Header{}, failed(err, status.ResourceFailed)
 	}
-	a := &r.grant.Allocation
+	a := &g.Allocation
 	s.sayGranted(ctx, a)
 	if _, err := bpjobd.Activate.Call(ctx, s.at(bpjobd.Service), activation(q.ID, a)); err != nil { // B5
 		return image.Header{}, failed(err, status.JobManager)
 	}
-	h, err := nbproxy.CreateImage.Call(ctx, s.at(nbproxy.Service), bpdbm.Create{Start: *q, Server: a.MediaServer}) // B6
+	h, err := nbproxy.CreateImage.Call(rt.WithoutCancel(ctx), s.at(nbproxy.Service), bpdbm.Create{Start: *q, Server: a.MediaServer}) // B6
 	if err != nil {
 		return h, failed(err, status.Database)
 	}
@@ -117,12 +116,30 @@ func (s *Server) blocked(ctx context.Context, _ pbx.Peer, g nbrb.Grant) (struct{
 	ctx = trace.WithRole(ctx, Service)
 	_, err := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{ID: g.Job.ID, Waiting: g.Detail})
 	_ = err // shown, not needed
-	bpjobd.Say(ctx, s.host, "awaiting resource: "+g.Detail)
+	if s.mayLog(g.Job.ID) {
+		bpjobd.Say(ctx, s.host, "awaiting resource: "+g.Detail)
+	}
 	return struct{}{}, nil
 }
 
+// maxAwaits is how many reasons for waiting a try's log has: in a long queue they
+// change with every job that ends.
+const maxAwaits = 3
+
+// mayLog counts the reasons that a job's log has.
+func (s *Server) mayLog(id int64) bool {
+	r := s.find(id)
+	if r == nil {
+		return false
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	r.awaits++
+	return r.awaits <= maxAwaits
+}
+
 func (s *Server) startBpbrm(ctx context.Context, r *running, h *image.Header) error {
-	q, a := &r.start, &r.grant.Allocation
+	q, a := &r.start, r.allocation()
 	raw, err := pbx.Encode(bpbrm.Args{
 		Master: s.host, Nbjm: s.at(Service), Starter: s.at(Service), Epoch: s.epoch, Client: q.Client, BackupID: h.ID,
 		Selection: archive.Selection{Paths: q.Paths, Exclude: q.Exclude, Since: q.Since}, Expires: q.Expires, Pool: a.Media.Pool,
@@ -146,7 +163,7 @@ const stopGrace = 30 * time.Second
 
 // awaitBpbrm waits for bpbrm's judgement, or for its end without one.
 func (s *Server) awaitBpbrm(ctx context.Context, r *running) bpbrm.Finished {
-	addr := pbx.ProcessAt(r.grant.Allocation.MediaServer, bpbrm.Role, r.job.ID, r.job.Try, 0)
+	addr := pbx.ProcessAt(r.allocation().MediaServer, bpbrm.Role, r.job.ID, r.job.Try, 0)
 	var exit host.Exit
 	var lost error
 	gone := rt.NewEvent(ctx)
@@ -186,10 +203,11 @@ func (s *Server) end(ctx context.Context, r *running, h *image.Header, f bpbrm.F
 		_ = err // nbrb runs in this very process
 		return f
 	}
-	if r.grant.Err() != nil {
+	g := r.granting()
+	if g.Err() != nil {
 		return f
 	}
-	a := &r.grant.Allocation
+	a := &g.Allocation
 	s.endProcesses(ctx, f.Status.Succeeded(), a.MediaServer, r.start.Client)
 	if h.ID == "" {
 		return f
@@ -215,9 +233,12 @@ func (s *Server) complete(ctx context.Context, r *running, h *image.Header, f *b
 			return status.Errorf(status.Of(err, status.Database), "cartridge %s: %w", w.Media, err)
 		}
 	}
-	_, err := nbproxy.CompleteImage.Call(ctx, s.at(nbproxy.Service), bpdbm.Complete{ // B15
-		BackupID: h.ID, Status: int(f.Status), Bytes: f.Bytes, Files: f.Files,
+	done, err := nbproxy.CompleteImage.Call(ctx, s.at(nbproxy.Service), bpdbm.Complete{ // B15
+		BackupID: h.ID, Status: int(f.Status), Bytes: f.Bytes, Files: f.Files, Began: f.Began,
 	})
+	if err == nil {
+		*h = done
+	}
 	return err
 }
 
@@ -240,8 +261,9 @@ func (s *Server) endProcesses(ctx context.Context, well bool, hosts ...string) {
 func (s *Server) throwAway(ctx context.Context, r *running, h *image.Header) {
 	if _, err := nbproxy.AbortImage.Call(ctx, s.at(nbproxy.Service), h.ID); err != nil {
 		bpjobd.Say(ctx, s.host, "image "+h.ID+": "+err.Error())
+		return // whatever it is, what may be an image's data is not removed
 	}
-	a := &r.grant.Allocation
+	a := r.allocation()
 	if a.OnTape() {
 		return
 	}
@@ -283,16 +305,22 @@ func (s *Server) finish(ctx context.Context, r *running, h *image.Header, f bpbr
 	return retry
 }
 
+// hasDrive tells whether the job was granted a drive.
+func (r *running) hasDrive() bool {
+	g := r.granting()
+	return g.Err() == nil && g.Allocation.OnTape()
+}
+
 // giveBack is B16. A drive whose bptm did not unmount is emptied first; while
 // that cannot be done, its media server being away, it is not given to others.
 func (s *Server) giveBack(ctx context.Context, r *running) {
 	rel := nbemm.Release{Job: r.job.ID, Try: r.job.Try}
-	if r.granted.IsSet() && r.grant.Err() == nil && r.grant.Allocation.OnTape() && !r.done.IsSet() {
-		a := &r.grant.Allocation
+	if r.granted.IsSet() && r.hasDrive() && !r.done.IsSet() {
+		a := r.allocation()
 		if _, err := ltid.Reset.Call(noStep(ctx), pbx.At(a.MediaServer, ltid.Service), ltid.Drive{Drive: a.Drive.Name}); err != nil {
 			rel.Quarantine = true
 			bpjobd.Say(ctx, s.host, "drive "+a.Drive.Name+" could not be emptied yet: "+err.Error())
-			rt.Go(rt.WithoutCancel(ctx), "empty "+a.Drive.Name, func(ctx context.Context) { s.emptyLater(ctx, r.job, *a) })
+			rt.Go(rt.WithoutCancel(ctx), "empty "+a.Drive.Name, func(ctx context.Context) { s.emptyLater(ctx, r.job, a) })
 		}
 	}
 	_, err := nbrb.GiveBack.Call(ctx, s.at(nbrb.Service), rel)
@@ -334,7 +362,6 @@ func (s *Server) endRestore(ctx context.Context, _ pbx.Peer, q RestoreEnded) (st
 		_, err := nbrb.Cancel.Call(ctx, s.at(nbrb.Service), r.job)
 		_ = err // nbrb runs in this very process
 	}
-	s.giveBack(ctx, r)
-	s.remove(r.job.ID)
+	s.endOfRestore(ctx, r)
 	return struct{}{}, nil
 }

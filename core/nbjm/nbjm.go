@@ -79,11 +79,15 @@ type running struct {
 	stop  *rt.Event // tells bpbrm to stop
 
 	granted  *rt.Event // the first grant has come
+	lock     rt.Lock   // of grant and asker
 	grant    nbrb.Grant
 	asker    pbx.Addr  // the bptm that waits for a grant
+	awaits   int       // reasons for waiting so far
 	finished *rt.Event // bpbrm has judged
 	result   bpbrm.Finished
 	done     *rt.Event // bptm is done with the media
+	giving   bool      // a restore's resources are being given back
+	given    *rt.Event // and were
 	cancel   func(error)
 }
 
@@ -96,12 +100,12 @@ func New(ctx context.Context, hostName string, epoch uint64, db store.DB) *Serve
 func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	mux := pbx.NewMux(ctx, Service, s.epoch)
 	pbx.Handle(mux, JobStart, func(ctx context.Context, _ pbx.Peer, q job.Start) (struct{}, error) {
-		r := s.add(ctx, q.ID, q.Try, false)
+		jctx, cancel := rt.WithCancel(rt.WithoutCancel(ctx))
+		r := s.add(ctx, &running{start: q, job: trace.Job{ID: q.ID, Try: q.Try}, cancel: cancel})
 		if r == nil {
 			return struct{}{}, status.Errorf(status.JobManager, "job %d runs already", q.ID)
 		}
-		r.start = q
-		pbx.AfterReply(ctx, func() { rt.Go(rt.WithoutCancel(ctx), "job", func(ctx context.Context) { s.backup(ctx, r) }) })
+		pbx.AfterReply(ctx, func() { rt.Go(jctx, "job", func(ctx context.Context) { s.backup(ctx, r) }) })
 		return struct{}{}, nil
 	})
 	pbx.Handle(mux, nbrb.Granted, s.granted)
@@ -124,7 +128,7 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	})
 	pbx.Handle(mux, host.AttendMethod, func(ctx context.Context, _ pbx.Peer, _ struct{}) (bool, error) {
 		r := s.find(trace.JobOf(ctx).ID)
-		if r == nil {
+		if r == nil || r.job.Try != trace.JobOf(ctx).Try {
 			return true, nil
 		}
 		return host.WaitStop(ctx, r.stop), nil
@@ -134,18 +138,31 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	return mux
 }
 
-func (s *Server) add(ctx context.Context, id int64, try int, restore bool) *running {
-	r := &running{
-		job: trace.Job{ID: id, Try: try, Restore: restore}, stop: rt.NewEvent(ctx), granted: rt.NewEvent(ctx),
-		finished: rt.NewEvent(ctx), done: rt.NewEvent(ctx), cancel: func(error) {},
-	}
+// add makes a job known; nil if one of its number is.
+func (s *Server) add(ctx context.Context, r *running) *running {
+	r.stop, r.granted, r.finished, r.done = rt.NewEvent(ctx), rt.NewEvent(ctx), rt.NewEvent(ctx), rt.NewEvent(ctx)
+	r.given = rt.NewEvent(ctx)
+	r.lock = s.lock
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	if s.jobs[id] != nil {
+	if s.jobs[r.job.ID] != nil {
 		return nil
 	}
-	s.jobs[id] = r
+	s.jobs[r.job.ID] = r
 	return r
+}
+
+// granting is what the job was granted last.
+func (r *running) granting() nbrb.Grant {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	return r.grant
+}
+
+// allocation is what the job has, if it was granted anything.
+func (r *running) allocation() nbemm.Allocation {
+	g := r.granting()
+	return g.Allocation
 }
 
 func (s *Server) find(id int64) *running {
@@ -169,7 +186,7 @@ func (s *Server) ofProcess(ctx context.Context, from pbx.Peer, role string) (*ru
 		return nil, status.Errorf(status.Inconsistent, "job %d, try %d, does not run", j.ID, j.Try)
 	}
 	if from.Addr != pbx.ProcessAt(from.Name, role, j.ID, j.Try, 0) ||
-		r.granted.IsSet() && from.Name != r.grant.Allocation.MediaServer {
+		r.granted.IsSet() && from.Name != r.allocation().MediaServer {
 		return nil, status.Errorf(status.NotAllowed, "%s is not the %s of job %d", from.Addr, role, j.ID)
 	}
 	return r, nil
@@ -179,8 +196,8 @@ func (s *Server) ofProcess(ctx context.Context, from pbx.Peer, role string) (*ru
 // and for a next volume to the bptm that asked.
 func (s *Server) granted(ctx context.Context, _ pbx.Peer, g nbrb.Grant) (struct{}, error) {
 	r := s.find(g.Job.ID)
-	if r == nil {
-		return struct{}{}, status.Errorf(status.Inconsistent, "job %d does not run", g.Job.ID)
+	if r == nil || r.job != g.Job {
+		return struct{}{}, status.Errorf(status.Inconsistent, "job %d, try %d, does not run", g.Job.ID, g.Job.Try)
 	}
 	s.lock.Lock()
 	asker := r.asker
@@ -211,7 +228,7 @@ func (s *Server) askMedia(ctx context.Context, from pbx.Peer, q bptm.Media) (str
 		if err := s.checkRestore(ctx, j.ID); err != nil {
 			return struct{}{}, err
 		}
-		s.add(ctx, j.ID, j.Try, true)
+		s.add(ctx, &running{job: j, cancel: func(error) {}})
 	}
 	r, err := s.ofProcess(ctx, from, bptm.Role)
 	if err != nil {
@@ -224,7 +241,7 @@ func (s *Server) askMedia(ctx context.Context, from pbx.Peer, q bptm.Media) (str
 	if !j.Restore && !q.Next {
 		pbx.AfterReply(ctx, func() {
 			rt.Go(jctx, "grant", func(ctx context.Context) {
-				if _, err := bptm.Grant.Call(ctx, q.Reply, r.grant); err != nil {
+				if _, err := bptm.Grant.Call(ctx, q.Reply, r.granting()); err != nil {
 					r.stop.Set()
 				}
 			})
@@ -286,23 +303,38 @@ func (s *Server) mediaDone(ctx context.Context, r *running) {
 		return
 	}
 	ctx = trace.WithRole(trace.WithJob(rt.WithoutCancel(ctx), r.job), Service)
-	rt.Go(ctx, "give back", func(ctx context.Context) {
-		s.giveBack(ctx, r)
-		s.remove(r.job.ID)
-	})
+	rt.Go(ctx, "give back", func(ctx context.Context) { s.endOfRestore(ctx, r) })
+}
+
+// endOfRestore gives a restore's resources back, once; it returns when they are.
+func (s *Server) endOfRestore(ctx context.Context, r *running) {
+	r.lock.Lock()
+	first := !r.giving
+	r.giving = true
+	r.lock.Unlock()
+	if !first {
+		_ = r.given.Wait(rt.WithoutCancel(ctx)) // it is always set
+		return
+	}
+	s.giveBack(ctx, r)
+	s.remove(r.job.ID)
+	r.given.Set()
 }
 
 func (s *Server) cancel(ctx context.Context, _ pbx.Peer, q CancelJob) (struct{}, error) {
 	r := s.find(q.Job)
+	code := q.Status
+	if code == status.OK {
+		code = status.Terminated
+	}
+	if r == nil && !q.Queued {
+		return struct{}{}, s.cancelWaiting(ctx, q, code)
+	}
 	if r == nil || r.job.Restore {
 		return struct{}{}, status.Errorf(status.NotFound, "no backup job %d runs", q.Job)
 	}
 	if q.Queued && r.granted.IsSet() {
 		return struct{}{}, nil
-	}
-	code := q.Status
-	if code == status.OK {
-		code = status.Terminated
 	}
 	cause := &status.Error{Code: code}
 	if q.Detail != "" {
@@ -310,6 +342,23 @@ func (s *Server) cancel(ctx context.Context, _ pbx.Peer, q CancelJob) (struct{},
 	}
 	r.cancel(cause)
 	return struct{}{}, nil
+}
+
+// cancelWaiting ends a job that waits to be tried again; nbpem, which would start
+// it, looks at its state first.
+func (s *Server) cancelWaiting(ctx context.Context, q CancelJob, code status.Code) error {
+	var j job.Job
+	if err := s.db.View(ctx, func(tx store.Tx) (err error) {
+		j, _, err = job.Table.Get(tx, q.Job)
+		return err
+	}); err != nil {
+		return status.Errorf(status.Database, "job %d: %w", q.Job, err)
+	}
+	if j.State != job.WaitingToRetry {
+		return status.Errorf(status.NotFound, "no backup job %d runs", q.Job)
+	}
+	_, err := bpjobd.Finish.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{ID: q.Job, State: job.Completed, Status: code, Detail: q.Detail})
+	return err
 }
 
 // request is what nbjm asks nbrb for a backup.

@@ -7,6 +7,7 @@ import (
 	"capstan/core/bpjobd"
 	"capstan/core/bptm"
 	"capstan/core/host"
+	"capstan/core/image"
 	"capstan/core/job"
 	"capstan/core/ltid"
 	"capstan/core/nbemm"
@@ -17,13 +18,10 @@ import (
 	"capstan/core/trace"
 )
 
-// Recover ends the jobs that were in flight when the master went down: they get
-// their status now, and what they left on the media servers is cleaned up as
-// soon as those can be reached. It is called once the master's services answer.
-func (s *Server) Recover(ctx context.Context) error {
-	ctx = trace.WithRole(ctx, Service)
-	var left []job.Job
-	if err := s.db.View(ctx, func(tx store.Tx) error {
+// Unfinished are the jobs that were in flight when the master went down. It is
+// asked before any service of the master answers: later there are new ones.
+func Unfinished(ctx context.Context, db store.DB) (left []job.Job, err error) {
+	err = db.View(ctx, func(tx store.Tx) error {
 		left = nil
 		for _, st := range []job.State{job.Active, job.Ending, job.Queued, job.WaitingToRetry} {
 			if err := job.Table.By(tx, "state", string(st), string(st)+"\x00", func(j job.Job) (bool, error) {
@@ -34,13 +32,27 @@ func (s *Server) Recover(ctx context.Context) error {
 			}
 		}
 		return nil
-	}); err != nil {
-		return err
-	}
-	for _, j := range left {
-		if _, err := bpjobd.Finish.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{
-			ID: j.ID, State: job.Completed, Status: status.ClientAborted, Detail: "the master server was restarted",
-		}); err != nil {
+	})
+	return left, err
+}
+
+// Recover ends the jobs that were in flight when the master went down: they get
+// their status now, and what they left on the media servers is cleaned up as
+// soon as those can be reached. It is called once the master's services answer.
+func (s *Server) Recover(ctx context.Context, left []job.Job) error {
+	ctx = trace.WithRole(ctx, Service)
+	for i := range left {
+		j := &left[i]
+		u := bpjobd.Update{ID: j.ID, State: job.Completed, Status: status.ClientAborted, Detail: "the master server was restarted"}
+		h, complete, err := s.image(ctx, j.BackupID)
+		if err != nil {
+			return err
+		}
+		if complete { // it went down between the image's completion and the job's
+			u.Status, u.Detail, u.Bytes, u.Files = status.Code(h.Status), "", h.Bytes, h.Files
+			j.BackupID = "" // nothing of it is to be cleaned up
+		}
+		if _, err := bpjobd.Finish.Call(ctx, s.at(bpjobd.Service), u); err != nil {
 			return err
 		}
 	}
@@ -83,4 +95,16 @@ func (s *Server) tryRecover(ctx context.Context, server string, left []job.Job, 
 	}
 	_, err := ltid.Begin.Call(ctx, pbx.At(server, ltid.Service), struct{}{})
 	return err
+}
+
+// image finds the image of a backup if it is complete.
+func (s *Server) image(ctx context.Context, id string) (h image.Header, complete bool, err error) {
+	if id == "" {
+		return h, false, nil
+	}
+	err = s.db.View(ctx, func(tx store.Tx) error {
+		h, complete, err = image.Table.Get(tx, id)
+		return err
+	})
+	return h, complete && h.Complete, err
 }

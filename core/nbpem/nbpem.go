@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"capstan/core/bpjobd"
@@ -82,19 +83,24 @@ type waiter struct {
 	how   nbjm.Completed
 }
 
-// New makes the role, with a task for each client of each policy.
-func New(ctx context.Context, hostName string, db store.DB) (*Server, error) {
+// New makes the role.
+func New(ctx context.Context, hostName string, db store.DB) *Server {
+	return &Server{host: hostName, db: db, lock: rt.NewLock(ctx), tasks: map[string]*task{}, waits: map[int64]*waiter{}}
+}
+
+// Start starts a task for each client of each policy, once the other roles of
+// the master answer.
+func (s *Server) Start(ctx context.Context) error {
 	ctx = trace.WithRole(ctx, Service)
-	s := &Server{host: hostName, db: db, lock: rt.NewLock(ctx), tasks: map[string]*task{}, waits: map[int64]*waiter{}}
 	ps, err := s.policies(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for i := range ps {
 		s.schedule(ctx, &ps[i])
 	}
 	rt.Go(ctx, "clock watch", s.watchClock)
-	return s, nil
+	return nil
 }
 
 // Mux is what the role answers.
@@ -144,6 +150,11 @@ func (s *Server) policy(ctx context.Context, name string) (p policy.Policy, ok b
 func (s *Server) Put(ctx context.Context, p policy.Policy) error {
 	if p.Name == "" || len(p.Clients) == 0 || len(p.Paths) == 0 || p.Storage == "" {
 		return status.Errorf(status.BadParameter, "a policy needs a name, clients, paths and a storage unit")
+	}
+	for _, name := range append([]string{p.Name}, p.Clients...) {
+		if strings.ContainsAny(name, "/\x00") || strings.HasPrefix(name, ".") {
+			return status.Errorf(status.BadParameter, "%q cannot be the name of a policy or client: it becomes a file's", name)
+		}
 	}
 	if _, err := p.Location(); err != nil {
 		return status.Errorf(status.BadParameter, "%w", err)

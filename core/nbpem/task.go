@@ -244,6 +244,10 @@ func (t *task) backup(ctx context.Context, p *plan) {
 		if rt.Sleep(ctx, retryDelay) != nil {
 			return
 		}
+		if !t.stillWaits(ctx, id) { // cancelled: as good as a failed try
+			t.record(ctx, p.schedule.Name, nbjm.Completed{Status: status.Terminated})
+			return
+		}
 		if !t.stillPlanned(ctx, p) {
 			t.giveUp(ctx, how)
 			return
@@ -273,6 +277,12 @@ func (t *task) stillPlanned(ctx context.Context, p *plan) bool {
 	}
 	*p = again
 	return true
+}
+
+// stillWaits tells whether a job still waits to be tried again.
+func (t *task) stillWaits(ctx context.Context, id int64) bool {
+	p, err := bpjobd.List.Call(ctx, pbx.At(t.s.host, bpjobd.Service), bpjobd.Query{ID: id})
+	return err == nil && len(p.Jobs) == 1 && p.Jobs[0].State == job.WaitingToRetry
 }
 
 // giveUp ends a job that waited to be tried again, with the status of its last try.

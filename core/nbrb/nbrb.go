@@ -158,13 +158,29 @@ func (s *Server) count(w *waiting, d int) {
 	}
 }
 
+// lookAgain is how often waiting requests are evaluated without a reason: what they
+// wait for may be a drive that comes up, or a cartridge that is put in.
+const lookAgain = time.Minute
+
 func (s *Server) run(ctx context.Context) {
-	for {
-		if _, err := s.work.Get(ctx); err != nil {
-			return
-		}
+	for ctx.Err() == nil {
+		s.await(ctx)
 		s.evaluate(ctx)
 	}
+}
+
+// await returns when something has changed, or after a while if requests wait.
+func (s *Server) await(ctx context.Context) {
+	s.lock.Lock(ctx)
+	waiting := len(s.queue) > 0
+	s.lock.Unlock(ctx)
+	if waiting {
+		tctx, cancel := rt.WithTimeout(ctx, lookAgain)
+		defer cancel()
+		ctx = tctx
+	}
+	_, err := s.work.Get(ctx)
+	_ = err // the time has passed, or the daemon ends
 }
 
 // patience is how long a request waits behind those of higher priority. Whoever
@@ -225,11 +241,22 @@ func (s *Server) evaluate(ctx context.Context) {
 				}
 			}
 		}
-		if why != "" && why != w.why {
-			w.why = why
-			s.tell(ctx, Blocked, w, Grant{Job: w.Job, Code: status.ServerBusy, Detail: why})
+		if why != "" && s.note(ctx, w, why) {
+			err := s.tell(ctx, Blocked, w, Grant{Job: w.Job, Code: status.ServerBusy, Detail: why})
+			_ = err // the job is over
 		}
 	}
+}
+
+// note keeps why a request waits; it tells whether it has not been told before.
+// Later reasons are for who asks: telling each to all who wait would cost the
+// square of their number.
+func (s *Server) note(ctx context.Context, w *waiting, why string) (first bool) {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	first = w.why == ""
+	w.why = why
+	return first
 }
 
 // limit is why a limit keeps the request waiting; "" if none does.
@@ -276,19 +303,25 @@ func (s *Server) try(ctx context.Context, w *waiting) string {
 		s.changed(ctx)
 		return ""
 	}
-	s.tell(ctx, Granted, w, g)
+	if err := s.tell(ctx, Granted, w, g); err != nil && g.Err() == nil {
+		// The job is over: nobody else would give it back.
+		_, err := s.giveBack(jctx, pbx.Peer{}, nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
+		_ = err // nbemm runs in this very process
+	}
 	return ""
 }
 
-func (s *Server) tell(ctx context.Context, m *pbx.Method[Grant, struct{}], w *waiting, g Grant) {
+func (s *Server) tell(ctx context.Context, m *pbx.Method[Grant, struct{}], w *waiting, g Grant) error {
 	jctx := trace.WithRole(trace.WithJob(ctx, w.Job), Service)
 	_, err := m.Call(jctx, w.Reply, g)
-	_ = err // nbjm runs in this very process; a job it no longer knows gives back what it has
+	return err
 }
 
 func (s *Server) waiters(ctx context.Context, _ pbx.Peer, _ struct{}) ([]Waiter, error) {
 	queue := s.ordered(ctx)
 	ws := make([]Waiter, 0, len(queue))
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
 	for _, w := range queue {
 		ws = append(ws, Waiter{Job: w.Job.ID, Priority: w.Priority, Since: w.time, Why: w.why})
 	}

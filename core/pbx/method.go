@@ -41,13 +41,27 @@ type Message struct {
 	Code   status.Code // a reply's
 	Detail string      // of a reply that failed
 
-	after []func()
+	after *afterReply
+}
+
+// afterReply is what a handler asked for with [AfterReply]: it is run once, by the
+// reply that goes out first. A reply that is lost is followed by a repetition.
+type afterReply struct {
+	lock rt.Lock
+	fns  []func()
 }
 
 // Sent runs what a handler asked for with [AfterReply]. A transport calls it
 // once the reply is on its way.
 func (m *Message) Sent() {
-	for _, fn := range m.after {
+	if m.after == nil {
+		return
+	}
+	m.after.lock.Lock()
+	fns := m.after.fns
+	m.after.fns = nil
+	m.after.lock.Unlock()
+	for _, fn := range fns {
 		fn()
 	}
 }
@@ -190,6 +204,9 @@ func (m *Method[Q, P]) Call(ctx context.Context, to Addr, q Q) (P, error) {
 		Head: Head{From: c.t.Self(), Inc: c.inc, Seq: seq, Job: job, Epoch: c.epoch, Stamp: begin},
 	}
 	rep, err := c.deliver(ctx, to, req)
+	if err != nil && ctx.Err() != nil {
+		return none, rt.Cause(ctx)
+	}
 	if err != nil {
 		code := status.NetworkBroken
 		if errors.Is(err, ErrUnreachable) {

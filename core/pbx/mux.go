@@ -87,7 +87,9 @@ func AfterReply(ctx context.Context, fn func()) {
 	if rep == nil {
 		panic("pbx: AfterReply outside a handler")
 	}
-	rep.after = append(rep.after, fn)
+	rep.after.lock.Lock()
+	rep.after.fns = append(rep.after.fns, fn)
+	rep.after.lock.Unlock()
 }
 
 // Changes tells whether a call of the method may change anything. A transport may
@@ -117,7 +119,6 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 			return x.failed(ctx, err)
 		}
 		rep := *r.reply
-		rep.after = nil
 		return &rep
 	}
 	rep := x.answer(ctx, from, req)
@@ -166,7 +167,7 @@ func (x *Mux) answer(ctx context.Context, from Identity, req *Message) *Message 
 			return x.failed(ctx, status.Errorf(status.BadParameter, "%s from %s: %w", req.Method, from, err))
 		}
 	}
-	rep := &Message{}
+	rep := &Message{after: &afterReply{lock: x.lock}}
 	ctx = context.WithValue(ctx, afterKey{}, rep)
 	ctx = trace.WithRole(trace.WithJob(ctx, req.Head.Job), x.role)
 	body, err := h.handle(ctx, Peer{Identity: from, Addr: req.Head.From}, q)

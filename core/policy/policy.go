@@ -108,8 +108,8 @@ type Span struct{ Open, Close rt.Time }
 //
 // A window opens at its time on the wall clock, on the days of the policy's zone;
 // a time that the clock skips when it is put forward is taken after the gap, and one
-// that comes twice when it is put back is taken the second time. It stays open for its length, so on
-// those nights it closes an hour later, or earlier, by the wall clock.
+// that comes twice when it is put back is taken the second time. It stays open for
+// its length, so on those nights it closes an hour later, or earlier, by the clock.
 func (s *Schedule) NextOpen(t rt.Time, loc *time.Location) (span Span, ok bool) {
 	for _, o := range s.openings(t, loc) {
 		switch {

@@ -151,7 +151,7 @@ func (c *check) differ(of, want, got string) { c.f.Want[of], c.f.Got[of] = want,
 // counted checks a number; see lists what there is instead.
 func (c *check) counted(of string, n int, see []string) {
 	if !c.Count.Has(n) {
-		c.differ(of, string(c.Count), strconv.Itoa(n))
+		c.differ(of, c.Count.String(), strconv.Itoa(n))
 		c.f.See = see
 	}
 }
@@ -184,7 +184,7 @@ func (c *check) jobs() {
 	if kind == "any" {
 		kind = "all"
 	}
-	c.f.What = c.of(kind+" jobs") + " with status " + string(c.Status)
+	c.f.What = c.of(kind+" jobs") + " with status " + c.Status.String()
 	n := 0
 	var see []string
 	for i := range c.o.Jobs {

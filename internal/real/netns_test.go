@@ -119,7 +119,8 @@ func acrossNamespaces(t *testing.T, prefix string) {
 		Addresses: addrs,
 		Command: func(kind, config string) *exec.Cmd {
 			host := filepath.Base(filepath.Dir(config))
-			return exec.Command("ip", "netns", "exec", prefix+host, self, "daemon", kind, config)
+			args := append([]string{"netns", "exec", prefix + host, self}, loopback.Self(kind, config).Args[1:]...)
+			return exec.Command("ip", args...)
 		},
 	})
 	write(t, filepath.Join(f.source, "e"), 10<<20, 11)

@@ -25,7 +25,9 @@ func TestScenarios(t *testing.T) {
 			if len(s.Expect) == 0 {
 				t.Error("it expects nothing")
 			}
-			for _, o := range []Options{{}, {Codec: true}, {Shuffle: true, SeedSet: true, Seed: 2}, {Shuffle: true, SeedSet: true, Seed: 3}} {
+			for _, o := range []Options{
+				{}, {Codec: true}, {Shuffle: true, SeedSet: true, Seed: 2}, {Shuffle: true, SeedSet: true, Seed: 3}, {Shuffle: true, SeedSet: true, Seed: 4},
+			} {
 				o.Places = places
 				r, err := Run(s, o)
 				if err != nil {

@@ -22,6 +22,7 @@ import (
 	"capstan/core/policy"
 	"capstan/core/rt"
 	"capstan/core/status"
+	"capstan/core/store"
 	"capstan/internal/expect"
 	"capstan/sim"
 	"capstan/vtl"
@@ -450,5 +451,43 @@ func readAll(ctx context.Context, d dev.Drive) (blocks [][]byte, err error) {
 		default:
 			blocks = append(blocks, bytes.Clone(buf[:n]))
 		}
+	}
+}
+
+// A fragment on disk was altered, or cut short: as with tape, 85 and no wrong byte.
+func TestCorruptFragment(t *testing.T) {
+	for name, spoil := range map[string]func(f store.File, size int64) error{
+		"altered": func(f store.File, size int64) error {
+			b := make([]byte, 1)
+			if _, err := f.ReadAt(b, size/2); err != nil {
+				return err
+			}
+			b[0] ^= 1
+			_, err := f.WriteAt(b, size/2)
+			return err
+		},
+		"cut short": func(f store.File, size int64) error { return f.Truncate(size / 2) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := small()
+			cfg.Hosts[2].Fill = spanning().Hosts[2].Fill
+			inWorld(t, cfg, func(ctx context.Context, w *World) error {
+				b, err := backupOnce(ctx, "docs-disk")
+				ended(t, b, err, status.OK)
+				file := b.BackupID + "_C1_F1.tar"
+				f, err := w.states["media1"].dirs["/backups"].Open(ctx, file)
+				if err != nil {
+					return err
+				}
+				size, err := f.Size()
+				if err := errors.Join(err, spoil(f, size), f.Close()); err != nil {
+					return err
+				}
+				r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Target: "/restored"})
+				ended(t, r, err, status.MediaRead, file)
+				whole(t, w)
+				return nil
+			})
+		})
 	}
 }
