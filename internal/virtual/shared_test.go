@@ -1,0 +1,157 @@
+package virtual
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"capstan/core/bprd"
+	"capstan/core/host"
+	"capstan/core/nbpem"
+	"capstan/core/pbx"
+	"capstan/core/policy"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/sim"
+	simtree "capstan/sim/tree"
+)
+
+// Two jobs that fill cartridges of one pool at the same time do not write over
+// each other: a cartridge stays a job's until the job has ended.
+func TestTwoJobsSpanOnePool(t *testing.T) {
+	cfg := spanning()
+	cfg.Hosts = append(cfg.Hosts, Host{Name: "client2", Kinds: pbx.Client, Fill: func(ctx context.Context, fs *simtree.FS) error {
+		for i := range spanFiles {
+			if err := fs.WriteFile(ctx, fmt.Sprintf("/data/%02d/file", i), content(i+500, spanSize)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+	cfg.Domain.Policies[0].Clients = append(cfg.Domain.Policies[0].Clients, "client2")
+	w, err := New(cfg, sim.Options{ShuffleTies: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+		if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+			return err
+		}
+		for range 2 { // the second time both append
+			ids, err := nbpem.BackupNow.Call(ctx, pbx.At("master", nbpem.Service), nbpem.Backup{Policy: "docs"})
+			if err != nil {
+				return err
+			}
+			for _, id := range ids {
+				if j, err := runJob(ctx, "master", id); err != nil || j.Status != status.OK && j.Status != status.NoMedia {
+					t.Errorf("job %d: %v, status %d, %s", id, err, j.Status, j.Detail)
+				}
+			}
+		}
+		for _, c := range []string{"client1", "client2"} {
+			r, err := restoreOnce(ctx, bprd.Request{Client: c, Target: "/out"})
+			if err != nil || r.Status != status.OK {
+				t.Errorf("restore of %s: %v, status %d, %s", c, err, r.Status, r.Detail)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c, first := range map[string]int{"client1": 0, "client2": 500} {
+		for i := range spanFiles {
+			name := fmt.Sprintf("/out/data/%02d/file", i)
+			if got, err := w.Files(c).ReadFile(name); err != nil || !bytes.Equal(got, content(i+first, spanSize)) {
+				t.Errorf("%s of %s: %v, %d bytes", name, c, err, len(got))
+			}
+		}
+	}
+}
+
+// Nobody can start a restore under a job's number that another has drawn, or end
+// another's job so.
+func TestForeignJobNumber(t *testing.T) {
+	w, err := New(small(), sim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	id := int64(0)
+	err = w.Do(w.Host("master"), "draw", func(ctx context.Context, _ *host.Env) (err error) {
+		id, err = bprd.NewID.Call(ctx, pbx.At("master", bprd.Service), struct{}{})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.Do(w.Host("client1"), "steal", func(ctx context.Context, _ *host.Env) error {
+		for _, n := range []int64{id, id + 1, 0, -1} {
+			_, err := bprd.Restore.Call(ctx, pbx.At("master", bprd.Service), bprd.Request{Job: n, Client: "client1"})
+			if status.Of(err, 0) != status.BadParameter {
+				t.Errorf("a restore as job %d: %v", n, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An incremental takes what changed since the last backup by the client's clock,
+// however wrong that is.
+func TestClientClockIsBehind(t *testing.T) {
+	cfg := small()
+	cfg.Domain.Policies[1].Schedules = append(cfg.Domain.Policies[1].Schedules, incremental)
+	w, err := New(cfg, sim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	w.Host("client1").JumpClock(-20 * time.Minute)
+	fs := w.Files("client1")
+	err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+		if err := rt.Sleep(ctx, 30*time.Minute); err != nil {
+			return err
+		}
+		if b, err := backupOnce(ctx, "docs-disk"); err != nil || b.Status != 0 {
+			return fmt.Errorf("full: status %d, %w", b.Status, err)
+		}
+		return rt.Sleep(ctx, 2*time.Minute)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// By the client's clock this is before the full began, by the master's.
+	if err := w.Do(w.Host("client1"), "write", func(ctx context.Context, _ *host.Env) error {
+		return fs.WriteFile(ctx, "/data/new", []byte("written after the full backup"))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+		ids, err := nbpem.BackupNow.Call(ctx, pbx.At("master", nbpem.Service), nbpem.Backup{Policy: "docs-disk", Schedule: incremental.Name})
+		if err != nil {
+			return err
+		}
+		if b, err := runJob(ctx, "master", ids[0]); err != nil || b.Status != 0 {
+			return fmt.Errorf("incremental: status %d, %s, %w", b.Status, b.Detail, err)
+		}
+		r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Target: "/out"})
+		if err != nil || r.Status != 0 {
+			return fmt.Errorf("restore: status %d, %s, %w", r.Status, r.Detail, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fs.ReadFile("/out/data/new"); err != nil {
+		t.Errorf("the file that changed after the full is in no backup: %v", err)
+	}
+}
+
+var incremental = policy.Schedule{Name: "inc", Type: policy.Differential}
