@@ -32,7 +32,7 @@ test: ## install what tests need, run all tests
 
 check: lint determinism scenarios fuzz-short ## everything that a change must pass: lint, house rules, race detector, determinism, scenarios, fuzzing
 	@internal/ci/deps.sh race
-	CGO_ENABLED=1 $(GO) test -race ./...
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m ./...
 
 lint: $(GOLANGCI) ## gofmt, go vet, golangci-lint, and the house's own analyzers
 	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | grep -v /testdata/ | xargs gofmt -l); \

@@ -68,3 +68,47 @@ func newMediaListCommand() *cobra.Command {
 	addOutputFlags(cmd)
 	return cmd
 }
+
+func newMediaChangeCommand() *cobra.Command {
+	var pool string
+	var freeze, suspend, overwrite bool
+	cmd := &cobra.Command{
+		Use:   "change MEDIA",
+		Short: "Decide about a cartridge: its pool, whether it may be written",
+		Long: `Decides about a cartridge. A frozen one is not written again and not freed when
+its images expire; a suspended one is not written until it is told otherwise.
+
+A cartridge whose contents this master does not know, a label of another domain's
+or of before its database was lost, is never overwritten unless --overwrite says
+that what is on it may go.
+
+` + exitCodes,
+		Example: "  capstan media change CAP003 --freeze\n  capstan media change CAP003 --freeze=false --pool Offsite",
+		Args:    usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := nbemm.MediaChange{ID: args[0]}
+			for _, f := range []struct {
+				name string
+				set  func()
+			}{
+				{"pool", func() { q.Pool = &pool }},
+				{"freeze", func() { q.Frozen = &freeze }},
+				{"suspend", func() { q.Suspended = &suspend }},
+				{"overwrite", func() { q.Overwrite = &overwrite }},
+			} {
+				if cmd.Flags().Changed(f.name) {
+					f.set()
+				}
+			}
+			return withMaster(cmd, func(ctx context.Context, m master) error {
+				_, err := nbemm.ChangeMedia.Call(ctx, m.at(nbemm.Service), q)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&pool, "pool", "", "move it to this pool")
+	cmd.Flags().BoolVar(&freeze, "freeze", false, "never write it again; =false takes that back")
+	cmd.Flags().BoolVar(&suspend, "suspend", false, "do not write it for now; =false takes that back")
+	cmd.Flags().BoolVar(&overwrite, "overwrite", false, "whatever is on it may be overwritten")
+	return cmd
+}

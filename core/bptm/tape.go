@@ -70,7 +70,11 @@ func (t *tape) checkLabel() error {
 		return status.Errorf(status.WrongMedia, "cartridge %s was labelled anew since its last image was written: label %s, %s was expected", m.ID, t.seen.Label.UUID, m.UUID)
 	case !t.seen.Labelled && m.Images > 0:
 		return status.Errorf(status.BadMediaHeader, "cartridge %s has no label of ours, and should have %d images", m.ID, m.Images)
-	case !t.seen.Labelled && !t.seen.Blank:
+	case t.seen.Labelled && m.Images == 0 && t.seen.Label.UUID != m.UUID && !m.Overwrite:
+		// Labelled by Capstan, and not in this master's life: by another domain, or
+		// before its database was lost. It may be full of images.
+		return status.Errorf(status.OverwriteRefused, "cartridge %s has a label of Capstan's that this master does not know (%s): it may hold images; say that it may be overwritten, or take it out", m.ID, t.seen.Label.UUID)
+	case !t.seen.Labelled && !t.seen.Blank && !m.Overwrite:
 		return status.Errorf(status.OverwriteRefused, "cartridge %s holds data that is not ours: erase it, or take it out", m.ID)
 	}
 	return nil
@@ -78,9 +82,8 @@ func (t *tape) checkLabel() error {
 
 func (t *tape) writeLabel(ctx context.Context) error {
 	m := &t.alloc.Media
-	r := rt.Rand(ctx, string(t.env.Addr), "label "+m.ID)
 	t.label = media.Label{
-		MediaID: m.ID, Barcode: m.Barcode, Pool: t.pool, UUID: fmt.Sprintf("%016x%016x", r.Uint64(), r.Uint64()),
+		MediaID: m.ID, Barcode: m.Barcode, Pool: t.pool, UUID: m.UUID,
 		Written: rt.Now(ctx), BlockSize: t.alloc.Unit.BlockSize,
 	}
 	b, err := media.EncodeLabel(t.label)

@@ -67,6 +67,7 @@ func free(m Media) Media {
 	f := Media{
 		ID: m.ID, Barcode: m.Barcode, Library: m.Library, Element: m.Element, Density: m.Density,
 		Pool: m.Pool, Mounts: m.Mounts, LastUsed: m.LastUsed,
+		UUID: m.UUID, // it is on the cartridge still, and tells that what is there is ours and may go
 	}
 	if m.FromScratch {
 		f.Pool = Scratch
@@ -123,6 +124,12 @@ func (s *Server) changeMedia(ctx context.Context, _ pbx.Peer, q MediaChange) (st
 			if !m.Frozen && m.Images == 0 {
 				m = free(m) // its images expired while it was frozen
 			}
+		}
+		if q.Overwrite != nil {
+			if m.Images > 0 {
+				return status.Errorf(status.MediaInUse, "cartridge %s has images: expire them first", m.ID)
+			}
+			m.Overwrite = *q.Overwrite
 		}
 		if q.Suspended != nil {
 			m.Suspended = *q.Suspended

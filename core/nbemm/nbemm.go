@@ -74,16 +74,18 @@ const DefaultPool = "Default"
 
 // Media is a cartridge.
 type Media struct {
-	ID       string  `json:"id"` // the last six characters of the barcode
-	Barcode  string  `json:"barcode"`
-	Library  string  `json:"library,omitempty"` // "" if it is in none
-	Element  int     `json:"element,omitempty"` // where it lies when in no drive
-	Pool     string  `json:"pool"`
-	Density  string  `json:"density,omitempty"`
-	UUID     string  `json:"uuid,omitempty"` // of its label; "" until it is labelled
-	Assigned rt.Time `json:"assigned,omitempty"`
-	Full     bool    `json:"full,omitempty"`
-	Frozen   bool    `json:"frozen,omitempty"` // never to be written again, nor freed
+	ID      string `json:"id"` // the last six characters of the barcode
+	Barcode string `json:"barcode"`
+	Library string `json:"library,omitempty"` // "" if it is in none
+	Element int    `json:"element,omitempty"` // where it lies when in no drive
+	Pool    string `json:"pool"`
+	Density string `json:"density,omitempty"`
+	UUID    string `json:"uuid,omitempty"` // of its label: drawn when it is first given to a job, and kept
+	// Overwrite: a person has said that what is on it, ours or not, may go.
+	Overwrite bool    `json:"overwrite,omitempty"`
+	Assigned  rt.Time `json:"assigned,omitempty"`
+	Full      bool    `json:"full,omitempty"`
+	Frozen    bool    `json:"frozen,omitempty"` // never to be written again, nor freed
 	// Suspended is not to be written before its last image has expired.
 	Suspended bool `json:"suspended,omitempty"`
 	// FromScratch says that the pool took it from the scratch pool, to which it
@@ -178,6 +180,7 @@ type MediaChange struct {
 	ID        string  `json:"id"`
 	Pool      *string `json:"pool,omitempty"` // of a cartridge without images
 	Frozen    *bool   `json:"frozen,omitempty"`
+	Overwrite *bool   `json:"overwrite,omitempty"` // whatever is on it, of a cartridge without images
 	Suspended *bool   `json:"suspended,omitempty"`
 }
 

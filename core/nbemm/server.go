@@ -105,6 +105,10 @@ func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocatio
 		}
 		// Only now is it sure that these are the ones.
 		if q.Write {
+			if a.Media.UUID == "" {
+				r := rt.Rand(ctx, Service, fmt.Sprintf("label %s %d", a.Media.ID, rt.Now(ctx)))
+				a.Media.UUID = fmt.Sprintf("%016x%016x", r.Uint64(), r.Uint64())
+			}
 			if err := media.Put(tx, a.Media.ID, a.Media); err != nil {
 				return err
 			}
@@ -437,7 +441,10 @@ func (s *Server) markWritten(ctx context.Context, _ pbx.Peer, w Written) (struct
 		} else if m.Expires != 0 && (w.Expires == 0 || w.Expires > m.Expires) {
 			m.Expires = w.Expires
 		}
-		m.UUID, m.NextFile, m.NextBlock, m.Last = w.UUID, w.NextFile, w.NextBlock, w.Last
+		if m.UUID != "" && w.UUID != m.UUID {
+			return status.Errorf(status.Inconsistent, "cartridge %s has label %s, %s was written", w.Media, m.UUID, w.UUID)
+		}
+		m.UUID, m.NextFile, m.NextBlock, m.Last, m.Overwrite = w.UUID, w.NextFile, w.NextBlock, w.Last, false
 		m.Images += w.Images
 		m.Bytes += w.Bytes
 		m.Full = m.Full || w.Full

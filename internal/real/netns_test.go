@@ -42,6 +42,9 @@ func TestNamespaces(t *testing.T) {
 		acrossNamespaces(t, prefix)
 		return
 	}
+	if testing.Short() {
+		t.Skip("a whole domain of processes: run without -short")
+	}
 	if why := cannotNamespace(); why != "" {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(why)

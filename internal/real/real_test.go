@@ -47,6 +47,9 @@ func newFixture(t *testing.T, library scenarios.Library) *fixture {
 // test unless the options have others.
 func newDomain(t *testing.T, o loopback.Options) *fixture {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a whole domain of processes: run without -short")
+	}
 	dir, err := os.MkdirTemp("", "capstan") // shorter than the test's own: sockets are below it
 	ok(t, err)
 	t.Cleanup(func() { ok(t, os.RemoveAll(dir)) })

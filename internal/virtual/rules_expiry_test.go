@@ -140,7 +140,7 @@ func TestExpiryFreesCartridges(t *testing.T) {
 	}
 	want := nbemm.Media{
 		ID: "CAP001", Barcode: before.Barcode, Library: before.Library, Element: before.Element, Density: before.Density,
-		Pool: nbemm.Scratch, Mounts: before.Mounts, LastUsed: before.LastUsed,
+		Pool: nbemm.Scratch, Mounts: before.Mounts, LastUsed: before.LastUsed, UUID: before.UUID, // the label is on it still
 	}
 	if d := cmp.Diff(want, n.cartridge("CAP001")); d != "" {
 		t.Errorf("after the last has expired: %s", d)
@@ -150,7 +150,7 @@ func TestExpiryFreesCartridges(t *testing.T) {
 	change(nbemm.MediaChange{ID: "CAP001", Pool: &pool})(n)
 	n.backup("a")
 	m := n.cartridge("CAP001")
-	if m.Images != 1 || m.UUID == before.UUID || m.NextFile >= before.NextFile || m.FromScratch {
+	if m.Images != 1 || m.UUID != before.UUID || m.NextFile >= before.NextFile || m.FromScratch {
 		t.Errorf("written again: %+v", m)
 	}
 	n.as("desk", func(ctx context.Context) error {
@@ -181,7 +181,7 @@ func TestExpiryOfFrozen(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	change(nbemm.MediaChange{ID: "CAP001", Frozen: &no})(n)
-	if m := n.cartridge("CAP001"); m.UUID != "" || m.Pool != nbemm.Scratch {
+	if m := n.cartridge("CAP001"); m.Frozen || m.Pool != nbemm.Scratch {
 		t.Errorf("%+v", m)
 	}
 }

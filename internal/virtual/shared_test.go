@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"capstan/core/bprd"
+	"capstan/core/dev"
 	"capstan/core/host"
+	"capstan/core/media"
+	"capstan/core/nbemm"
 	"capstan/core/nbpem"
 	"capstan/core/pbx"
 	"capstan/core/policy"
@@ -16,6 +19,7 @@ import (
 	"capstan/core/status"
 	"capstan/sim"
 	simtree "capstan/sim/tree"
+	"capstan/vtl"
 )
 
 // Two jobs that fill cartridges of one pool at the same time do not write over
@@ -152,6 +156,88 @@ func TestClientClockIsBehind(t *testing.T) {
 	if _, err := fs.ReadFile("/out/data/new"); err != nil {
 		t.Errorf("the file that changed after the full is in no backup: %v", err)
 	}
+}
+
+// A cartridge that another domain has labelled, or this master before it lost its
+// database, is not overwritten until somebody says so.
+func TestUnknownLabelIsNotOverwritten(t *testing.T) {
+	w, err := New(small(), sim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	err = w.Do(w.Host("media1"), "label", func(ctx context.Context, env *host.Env) error {
+		if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+			return err
+		}
+		return labelAll(ctx, env)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+		j, err := backupOnce(ctx, "docs")
+		if err != nil || j.Status != status.OverwriteRefused {
+			t.Errorf("backup to a cartridge of another domain: %v, status %d, %s", err, j.Status, j.Detail)
+		}
+		yes := true
+		all, err := nbemm.Show.Call(ctx, pbx.At("master", nbemm.Service), struct{}{})
+		if err != nil {
+			return err
+		}
+		for _, m := range all.Media {
+			if _, err := nbemm.ChangeMedia.Call(ctx, pbx.At("master", nbemm.Service), nbemm.MediaChange{ID: m.ID, Overwrite: &yes}); err != nil {
+				return err
+			}
+		}
+		for range 2 { // the second one appends: the label is known now
+			if j, err = backupOnce(ctx, "docs"); err != nil || j.Status != status.OK {
+				t.Errorf("after an operator's word: %v, status %d, %s", err, j.Status, j.Detail)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// labelAll puts another domain's label on every cartridge.
+func labelAll(ctx context.Context, env *host.Env) error {
+	robot, err := env.Devices.Changer(ctx, "tld0")
+	if err != nil {
+		return err
+	}
+	drive, err := env.Devices.Drive(ctx, "tld0-d0")
+	if err != nil {
+		return err
+	}
+	elements, err := robot.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range elements {
+		if e.Kind != dev.Slot || !e.Full {
+			continue
+		}
+		b, err := media.EncodeLabel(media.Label{MediaID: e.Barcode[:6], Pool: "theirs", UUID: "theirs", BlockSize: 256 << 10})
+		if err != nil {
+			return err
+		}
+		for _, step := range []func() error{
+			func() error { return robot.Move(ctx, e.Address, vtl.DriveAddress(0)) },
+			func() error { return drive.Load(ctx) },
+			func() error { return drive.Write(ctx, b) },
+			func() error { return drive.WriteFilemarks(ctx, 1, false) },
+			func() error { return drive.Unload(ctx) },
+			func() error { return robot.Move(ctx, vtl.DriveAddress(0), e.Address) },
+		} {
+			if err := step(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 var incremental = policy.Schedule{Name: "inc", Type: policy.Differential}
