@@ -10,6 +10,7 @@ import (
 	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/core/status"
+	"capstan/core/stream"
 	"capstan/core/tar"
 	"capstan/core/trace"
 )
@@ -91,7 +92,7 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (ta
 		return tar.Result{}, err
 	}
 	a := &args.Args
-	ticket := NewTicket(ctx, env)
+	ticket := stream.NewTicket(ctx, env.Addr)
 	bpjobd.Say(ctx, a.Master, "connecting to client "+a.Client)
 	client, err := host.StartOn(ctx, "R8", a.Client, tar.Role, 0, a.Epoch, tar.Args{
 		Master: a.Master, Parent: env.Addr, Server: env.Host, Ticket: ticket, Options: a.Options,
@@ -116,10 +117,4 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (ta
 		return got, status.Errorf(status.SystemError, "result of tar: %w", err)
 	}
 	return got, nil
-}
-
-// NewTicket draws the one-time secret of a data connection.
-func NewTicket(ctx context.Context, env *host.Env) string {
-	r := rt.Rand(ctx, string(env.Addr), "ticket")
-	return fmt.Sprintf("%016x%016x", r.Uint64(), r.Uint64())
 }

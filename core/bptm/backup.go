@@ -64,7 +64,7 @@ func (p *parent) open(ctx context.Context, w *writer, cancel func(error)) error 
 	if err != nil {
 		return err
 	}
-	ticket := p.ticket(ctx)
+	ticket := stream.NewTicket(ctx, p.env.Addr)
 	g, _ := rt.NewGroup(ctx)
 	g.Go(ctx, "spawn", func(ctx context.Context) error {
 		_, err := p.spawn(ctx, "B10", ChildArgs{Ring: name, Peer: p.args.Client, Ticket: ticket, Limit: w.alloc.Unit.FragmentSize}, cancel)
@@ -315,7 +315,7 @@ func (w *writer) nextVolume(ctx context.Context) error {
 		return status.Errorf(status.MediaClose, "drive %s: %w", w.alloc.Drive.Name, err)
 	}
 	a, err := w.p.ask(ctx, Media{Next: true, Need: nbemm.Request{
-		Storage: w.alloc.Unit.Name, Pool: w.p.args.Pool, Held: w.alloc.Drive.Name, Avoid: w.used, Expires: w.p.args.Expires,
+		Storage: w.alloc.Unit.Name, Pool: w.p.args.Pool, Held: w.alloc.Drive.Name, Avoid: w.used,
 	}})
 	if err != nil {
 		return err

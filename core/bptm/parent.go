@@ -240,9 +240,3 @@ func (p *parent) unmount(ctx context.Context, t *tape) error {
 	_, err := ltid.UnmountIt.Call(ctx, pbx.At(p.env.Host, ltid.Service), ltid.Drive{Drive: t.alloc.Drive.Name})
 	return err
 }
-
-// ticket draws the one-time secret of a data connection.
-func (p *parent) ticket(ctx context.Context) string {
-	r := rt.Rand(ctx, string(p.env.Addr), "ticket")
-	return fmt.Sprintf("%016x%016x", r.Uint64(), r.Uint64())
-}

@@ -78,7 +78,12 @@ func (c *checker) fail(format string, args ...any) {
 func (c *checker) before(names ...string) {
 	for i := 1; i < len(names); i++ {
 		a, b := c.steps[names[i-1]], c.steps[names[i]]
-		if a.seen && b.seen && a.end.Compare(b.begin) >= 0 {
+		switch {
+		case !a.seen:
+			c.fail("%s did not happen", names[i-1])
+		case !b.seen:
+			c.fail("%s did not happen", names[i])
+		case a.end.Compare(b.begin) >= 0:
 			c.fail("%s ends at %v, after %s has begun at %v", names[i-1], a.end, names[i], b.begin)
 		}
 	}
@@ -159,12 +164,11 @@ func (c *checker) restore(tape bool) {
 	c.before("R15", "R17")
 	c.before("R6", "R8", "R14")
 	c.before("positioned", "R13")
-	c.before("unmount", "media done")
 	c.allActed(restoreRoles)
 	if tape {
 		c.acted("R4", "bprd")
 		c.acted("R12", "ltid", "txxd", "txxcd", "avrd")
-		c.acted("R15", "ltid")
+		c.before("unmount", "media done")
 	}
 }
 

@@ -33,7 +33,7 @@ type Waited struct {
 	Exit  Exit `json:"exit"`
 }
 
-// EndJob asks to end what runs of a job; N < 0 is every process of the try.
+// EndJob asks to end what runs of a try of a job.
 type EndJob struct {
 	Job  int64 `json:"job"`
 	Try  int   `json:"try"`

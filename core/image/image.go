@@ -44,7 +44,6 @@ type Fragment struct {
 	BlockSize   int    `json:"blockSize"`
 	Offset      int64  `json:"offset"` // where it begins in the image's stream
 	Length      int64  `json:"length"` // bytes of the image's stream in it
-	Blocks      []byte `json:"-"`      // the block table, encoded by core/media; kept beside the header
 }
 
 // OnTape tells whether the fragment is on a cartridge.
@@ -61,8 +60,7 @@ func (h *Header) FileName() string {
 
 // Table holds the headers by backup id, found by client in order of time.
 var Table = store.Declare[string, Header]("images", 1, store.StringKey, nil,
-	store.Index[Header]{Name: "client", Key: func(h Header) string { return ClientKey(h.Client, h.Time) }},
-	store.Index[Header]{Name: "job", Key: func(h Header) string { return store.IntKey(h.Job) }})
+	store.Index[Header]{Name: "client", Key: func(h Header) string { return ClientKey(h.Client, h.Time) }})
 
 // ClientKey is the key in the index "client".
 func ClientKey(client string, time int64) string { return store.PairKey(client, store.IntKey(time)) }

@@ -120,12 +120,11 @@ func Schemas() []*store.Schema {
 
 // Request asks for what one job needs.
 type Request struct {
-	Job     int64   `json:"job"`
-	Try     int     `json:"try"`
-	Write   bool    `json:"write"`
-	Storage string  `json:"storage,omitempty"` // to write: a unit or a group; to read: the unit that wrote it, for people
-	Pool    string  `json:"pool,omitempty"`
-	Expires rt.Time `json:"expires,omitempty"` // of the image
+	Job     int64  `json:"job"`
+	Try     int    `json:"try"`
+	Write   bool   `json:"write"`
+	Storage string `json:"storage,omitempty"` // to write: a unit or a group; to read: the unit that wrote it, for people
+	Pool    string `json:"pool,omitempty"`
 	// Retention is how long the image is kept; 0 is for ever.
 	Retention time.Duration `json:"retention,omitempty"`
 	Media     string        `json:"media,omitempty"`  // to read, or in use already: the media id

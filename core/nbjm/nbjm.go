@@ -367,7 +367,7 @@ func (s *Server) request(r *running) nbrb.Request {
 	return nbrb.Request{
 		Job: r.job,
 		Need: nbemm.Request{
-			Job: q.ID, Try: q.Try, Write: true, Storage: q.Storage, Pool: q.Pool, Expires: q.Expires, Retention: q.Retention,
+			Job: q.ID, Try: q.Try, Write: true, Storage: q.Storage, Pool: q.Pool, Retention: q.Retention,
 		},
 		Priority: q.Priority, Policy: q.Policy, Client: q.Client,
 		PerPolicy: q.PerPolicy, PerClient: q.PerClient, ThisOne: q.ThisOne,

@@ -1,5 +1,6 @@
-// Package nbproxy is the way by which nbjm and nbrb reach bpdbm. It passes on
-// B6 and B15, and what R10 asks about the media of an image.
+// Package nbproxy is the way by which nbjm reaches bpdbm. It passes on B6 and B15.
+// (R10 may ask bpdbm by it, too, what else is relevant: so far nothing is, as the
+// neededimage file says all.)
 package nbproxy
 
 import (
@@ -18,7 +19,6 @@ var (
 	CreateImage   = pbx.Declare[bpdbm.Create, image.Header](Service, "CreateImage", pbx.Master, pbx.Step("B6", ""))
 	CompleteImage = pbx.Declare[bpdbm.Complete, image.Header](Service, "CompleteImage", pbx.Master, pbx.Step("B15", ""))
 	AbortImage    = pbx.Declare[string, struct{}](Service, "AbortImage", pbx.Master)
-	Images        = pbx.Declare[bpdbm.Query, bpdbm.Page](Service, "Images", pbx.Master, pbx.Step("", "R10"), pbx.Query())
 )
 
 // Mux is what the role answers on the master.
@@ -28,7 +28,6 @@ func Mux(ctx context.Context, master string, epoch uint64) *pbx.Mux {
 	pass(mux, CreateImage, bpdbm.CreateImage, to)
 	pass(mux, CompleteImage, bpdbm.CompleteImage, to)
 	pass(mux, AbortImage, bpdbm.AbortImage, to)
-	pass(mux, Images, bpdbm.Images, to)
 	return mux
 }
 

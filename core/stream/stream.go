@@ -48,14 +48,9 @@ type Source interface {
 
 // Sink takes frames.
 type Sink interface {
-	// Put takes f, all of it, waiting as long as that takes. [ErrStop], wrapped,
-	// says that f was taken and no more is wanted now.
+	// Put takes f, all of it, waiting as long as that takes.
 	Put(ctx context.Context, f *Frame) error
 }
-
-// ErrStop is returned by a sink that took the frame and wants no more for now:
-// a volume's early warning.
-var ErrStop = errors.New("the sink wants no more for now")
 
 // ErrCut says that a stream ended without its End frame.
 var ErrCut = errors.New("the stream was cut off before its end")
@@ -70,76 +65,76 @@ type Count struct {
 	Ended   bool  // the End frame passed
 }
 
-// Splice moves frames from in to out until the End frame has passed, the sink
-// wants no more (then err is nil and Ended false), ctx ends, or one side fails.
-// It checks that the End frame's total and digest are those of what passed.
+// Splice moves frames from in to out until the End frame has passed, ctx ends, or
+// one side fails. It checks that the End frame's total and digest are those of
+// what passed, before the sink gets it.
 func Splice(ctx context.Context, out Sink, in Source) (Count, error) {
-	var s Splicer
-	return s.Splice(ctx, out, in)
-}
-
-// Splicer is a splice that may stop and go on: it keeps what is needed to check
-// the End frame across the stops.
-type Splicer struct {
-	total  Count
-	digest uint32
-	hollow bool
-}
-
-// Splice is like the function, counting what this call moved.
-func (s *Splicer) Splice(ctx context.Context, out Sink, in Source) (Count, error) {
-	var n Count
+	var s splice
 	var f Frame
 	for {
 		if ctx.Err() != nil {
-			return n, rt.Cause(ctx)
+			return s.count, rt.Cause(ctx)
 		}
 		f = Frame{}
 		if err := in.Next(ctx, &f); err != nil {
-			return n, err
+			return s.count, err
 		}
-		switch f.Kind {
-		case Data:
-			n.Bytes += f.Len
-			s.total.Bytes += f.Len
-			if f.Bytes != nil {
-				s.digest = crc32.Update(s.digest, Castagnoli, f.Bytes)
-			} else if f.Len > 0 {
-				s.hollow = true
-			}
-		case Member:
-			for i := range f.Entries {
-				n.Members += f.Entries[i].Files()
-			}
-		case End:
-			if err := s.check(&f); err != nil {
-				return n, err
-			}
-			n.Ended = true
-		default:
-			return n, fmt.Errorf("frame of unknown kind %d", f.Kind)
+		if err := s.take(&f); err != nil {
+			return s.count, err
 		}
-		err := out.Put(ctx, &f)
-		if n.Ended && (err == nil || errors.Is(err, ErrStop)) {
-			return n, nil
+		if err := out.Put(ctx, &f); err != nil {
+			return s.count, err
 		}
-		if errors.Is(err, ErrStop) {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
+		if f.Kind == End {
+			s.count.Ended = true
+			return s.count, nil
 		}
 	}
 }
 
-func (s *Splicer) check(f *Frame) error {
-	if f.Total != s.total.Bytes {
-		return fmt.Errorf("%w: it says %d bytes, %d came", ErrCut, f.Total, s.total.Bytes)
+// splice is what passed so far.
+type splice struct {
+	count  Count
+	digest uint32
+	hollow bool // of some of it there is no digest
+}
+
+func (s *splice) take(f *Frame) error {
+	switch f.Kind {
+	case Data:
+		s.count.Bytes += f.Len
+		if f.Bytes != nil {
+			s.digest = crc32.Update(s.digest, Castagnoli, f.Bytes)
+		} else if f.Len > 0 {
+			s.hollow = true
+		}
+	case Member:
+		for i := range f.Entries {
+			s.count.Members += f.Entries[i].Files()
+		}
+	case End:
+		return s.check(f)
+	default:
+		return fmt.Errorf("frame of unknown kind %d", f.Kind)
+	}
+	return nil
+}
+
+func (s *splice) check(f *Frame) error {
+	if f.Total != s.count.Bytes {
+		return fmt.Errorf("%w: it says %d bytes, %d came", ErrCut, f.Total, s.count.Bytes)
 	}
 	if !s.hollow && f.Digest != s.digest {
 		return fmt.Errorf("the stream was damaged on its way: CRC-32C %08x, sent as %08x", s.digest, f.Digest)
 	}
 	return nil
+}
+
+// NewTicket draws the one-time secret of a data connection for the process at an
+// address.
+func NewTicket(ctx context.Context, at pbx.Addr) string {
+	r := rt.Rand(ctx, string(at), "ticket")
+	return fmt.Sprintf("%016x%016x", r.Uint64(), r.Uint64())
 }
 
 // Conn is one direction of data between two processes: frames put in at one end
