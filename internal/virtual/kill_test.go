@@ -73,8 +73,14 @@ func leftovers(ctx context.Context, w *World, images int) (wrong []string) {
 	return wrong
 }
 
-// kills is the number of moments at which each process is killed.
-const kills = 12
+// kills is the number of moments at which each process is killed; few with -short,
+// as under the race detector.
+func kills() int {
+	if testing.Short() {
+		return 2
+	}
+	return 12
+}
 
 // A process of a backup is killed, at many moments: that job alone fails, with a
 // status that users know, and leaves nothing; the next backup works.
@@ -83,7 +89,7 @@ func TestKillBackup(t *testing.T) {
 		for _, victim := range []string{"media1/bpbrm/1/1/0", "media1/bptm/1/1/0", "media1/bptm/1/1/1", "client1/bpbkar/1/1/0"} {
 			t.Run(policyName+" "+victim, func(t *testing.T) {
 				statuses := map[int]int{}
-				for i := range kills {
+				for i := range kills() {
 					after := 5*time.Minute + time.Duration(i*i)*time.Second + time.Duration(i)*700*time.Microsecond
 					if policyName == "docs-disk" {
 						after = 5*time.Minute + time.Duration(i)*1500*time.Microsecond
@@ -152,7 +158,7 @@ func TestKillRestore(t *testing.T) {
 		for _, victim := range []string{"media1/bpbrm/2/1/0", "media1/bpbrm/2/1/1", "media1/bptm/2/1/0", "media1/bptm/2/1/1", "client1/tar/2/1/0", "master/bprd/2/1/0"} {
 			t.Run(policyName+" "+victim, func(t *testing.T) {
 				statuses := map[int]int{}
-				for i := range kills {
+				for i := range kills() {
 					after := time.Duration(i*i)*time.Second + time.Duration(i)*700*time.Microsecond
 					if policyName == "docs-disk" {
 						after = time.Duration(i) * 1500 * time.Microsecond
@@ -224,7 +230,7 @@ func TestCrash(t *testing.T) {
 	for _, victim := range []string{"master", "media1", "client1"} {
 		for _, policyName := range []string{"docs", "docs-disk"} {
 			t.Run(victim+" "+policyName, func(t *testing.T) {
-				for i := range kills {
+				for i := range kills() {
 					after := 5*time.Minute + 2*time.Millisecond + time.Duration(i*i)*time.Second + time.Duration(i)*700*time.Microsecond
 					if policyName == "docs-disk" {
 						after = 5*time.Minute + 2*time.Millisecond + time.Duration(i)*1500*time.Microsecond

@@ -33,6 +33,9 @@ var (
 // replies and failing devices: every job ends, nothing is left, and every image
 // that the catalog shows comes back byte for byte, whatever its job's luck.
 func TestSeeds(t *testing.T) {
+	if testing.Short() {
+		*seeds = min(*seeds, 2)
+	}
 	for seed := uint64(*first); seed < uint64(*first+*seeds); seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { history(t, seed) })
 	}
