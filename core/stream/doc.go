@@ -3,8 +3,9 @@
 //
 // What moves is a [Frame]. Its data has a length, and bytes or none: a frame
 // without bytes is hollow and stands for data that nobody needs to hold, as in
-// planning runs. Roles never loop over data: each connects a [Source] to a
-// [Sink] with [Splice].
+// planning runs. Roles connect a [Source] to a [Sink] with [Splice]; only the
+// parent of bptm takes the slots of its [Ring] one by one, as it decides at each
+// where a fragment ends.
 //
 // A hollow frame takes no time to pass from hand to hand. It gathers the
 // resources that it crosses (Via), and the last sink — the drive, the disk, the
