@@ -33,6 +33,17 @@ var (
 	ErrRemovalPrevented = errors.New("removal of the medium is prevented") // 5/53/02
 	ErrNotSupported     = errors.New("the device does not do this")        // 5/20/00
 	ErrGone             = errors.New("the device does not answer")         // transport
+
+	ErrNotLoaded           = errors.New("the medium is in the drive and not loaded")       // 2/04/02
+	ErrOperator            = errors.New("the device waits for an operator")                // 2/04/03, 2/04/12
+	ErrCleaningCartridge   = errors.New("a cleaning cartridge is in the drive")            // 2/30/03
+	ErrProtection          = errors.New("a block was changed on its way to the drive")     // 4/10/01: logical block protection
+	ErrEncryption          = errors.New("the encryption key is missing, wrong or changed") // 7/74/xx, 6/2A/11
+	ErrMediumChanged       = errors.New("the medium may have changed")                     // 6/28/00: the position is not known
+	ErrInventoryChanged    = errors.New("a mail slot or a magazine was opened")            // 6/28/01
+	ErrAttention           = errors.New("the device's parameters or state have changed")   // 6/xx
+	ErrAborted             = errors.New("the device aborted the command")                  // B/xx
+	ErrProgrammableWarning = errors.New("programmable early warning")                      // 0/00/07: the block was written
 )
 
 // Error is a condition met by an operation on a device.

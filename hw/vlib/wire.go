@@ -130,6 +130,16 @@ var conditions = []struct {
 	{"removal prevented", dev.ErrRemovalPrevented},
 	{"not supported", dev.ErrNotSupported},
 	{"gone", dev.ErrGone},
+	{"not loaded", dev.ErrNotLoaded},
+	{"operator", dev.ErrOperator},
+	{"cleaning cartridge", dev.ErrCleaningCartridge},
+	{"protection", dev.ErrProtection},
+	{"encryption", dev.ErrEncryption},
+	{"medium changed", dev.ErrMediumChanged},
+	{"inventory changed", dev.ErrInventoryChanged},
+	{"attention", dev.ErrAttention},
+	{"aborted", dev.ErrAborted},
+	{"programmable warning", dev.ErrProgrammableWarning},
 }
 
 func toWire(err error) *condition {
