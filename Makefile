@@ -58,8 +58,9 @@ fuzz: ## run every fuzz function for FUZZTIME
 fuzz-short:
 	internal/ci/fuzz.sh 3s 240
 
-bench: ## run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: build ## measure beside tar, Bacula and restic, and write the figures into docs/benchmarks.md
+	@internal/ci/deps-bench.sh
+	$(GO) run ./internal/bench -capstan $(BIN)/capstan -out docs/benchmarks.md
 
 generate: ## write the JSON Schemas and docs anew
 	$(GO) generate ./scenarios ./cmd/capstan
