@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -271,6 +272,58 @@ func TestOverwrite(t *testing.T) {
 			got, err := fs.ReadFile("/data/dir1/file05")
 			if err != nil || bytes.Equal(got, changed) != c.kept {
 				t.Errorf("mode %v: status %d, %v, %d bytes", c.mode, r.Status, err, len(got))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file whose name reads as a glob is restored by that name, beside what the
+// glob matches.
+func TestNameThatIsAGlob(t *testing.T) {
+	w, err := New(small(), sim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	fs := w.Files("client1")
+	err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+		for _, name := range []string{"a[x]", "ax", "b[", "c?", "cd"} {
+			if err := fs.WriteFile(ctx, "/data/"+name, []byte(name)); err != nil {
+				return err
+			}
+		}
+		if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+			return err
+		}
+		if b, err := backupOnce(ctx, "docs-disk"); err != nil || b.Status != 0 {
+			return fmt.Errorf("backup: status %d, %w", b.Status, err)
+		}
+		for i, c := range []struct {
+			path string
+			want []string
+		}{
+			{"/data/a[x]", []string{"a[x]", "ax"}},
+			{"/data/b[", []string{"b["}},
+			{"/data/c?", []string{"c?", "cd"}},
+		} {
+			target := fmt.Sprintf("/out%d", i)
+			r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Paths: []string{c.path}, StripTo: "/data", Target: target})
+			if err != nil || r.Status != 0 {
+				t.Errorf("%s: status %d, %s, %v", c.path, r.Status, r.Detail, err)
+				continue
+			}
+			out, err := fs.Open(ctx, target)
+			if err != nil {
+				return err
+			}
+			got, err := out.Names(ctx)
+			slices.Sort(got)
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%s: %q, %v, want %q", c.path, got, err, c.want)
 			}
 		}
 		return nil
