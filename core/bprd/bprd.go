@@ -246,6 +246,7 @@ func (s *Server) identify(ctx context.Context, q *Request) (groups []Needed, not
 	if chain[0].Type != string(policy.Full) && q.Image == "" {
 		notes = append(notes, "there is no full backup before "+chain[0].ID+": what had not changed by then is not restored")
 	}
+	notes = append(notes, gaps(chain)...)
 	missing := map[string]int{}
 	for i := range chain {
 		h := &chain[i]
@@ -273,6 +274,18 @@ func (s *Server) identify(ctx context.Context, q *Request) (groups []Needed, not
 		return nil, nil, status.Errorf(status.NoImage, "the images of %s hold nothing of it", q.Client)
 	}
 	return groups, notes, nil
+}
+
+// gaps says where an incremental of a chain builds on an image that has expired:
+// what had changed only then is restored as it was before.
+func gaps(chain []image.Header) (notes []string) {
+	for i := 1; i < len(chain); i++ {
+		h := &chain[i]
+		if h.Since != 0 && !slices.ContainsFunc(chain[:i], func(o image.Header) bool { return o.Began == h.Since }) {
+			notes = append(notes, "the backup that "+h.ID+" builds on has expired: what had changed only then is restored as it was before")
+		}
+	}
+	return notes
 }
 
 // chain is the images that together show the client at the time asked for: the
