@@ -17,7 +17,9 @@ import (
 	"capstan/core/nbjm"
 	"capstan/core/nbpem"
 	"capstan/core/pbx"
+	"capstan/core/policy"
 	"capstan/core/rt"
+	"capstan/core/status"
 	"capstan/sim"
 	simtree "capstan/sim/tree"
 )
@@ -324,6 +326,54 @@ func TestNameThatIsAGlob(t *testing.T) {
 			slices.Sort(got)
 			if err != nil || !slices.Equal(got, c.want) {
 				t.Errorf("%s: %q, %v, want %q", c.path, got, err, c.want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A client's policies hold different paths: each path comes from the policy that
+// has it, whichever was backed up last.
+func TestRestoreAcrossPolicies(t *testing.T) {
+	w, err := New(small(), sim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	fs := w.Files("client1")
+	err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+		if err := fs.WriteFile(ctx, "/etc/hosts", []byte("hosts")); err != nil {
+			return err
+		}
+		if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+			return err
+		}
+		if _, err := nbpem.PutPolicy.Call(ctx, pbx.At("master", nbpem.Service), policy.Policy{
+			Name: "etc", Clients: []string{"client1"}, Paths: []string{"/etc"}, Storage: "disk", Schedules: []policy.Schedule{{Name: "full", Type: policy.Full}},
+		}); err != nil {
+			return err
+		}
+		for _, name := range []string{"docs", "etc"} {
+			if b, err := backupOnce(ctx, name); err != nil || b.Status != 0 {
+				return fmt.Errorf("backup of %s: status %d, %w", name, b.Status, err)
+			}
+		}
+		for i, c := range []struct {
+			paths []string
+			code  status.Code
+			files int64
+		}{
+			{[]string{"/data/dir1/file05"}, 0, 1},
+			{[]string{"/data/dir1/file05", "/etc/hosts"}, 0, 2},
+			{[]string{"/etc/hosts"}, 0, 1},
+			{[]string{"/etc/hosts", "/none"}, status.NotAllRestored, 0},
+		} {
+			r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Paths: c.paths, Target: fmt.Sprintf("/out%d", i)})
+			if err != nil || r.Status != c.code || r.Files != c.files {
+				t.Errorf("%q: status %d, %s, %d files, %v", c.paths, r.Status, r.Detail, r.Files, err)
 			}
 		}
 		return nil
