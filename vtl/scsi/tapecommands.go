@@ -26,5 +26,13 @@ func (u *tape) tapeCommands() []command {
 		{scsi.Locate10, noAction, "LOCATE(10)", toMove, writing, u.locate10, false, true, dev.OpLocate},
 		{scsi.Locate16, noAction, "LOCATE(16)", toMove, writing, u.locate16, false, true, dev.OpLocate},
 		{scsi.ReadPosition, noAction, "READ POSITION", minute, reading, u.readPosition, false, true, dev.OpPosition},
+		{scsi.ReportDensitySupport, noAction, "REPORT DENSITY SUPPORT", minute, free, u.densities, false, false, ""},
+		{scsi.AllowOverwrite, noAction, "ALLOW OVERWRITE", minute, writing, u.allowOverwrite, false, true, ""},
+		{scsi.ReadAttribute, noAction, "READ ATTRIBUTE", minute, free, u.readAttribute, false, false, ""},
+		{scsi.WriteAttribute, noAction, "WRITE ATTRIBUTE", minute, writing, u.writeAttribute, false, false, ""},
+		{scsi.SecurityProtocolIn, noAction, "SECURITY PROTOCOL IN", minute, writing, u.securityIn, false, false, ""},
+		{scsi.SecurityProtocolOut, noAction, "SECURITY PROTOCOL OUT", minute, writing, u.securityOut, false, false, ""},
+		{scsi.MaintenanceIn, 0x1D, "RECEIVE RECOMMENDED ACCESS ORDER", minute, writing, u.receiveOrder, false, true, ""},
+		{scsi.MaintenanceOut, 0x1D, "GENERATE RECOMMENDED ACCESS ORDER", toMove, writing, u.generateOrder, false, true, ""},
 	}
 }
