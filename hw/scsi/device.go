@@ -141,16 +141,22 @@ func (d *Device) Error(op string, err error) error {
 // tries is how often a question is asked that the device did not get to answer.
 const tries = 5
 
-// Ask sends a command that changes nothing, and is asked again when a unit attention
-// came in its place or the device aborted it. It returns the bytes that came into in.
+// Ask sends a command that changes nothing, and asks again when a unit attention came
+// in its place or the device aborted it. It returns the bytes that came into in.
 func (d *Device) Ask(ctx context.Context, op string, cdb, in []byte) (int, error) {
+	r, err := d.Repeat(ctx, op, &scsi.Command{CDB: cdb, In: in})
+	if err != nil {
+		return 0, err
+	}
+	return min(max(r.N, 0), len(in)), nil
+}
+
+// Repeat sends a command that may as well be carried out twice.
+func (d *Device) Repeat(ctx context.Context, op string, c *scsi.Command) (Reply, error) {
 	for try := 1; ; try++ {
-		r, err := d.Do(ctx, op, &scsi.Command{CDB: cdb, In: in})
-		if err == nil {
-			return min(max(r.N, 0), len(in)), nil
-		}
-		if try == tries || (r.Sense.Key != scsi.UnitAttention && !errors.Is(err, dev.ErrAborted)) {
-			return 0, err
+		r, err := d.Do(ctx, op, c)
+		if err == nil || try == tries || (r.Sense.Key != scsi.UnitAttention && !errors.Is(err, dev.ErrAborted)) {
+			return r, err
 		}
 	}
 }
