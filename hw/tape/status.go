@@ -39,6 +39,10 @@ func (d *Drive) Status(ctx context.Context) (dev.DriveStatus, error) {
 	}
 	s.WriteProtected, s.Density = m.WriteProtected, d.density(ctx, &m)
 	s.Capacity, s.Written = d.capacity(ctx)
+	if err := d.askMedium(ctx); err != nil {
+		return s, err
+	}
+	s.WriteOnce = d.worm
 	return s, nil
 }
 
@@ -104,6 +108,14 @@ func bounded(n, unit uint64) int64 {
 func (d *Drive) needsCleaning(ctx context.Context) bool {
 	if d.cleaning {
 		return true
+	}
+	if d.can.pages[lu.LogAlertAnswer] { // the other page would clear what others wait for
+		if p, err := d.u.Log(ctx, lu.LogAlertAnswer); err == nil {
+			a := lu.AlertsOf(lu.LogAlertAnswer, p)
+			if a.Has(int(dev.AlertCleanNow)) || a.Has(int(dev.AlertCleanPeriodic)) {
+				return true
+			}
+		}
 	}
 	if d.can.pages[lu.LogStatus] {
 		if p, err := d.u.Log(ctx, lu.LogStatus); err == nil {
