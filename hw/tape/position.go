@@ -260,6 +260,9 @@ func (d *Drive) locate(ctx context.Context, block int64) error {
 		return d.landed(ctx, dev.OpLocate, block)
 	case errors.Is(err, dev.ErrEndOfData):
 		d.known = false
+		if d.blind(ctx) {
+			return errors.Join(err, d.walkToEnd(ctx))
+		}
 		if lerr := d.landed(ctx, dev.OpLocate, -1); lerr != nil {
 			return lerr
 		}
