@@ -401,3 +401,39 @@ func TestLocks(t *testing.T) {
 		f.want("reserve", other.Reserve(ctx, "b", false), nil)
 	})
 }
+
+// TestCleaning: a drive that asks for cleaning has done what it was told; the status
+// tells of it.
+func TestCleaning(t *testing.T) {
+	with(t, newUnit(), Options{}, func(ctx context.Context, f *fixture) {
+		f.layout(ctx)
+		f.u.faults = []fault{{code: scsi.Write6, sense: *check(0, 0, 0x17), done: true}}
+		f.want("write", f.d.Write(ctx, block(7, 10)), nil)
+		f.at(ctx, 8, 3)
+		if s, err := f.d.Status(ctx); err != nil || !s.CleaningNeeded || !s.Ready || s.Density != "LTO-9" {
+			f.Errorf("status %+v, %v", s, err)
+		}
+	})
+}
+
+// TestUnload: what was written last is made durable, and a removal that another
+// program has left prevented is allowed.
+func TestUnload(t *testing.T) {
+	with(t, newUnit(), Options{}, func(ctx context.Context, f *fixture) {
+		f.layout(ctx)
+		f.want("write", f.d.Write(ctx, block(7, 10)), nil)
+		f.u.faults = []fault{{code: scsi.WriteFilemarks6, sense: *check(3, 0x0C, 0)}}
+		f.want("unload", f.d.Unload(ctx), dev.ErrMedium)
+		if f.u.loaded {
+			f.Error("the medium was not ejected")
+		}
+		f.want("load", f.d.Load(ctx), nil)
+		f.u.lacks[scsi.PreventAllowRemoval] = true
+		f.u.faults = []fault{{code: scsi.LoadUnload, sense: *check(5, 0x53, 2)}, {code: scsi.PreventAllowRemoval, sense: scsi.Sense{Sense: dev.Sense{Key: 1, ASC: 0x17}}}}
+		f.want("unload", f.d.Unload(ctx), nil)
+		f.want("unload again", f.d.Unload(ctx), nil)
+		f.u.present = false
+		f.want("unload of an empty drive", f.d.Unload(ctx), dev.ErrNoMedium)
+		f.want("load of an empty drive", f.d.Load(ctx), dev.ErrNoMedium)
+	})
+}

@@ -95,6 +95,9 @@ func (d *Drive) Position(ctx context.Context) (dev.Position, error) {
 		return dev.Position{}, err
 	}
 	p, err := d.ask(ctx)
+	if herr := d.held(ctx, dev.OpPosition); herr != nil {
+		return dev.Position{}, herr
+	}
 	if d.changed {
 		return dev.Position{}, d.fail(dev.OpPosition, dev.ErrMediumChanged)
 	}
@@ -175,11 +178,11 @@ func (d *Drive) move(ctx context.Context, op string, cdb []byte) error {
 		if err == nil {
 			return nil
 		}
-		if try < tries && (harmless(&r.Sense) || (r.Sense.Key == scsi.UnitAttention && r.Sense.ASC == 0x29 && homes(cdb))) {
+		if try < tries && (harmless(&r.Sense) || (r.Sense.Key == scsi.UnitAttention && startsAnew(cdb, r.Sense.ASC))) {
 			continue
 		}
-		if errors.Is(err, dev.ErrCleaning) {
-			d.cleaning = true
+		if lu.Done(err) && !r.Sense.Deferred {
+			d.at.EOP = true
 			return nil
 		}
 		if !begun(&r.Sense, err) {
@@ -193,14 +196,17 @@ func (d *Drive) move(ctx context.Context, op string, cdb []byte) error {
 // tries is how often a command is sent that the drive did not begin.
 const tries = 5
 
-// homes tells whether a command needs no position to begin from: after a reset it
-// leads to where it should as well as before.
-func homes(cdb []byte) bool {
+// startsAnew tells whether a command leads to where it should also after what a unit
+// attention tells: a reset for one that needs no position to begin from, and another
+// medium for one that loads or ejects it.
+func startsAnew(cdb []byte, asc uint8) bool {
 	switch cdb[0] {
-	case scsi.Rewind, scsi.Locate10, scsi.Locate16, scsi.LoadUnload:
-		return true
+	case scsi.LoadUnload:
+		return asc == 0x28 || asc == 0x29
+	case scsi.Rewind, scsi.Locate10, scsi.Locate16:
+		return asc == 0x29
 	}
-	return cdb[0] == scsi.Space6 && cdb[1] == spaceEnd
+	return asc == 0x29 && cdb[0] == scsi.Space6 && cdb[1] == spaceEnd
 }
 
 // begun tells whether a command that ended with an error may have moved or written

@@ -55,7 +55,6 @@ type unit struct {
 	plain    int // blocks that were written without a key
 	sent     []byte
 	null     bool // keeps nothing
-	scratch  []byte
 }
 
 // fault ends the next command of an operation code.
