@@ -11,9 +11,10 @@ import (
 	lu "capstan/hw/scsi"
 )
 
-// lose forgets the position.
+// lose forgets the position, and with it what the parameters are: what took the one may
+// have taken the others.
 func (d *Drive) lose() {
-	d.known, d.filed, d.marked, d.end = false, false, false, false
+	d.known, d.filed, d.marked, d.end, d.settled = false, false, false, false, false
 	d.losses++
 }
 
