@@ -61,6 +61,9 @@ func (d *Drive) missing(ctx context.Context, op string, err error) error {
 	if derr := d.u.Drain(ctx); derr != nil {
 		return notReady(asOp(derr, op))
 	}
+	if herr := d.held(ctx, op); herr != nil { // a unit attention has just told of it
+		return herr
+	}
 	return d.fail(op, err)
 }
 
