@@ -83,6 +83,7 @@ type DriveStatus struct {
 	Ready          bool
 	WriteProtected bool
 	CleaningNeeded bool
+	WriteOnce      bool   // a WORM medium: it can be appended to, and nothing of it overwritten
 	Density        string // of the medium, "LTO-9"; "" if none
 	Written        int64  // bytes written to the medium so far, if the drive knows
 	Capacity       int64  // native bytes of the medium, if the drive knows
