@@ -22,6 +22,9 @@ type Device struct {
 	OnAttention func(s *scsi.Sense)
 	// Recovered counts the errors that the device says it has recovered from.
 	Recovered int64
+	// Cleaning is set when the device asks to be cleaned, which it does at the end of a
+	// command that went well.
+	Cleaning bool
 }
 
 // NewDevice makes a device of a transport; name is what errors call it.
@@ -124,11 +127,14 @@ func (d *Device) check(op string, r scsi.Result) (again bool, _ Reply, _ error) 
 	}
 	reply := Reply{N: r.N, Sense: s}
 	cond := s.Condition()
+	if errors.Is(cond, dev.ErrCleaning) && !s.Deferred {
+		d.Cleaning, cond = true, nil
+	}
 	if cond == nil {
 		return false, reply, nil
 	}
 	if s.Deferred {
-		cond = fmt.Errorf("%w, of an earlier command whose data may be lost", cond)
+		cond = fmt.Errorf("an earlier command, whose data may be lost: %w", cond)
 	}
 	return false, reply, &dev.Error{Device: d.name, Op: op, Sense: s.Sense, Err: cond}
 }
@@ -145,10 +151,18 @@ const tries = 5
 // in its place or the device aborted it. It returns the bytes that came into in.
 func (d *Device) Ask(ctx context.Context, op string, cdb, in []byte) (int, error) {
 	r, err := d.Repeat(ctx, op, &scsi.Command{CDB: cdb, In: in})
-	if err != nil {
+	if err != nil && !Done(err) {
 		return 0, err
 	}
 	return min(max(r.N, 0), len(in)), nil
+}
+
+// Done tells whether an error reports on a command that was carried out: that the end
+// of the medium nears.
+func Done(err error) bool {
+	var e *dev.Error
+	return errors.As(err, &e) && e.Sense.Key <= scsi.RecoveredError &&
+		(errors.Is(e.Err, dev.ErrEarlyWarning) || errors.Is(e.Err, dev.ErrProgrammableWarning))
 }
 
 // Repeat sends a command that may as well be carried out twice.

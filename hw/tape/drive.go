@@ -49,7 +49,6 @@ type Drive struct {
 	worm     bool
 	end      bool // the position is the end of data
 	dirty    bool // written since the last filemark that was not immediate
-	cleaning bool // the drive asked for cleaning
 	maxBlock int
 	buf      []byte // for a block with its protection
 

@@ -29,14 +29,14 @@ func (d *Drive) Load(ctx context.Context) error {
 	if err != nil {
 		return asOp(err, dev.OpLoad)
 	}
-	d.settled, d.dirty, d.cleaning = false, false, false
+	d.settled, d.dirty, d.u.Cleaning = false, false, false
 	if err := d.rewind(ctx); err != nil {
 		return asOp(err, dev.OpLoad)
 	}
 	return d.confirm(ctx, dev.OpLoad)
 }
 
-func loadUnload(load bool) []byte { return []byte{scsi.LoadUnload, 0, 0, 0, flag(load), 0} }
+func loadUnload(load bool) []byte { return []byte{scsi.LoadUnload, 0, 0, 0, bit(load), 0} }
 
 // Unload makes what was written durable and ejects the medium; see [dev.Drive]. A
 // medium that cannot be made durable is ejected too, with the error.

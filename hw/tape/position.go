@@ -11,9 +11,10 @@ import (
 	lu "capstan/hw/scsi"
 )
 
-// lose forgets the position.
+// lose forgets the position, and with it what the parameters are: what took the one may
+// have taken the others.
 func (d *Drive) lose() {
-	d.known, d.filed, d.marked, d.end = false, false, false, false
+	d.known, d.filed, d.marked, d.end, d.settled = false, false, false, false, false
 	d.losses++
 }
 
@@ -95,6 +96,9 @@ func (d *Drive) Position(ctx context.Context) (dev.Position, error) {
 		return dev.Position{}, err
 	}
 	p, err := d.ask(ctx)
+	if herr := d.held(ctx, dev.OpPosition); herr != nil {
+		return dev.Position{}, herr
+	}
 	if d.changed {
 		return dev.Position{}, d.fail(dev.OpPosition, dev.ErrMediumChanged)
 	}
@@ -175,11 +179,11 @@ func (d *Drive) move(ctx context.Context, op string, cdb []byte) error {
 		if err == nil {
 			return nil
 		}
-		if try < tries && (harmless(&r.Sense) || (r.Sense.Key == scsi.UnitAttention && r.Sense.ASC == 0x29 && homes(cdb))) {
+		if try < tries && (harmless(&r.Sense) || (r.Sense.Key == scsi.UnitAttention && startsAnew(cdb, r.Sense.ASC))) {
 			continue
 		}
-		if errors.Is(err, dev.ErrCleaning) {
-			d.cleaning = true
+		if lu.Done(err) && !r.Sense.Deferred {
+			d.at.EOP = true
 			return nil
 		}
 		if !begun(&r.Sense, err) {
@@ -193,14 +197,17 @@ func (d *Drive) move(ctx context.Context, op string, cdb []byte) error {
 // tries is how often a command is sent that the drive did not begin.
 const tries = 5
 
-// homes tells whether a command needs no position to begin from: after a reset it
-// leads to where it should as well as before.
-func homes(cdb []byte) bool {
+// startsAnew tells whether a command leads to where it should also after what a unit
+// attention tells: a reset for one that needs no position to begin from, and another
+// medium for one that loads or ejects it.
+func startsAnew(cdb []byte, asc uint8) bool {
 	switch cdb[0] {
-	case scsi.Rewind, scsi.Locate10, scsi.Locate16, scsi.LoadUnload:
-		return true
+	case scsi.LoadUnload:
+		return asc == 0x28 || asc == 0x29
+	case scsi.Rewind, scsi.Locate10, scsi.Locate16:
+		return asc == 0x29
 	}
-	return cdb[0] == scsi.Space6 && cdb[1] == spaceEnd
+	return asc == 0x29 && cdb[0] == scsi.Space6 && cdb[1] == spaceEnd
 }
 
 // begun tells whether a command that ended with an error may have moved or written
@@ -260,6 +267,9 @@ func (d *Drive) locate(ctx context.Context, block int64) error {
 		return d.landed(ctx, dev.OpLocate, block)
 	case errors.Is(err, dev.ErrEndOfData):
 		d.known = false
+		if d.blind(ctx) {
+			return errors.Join(err, d.walkToEnd(ctx))
+		}
 		if lerr := d.landed(ctx, dev.OpLocate, -1); lerr != nil {
 			return lerr
 		}

@@ -42,7 +42,7 @@ func (d *Drive) setBlocks(ctx context.Context) error {
 	}
 	m.BlockLength, m.Buffered = 0, 1
 	if p := m.Page; len(p) >= 4 {
-		p[2] = p[2]&^compresses | compresses*flag(d.opts.Compress && p[2]&canCompress != 0)
+		p[2] = p[2]&^compresses | compresses*bit(d.opts.Compress && p[2]&canCompress != 0)
 		p[3] |= decompresses
 	}
 	if err := d.u.ModeSelect(ctx, &m); err != nil && !roundedOff(err) {

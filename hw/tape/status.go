@@ -106,7 +106,7 @@ func bounded(n, unit uint64) int64 {
 }
 
 func (d *Drive) needsCleaning(ctx context.Context) bool {
-	if d.cleaning {
+	if d.u.Cleaning {
 		return true
 	}
 	if d.can.pages[lu.LogAlertAnswer] { // the other page would clear what others wait for

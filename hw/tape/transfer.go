@@ -118,8 +118,6 @@ func (d *Drive) gave(p, in []byte, r lu.Reply, err error) (int, error) {
 	case errors.Is(err, dev.ErrEndOfData):
 		d.end = true
 		return 0, err
-	case errors.Is(err, dev.ErrCleaning):
-		d.cleaning = true
 	case errors.Is(err, dev.ErrEarlyWarning), errors.Is(err, dev.ErrProgrammableWarning):
 		d.at.EOP = true // reading goes on
 	case err != nil:
@@ -202,9 +200,6 @@ func (d *Drive) writeOnce(ctx context.Context, p []byte) (again bool, _ error) {
 	r, err := d.u.Do(ctx, dev.OpWrite, &scsi.Command{CDB: []byte{scsi.Write6, 0, byte(n >> 16), byte(n >> 8), byte(n), 0}, Out: out})
 	switch {
 	case err == nil:
-	case errors.Is(err, dev.ErrCleaning):
-		d.cleaning = true
-		err = nil
 	case r.Sense.Deferred: // it is an earlier block that is lost
 		d.lose()
 		return false, err
@@ -283,7 +278,7 @@ func (d *Drive) WriteFilemarks(ctx context.Context, n int, immediate bool) error
 		if err := d.settle(ctx, dev.OpFilemarks); err != nil {
 			return err
 		}
-		r, err := d.u.Do(ctx, dev.OpFilemarks, &scsi.Command{CDB: []byte{scsi.WriteFilemarks6, flag(immediate), byte(n >> 16), byte(n >> 8), byte(n), 0}})
+		r, err := d.u.Do(ctx, dev.OpFilemarks, &scsi.Command{CDB: []byte{scsi.WriteFilemarks6, bit(immediate), byte(n >> 16), byte(n >> 8), byte(n), 0}})
 		if try < tries && harmless(&r.Sense) {
 			continue
 		}
@@ -295,7 +290,7 @@ func (d *Drive) WriteFilemarks(ctx context.Context, n int, immediate bool) error
 	}
 }
 
-func flag(on bool) byte {
+func bit(on bool) byte {
 	if on {
 		return 1
 	}
@@ -307,8 +302,6 @@ func flag(on bool) byte {
 func (d *Drive) wrote(ctx context.Context, n int, immediate bool, r lu.Reply, err error) error {
 	switch {
 	case err == nil:
-	case errors.Is(err, dev.ErrCleaning):
-		d.cleaning = true
 	case r.Sense.Deferred:
 		d.lose()
 		return err
