@@ -111,7 +111,11 @@ func (d *Drive) claim(ctx context.Context, r lu.Reservation, key lu.Key) error {
 			return d.u.ReserveOut(ctx, lu.PreemptAbort, key, now.Key)
 		}
 	}
-	return d.u.ReserveOut(ctx, lu.Reserve, key, 0)
+	err := d.u.ReserveOut(ctx, lu.Reserve, key, 0)
+	if errors.Is(err, dev.ErrReservation) && r.Held && r.Key == key { // the same holder, by another path
+		err = d.u.ReserveOut(ctx, lu.PreemptAbort, key, key)
+	}
+	return err
 }
 
 func (d *Drive) unpersist(ctx context.Context, r lu.Reservation, force bool) error {
