@@ -3,6 +3,7 @@ package changer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -111,6 +112,9 @@ func (c *Changer) pieces(ctx context.Context, kind dev.ElementKind, r Range, tag
 		left := r.First + r.Count - next
 		ask := Range{next, min(left, mostElements)}
 		reply, err := c.repeat(ctx, dev.OpElementStatus, &scsi.Command{CDB: statusCDB(kind, ask, tags, ids, len(b)), In: b})
+		if len(all) > 0 && errors.Is(err, dev.ErrBadElement) {
+			return all, nil // there are fewer than the changer's page says
+		}
 		if err != nil {
 			return nil, err
 		}
