@@ -4,9 +4,9 @@
 package ltid
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +28,9 @@ const Service = "ltid"
 type Library struct {
 	Name    string
 	Control string   // the robot control host
-	Drives  []string // names, in the order of their elements
+	Drives  []string // names, in the order of their elements unless Places says which
+	// Places are where the drives of a hardware library stand, by name; nil is by order.
+	Places map[string]Place
 }
 
 // Mount asks for a cartridge, ready in a drive.
@@ -59,6 +61,7 @@ type Server struct {
 	host, master string
 	devices      dev.Finder
 	libraries    []Library
+	log          *slog.Logger
 	drives       map[string]*drive
 	beginning    *rt.Semaphore
 	begun        *rt.Event // in this life of the daemon
@@ -73,8 +76,8 @@ type drive struct {
 }
 
 // New makes the role for the libraries of a host.
-func New(ctx context.Context, host, master string, devices dev.Finder, libraries []Library) *Server {
-	s := &Server{host: host, master: master, devices: devices, libraries: libraries, drives: map[string]*drive{},
+func New(ctx context.Context, host, master string, devices dev.Finder, libraries []Library, log *slog.Logger) *Server {
+	s := &Server{host: host, master: master, devices: devices, libraries: libraries, log: log, drives: map[string]*drive{},
 		beginning: rt.NewSemaphore(ctx, 1), begun: rt.NewEvent(ctx)}
 	for _, l := range libraries {
 		for _, name := range l.Drives {
@@ -335,6 +338,9 @@ func (s *Server) begin(ctx context.Context) error {
 	}
 	for _, l := range s.libraries {
 		for _, name := range l.Drives {
+			if s.drives[name].element == 0 {
+				continue // it is down, and was said to be
+			}
 			if err := s.inTurn(ctx, name, func(d *drive) error { return s.empty(ctx, d) }); err != nil {
 				return err
 			}
@@ -346,39 +352,4 @@ func (s *Server) begin(ctx context.Context) error {
 	}
 	_, err = nbemm.SayHello.Call(ctx, pbx.At(s.master, nbemm.Service), hello)
 	return err
-}
-
-// inventory asks every robot what is where.
-func (s *Server) inventory(ctx context.Context) (nbemm.Hello, error) {
-	var hello nbemm.Hello
-	for _, l := range s.libraries {
-		elements, err := txxcd.Inventory.Call(ctx, pbx.At(l.Control, txxcd.Service), l.Name)
-		if err != nil {
-			return hello, err
-		}
-		hello.Libraries = append(hello.Libraries, nbemm.Library{Name: l.Name})
-		slices.SortFunc(elements, func(a, b dev.Element) int { return cmp.Compare(a.Address, b.Address) })
-		n := 0
-		for _, e := range elements {
-			if e.Kind == dev.DriveElement && n < len(l.Drives) {
-				s.drives[l.Drives[n]].element = e.Address
-				d := nbemm.Drive{Name: l.Drives[n], Library: l.Name, Element: e.Address}
-				if e.Full {
-					d.Media = MediaID(e.Barcode)
-				}
-				hello.Drives = append(hello.Drives, d)
-				n++
-			}
-			if e.Full && e.Barcode != "" && !cleaning(e.Barcode) {
-				at := e.Address
-				if e.Kind == dev.DriveElement {
-					at = e.Source
-				}
-				hello.Media = append(hello.Media, nbemm.Media{
-					ID: MediaID(e.Barcode), Barcode: e.Barcode, Library: l.Name, Element: at, Density: Density(e.Barcode),
-				})
-			}
-		}
-	}
-	return hello, nil
 }
