@@ -24,9 +24,14 @@ func (s *server) requestSense(r *request) error {
 	} else if err := s.status(); err != nil {
 		sns = conditionFrom(err)
 	}
-	b := sns.Fixed()
+	return r.replySense(sns)
+}
+
+// replySense sends sense data as data, in the format that the command asks for.
+func (r *request) replySense(s scsi.Sense) error {
+	b := s.Fixed()
 	if r.cdb[1]&0x01 != 0 {
-		b = sns.Descriptor()
+		b = s.Descriptor()
 	}
 	return r.reply(b, int(r.cdb[4]))
 }

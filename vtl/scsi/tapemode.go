@@ -73,16 +73,19 @@ func (u *tape) deviceSpecific() byte {
 	if u.unbuffered {
 		b = 0
 	}
-	m, ok := u.deck.Medium()
-	worm := byte(0)
-	if ok && m.Protected {
+	if m, ok := u.deck.Medium(); ok && m.Protected {
 		b |= 0x80
 	}
-	if ok && m.WORM {
+	return b
+}
+
+// look has the medium configuration page tell what the medium is.
+func (u *tape) look() {
+	worm := byte(0)
+	if m, ok := u.deck.Medium(); ok && m.WORM {
 		worm = 0x01
 	}
 	u.page(0x1D, 0).current[2] = worm
-	return b
 }
 
 func (u *tape) descriptor() []byte {
