@@ -49,7 +49,7 @@ func blocks(b *testing.B, size int, mode string, read bool) {
 			b.Fatalf("% X: %s", c.CDB, ends(res, err))
 		}
 	}
-	const laps = 512
+	const laps = 48 // MiB that are written again and again
 	w := &scsi.Command{CDB: cdb(write6(wire)), Out: data}
 	rd := &scsi.Command{CDB: cdb(read6(wire)), In: make([]byte, wire)}
 	rewind := &scsi.Command{CDB: cdb("01 00 00 00 00 00")}
