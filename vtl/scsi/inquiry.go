@@ -71,7 +71,7 @@ func (s *server) standardInquiry() []byte {
 	pad(b[32:36], revision)
 	versions := []uint16{0x00A0, 0x05C0, 0x0960} // SAM-5, SPC-5, iSCSI
 	if s.kind == scsi.Sequential {
-		versions = append(versions, 0x0520) // SSC-5
+		versions = append(versions, 0x05A0) // SSC-5
 	} else {
 		versions = append(versions, 0x0480) // SMC-3
 	}
