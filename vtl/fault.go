@@ -61,6 +61,7 @@ func (l *Library) PowerCycle(ctx context.Context, name string) error {
 		l.lock.Unlock()
 		d.pos, d.lost, d.dirty = 0, true, false
 		d.epoch++
+		d.resets++
 		if d.state != ready {
 			return nil
 		}
@@ -73,6 +74,7 @@ var senses = []struct {
 	err   error
 	sense dev.Sense
 }{
+	{dev.ErrCleaningCartridge, dev.Sense{Key: 2, ASC: 0x30, ASCQ: 0x03}},
 	{dev.ErrNotReady, dev.Sense{Key: 2, ASC: 0x04, ASCQ: 0x02}},
 	{dev.ErrNoMedium, dev.Sense{Key: 2, ASC: 0x3A}},
 	{dev.ErrFilemark, dev.Sense{ASCQ: 0x01}},

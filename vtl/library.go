@@ -28,7 +28,8 @@ type Library struct {
 	elements []element
 	faults   []*dev.Fault
 	stats    dev.RobotStats
-	at       int // index of the element where the hand is
+	inserted int64 // cartridges that people put in or took out
+	at       int   // index of the element where the hand is
 }
 
 var _ dev.Library = (*Library)(nil)
@@ -239,7 +240,7 @@ func newSidecar(c *CartridgeConfig) (*sidecar, error) {
 		return nil, err
 	}
 	s := &sidecar{Version: sidecarVersion, Barcode: c.Barcode, Density: m.Density, Capacity: m.Capacity,
-		WriteProtected: c.WriteProtected, Reserve: c.Reserve}
+		WriteProtected: c.WriteProtected, WORM: c.WORM, Cleaning: c.cleaning(), Reserve: c.Reserve}
 	if c.Capacity != 0 {
 		s.Capacity = c.Capacity
 	}

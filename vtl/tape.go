@@ -24,7 +24,7 @@ type body interface {
 	hollow() bool
 	stride(kind objectKind, size int64) int64
 	readBlock(off int64, p []byte) error
-	writeBlock(off int64, p []byte) error
+	writeBlock(off int64, kind objectKind, p []byte) error
 	writeMarks(off int64, n int64) error
 	// cut makes it durable that the body ends at off, where an older one ended later.
 	cut(ctx context.Context, off int64) error
@@ -54,11 +54,11 @@ func (t *tape) truncate(ctx context.Context, object int64) error {
 }
 
 // write appends a block.
-func (t *tape) write(p []byte) error {
-	if err := t.body.writeBlock(t.before(t.end()).off, p); err != nil {
+func (t *tape) write(kind objectKind, p []byte) error {
+	if err := t.body.writeBlock(t.before(t.end()).off, kind, p); err != nil {
 		return err
 	}
-	return t.add(blockObject, int64(len(p)), 1)
+	return t.add(kind, int64(len(p)), 1)
 }
 
 // writeMarks appends filemarks.
@@ -123,6 +123,18 @@ func (t *tape) hollowRun(object, most int64) (objects, bytes int64) {
 	return objects, bytes
 }
 
+// onlyMarks tells whether nothing but filemarks comes from an object on: a WORM
+// cartridge lets its last filemarks be overwritten, or nothing could be appended
+// to a tape that was closed with two.
+func (t *tape) onlyMarks(object int64) bool {
+	for i := max(t.find(object), 0); i < len(t.runs) && object < t.end(); i++ {
+		if t.runs[i].kind != markObject {
+			return false
+		}
+	}
+	return true
+}
+
 // memory is a body in memory: chunks of equal size.
 type memory struct{ chunks [][]byte }
 
@@ -131,7 +143,7 @@ const chunkSize = 1 << 20
 func (m *memory) hollow() bool { return true }
 
 func (m *memory) stride(kind objectKind, size int64) int64 {
-	if kind == blockObject {
+	if kind == blockObject || kind == sealedObject {
 		return size
 	}
 	return 0
@@ -149,7 +161,7 @@ func (m *memory) readBlock(off int64, p []byte) error {
 	return nil
 }
 
-func (m *memory) writeBlock(off int64, p []byte) error {
+func (m *memory) writeBlock(off int64, _ objectKind, p []byte) error {
 	for len(p) > 0 {
 		c := off / chunkSize
 		for c >= int64(len(m.chunks)) {
