@@ -47,10 +47,10 @@ type Drive struct {
 	guarded  bool // logical block protection is on
 	keyed    bool // this handle has given the drive its key
 	worm     bool
-	end      bool // the position is the end of data
-	dirty    bool // written since the last filemark that was not immediate
-	maxBlock int // of the drive
-	maxMoved int // bytes that the host adapter carries in a command
+	end      bool   // the position is the end of data
+	dirty    bool   // written since the last filemark that was not immediate
+	maxBlock int    // of the drive
+	maxMoved int    // bytes that the host adapter carries in a command
 	buf      []byte // for a block with its protection
 
 	holder string // of the reservation that this handle took
