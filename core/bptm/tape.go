@@ -137,18 +137,22 @@ func (t *tape) provePosition(ctx context.Context) error {
 	if err := t.locate(ctx, t.block); err != nil {
 		return err
 	}
-	buf := make([]byte, t.label.BlockSize)
-	n, err := t.read(ctx, buf)
+	head := make([]byte, min(maxHeader, t.label.BlockSize))
+	n, err := t.read(ctx, head)
 	if err == nil {
-		if h, err := media.DecodeEndHeader(buf[:n]); err == nil && h.MediaID == t.label.MediaID && h.File == t.file &&
+		if h, err := media.DecodeEndHeader(head[:n]); err == nil && h.MediaID == t.label.MediaID && h.File == t.file &&
 			fragmentName(h.BackupID, h.Copy, h.Number) == t.last {
 			return nil
 		}
 	}
-	return t.proveByTrailer(ctx, buf)
+	return t.proveByTrailer(ctx)
 }
 
-func (t *tape) proveByTrailer(ctx context.Context, buf []byte) error {
+// maxHeader is longer than any end header.
+const maxHeader = 32 << 10
+
+func (t *tape) proveByTrailer(ctx context.Context) error {
+	buf := make([]byte, t.label.BlockSize)
 	if err := t.locate(ctx, t.block); err != nil {
 		return err
 	}
