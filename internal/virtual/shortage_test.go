@@ -17,6 +17,7 @@ import (
 	"capstan/core/host"
 	"capstan/core/image"
 	"capstan/core/job"
+	"capstan/core/ltid"
 	"capstan/core/nbpem"
 	"capstan/core/pbx"
 	"capstan/core/policy"
