@@ -79,11 +79,10 @@ func (s *Server) clean(ctx context.Context, d *drive) error {
 	if barcode == "" {
 		return status.Errorf(status.MediaRequest, "drive %s must be cleaned, and library %s has no cleaning cartridge that is good: put one in, with a barcode that begins with CLN", d.name, d.library.Name)
 	}
-	dr, err := s.devices.Drive(ctx, d.name)
-	if err != nil {
-		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
-	}
-	defer dr.Close()
+	return s.with(ctx, d, func(dr dev.Drive) error { return s.cleanWith(ctx, d, dr, barcode) })
+}
+
+func (s *Server) cleanWith(ctx context.Context, d *drive, dr dev.Drive, barcode string) error {
 	s.log.Info("the drive is cleaned", "drive", d.name, "cartridge", barcode)
 	if _, err := txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
 		Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
@@ -94,7 +93,7 @@ func (s *Server) clean(ctx context.Context, d *drive) error {
 		return err
 	}
 	cleaned := s.wash(ctx, dr)
-	if err := s.unmount(ctx, d); err != nil {
+	if err := s.takeHome(ctx, d, dr); err != nil {
 		return err
 	}
 	if !cleaned {
