@@ -37,6 +37,7 @@ check: lint determinism scenarios fuzz-short ## everything that a change must pa
 lint: $(GOLANGCI) ## gofmt, go vet, golangci-lint, and the house's own analyzers
 	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | grep -v /testdata/ | xargs gofmt -l); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; fi
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GOLANGCI) run ./...
 	$(GO) run ./internal/lint/cmd/capstan-lint ./...
@@ -57,8 +58,9 @@ fuzz: ## run every fuzz function for FUZZTIME
 fuzz-short:
 	internal/ci/fuzz.sh 3s 240
 
-bench: ## run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: build ## measure beside tar, Bacula and restic, and write the figures into docs/benchmarks.md
+	@internal/ci/deps-bench.sh
+	$(GO) run ./internal/bench -capstan $(BIN)/capstan -out docs/benchmarks.md
 
 generate: ## write the JSON Schemas and docs anew
 	$(GO) generate ./scenarios ./cmd/capstan

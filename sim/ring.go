@@ -23,9 +23,6 @@ type ring struct {
 	slots []stream.Slot
 	empty *rt.Queue[int] // numbers of empty slots
 	full  *rt.Queue[int] // and of filled ones
-	// Memory belongs to a slot while the slot is being filled or full: a ring of
-	// hollow slots needs that of one slot.
-	spare [][]byte
 	// A hollow slot may stand for more than the whole ring: while one does, the
 	// filler waits as it would for bytes, so that it is not done before its time.
 	hollow int64
@@ -36,6 +33,23 @@ type ring struct {
 
 // none is no slot's number.
 const none = -1
+
+// slotMemory is the memory of slots that are neither being filled nor full, of all
+// rings, by its size: a ring of hollow slots needs that of one slot, and only for
+// a while.
+type slotMemory map[int][][]byte
+
+func (m slotMemory) take(size int) []byte {
+	spare := m[size]
+	if len(spare) == 0 {
+		return make([]byte, 0, size)
+	}
+	last := len(spare) - 1
+	m[size] = spare[:last]
+	return spare[last]
+}
+
+func (m slotMemory) keep(b []byte) { m[cap(b)] = append(m[cap(b)], b[:0]) }
 
 // side is a ring as one of its two processes has it.
 type side struct {
@@ -153,11 +167,7 @@ func (s *side) Empty(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	s.fills = i
-	if n := len(g.spare); n > 0 {
-		s.memory, g.spare = g.spare[n-1], g.spare[:n-1]
-	} else {
-		s.memory = make([]byte, 0, g.size)
-	}
+	s.memory = g.host.w.slots.take(g.size)
 	return s.memory, nil
 }
 
@@ -173,7 +183,7 @@ func (s *side) Fill(ctx context.Context, slot stream.Slot) error {
 	if slot.Bytes != nil {
 		slot.CRC = crc32.Checksum(slot.Bytes, stream.Castagnoli)
 	} else {
-		g.spare = append(g.spare, s.memory)
+		g.host.w.slots.keep(s.memory)
 	}
 	g.hollow += hollowBytes(&slot)
 	s.fills, s.memory = none, nil
@@ -244,7 +254,7 @@ func (s *side) Free(ctx context.Context) error {
 		return fmt.Errorf("freeing a slot of ring %s: Free without Full", g.name)
 	}
 	if b := g.slots[i].Bytes; b != nil {
-		g.spare = append(g.spare, b[:0])
+		g.host.w.slots.keep(b)
 	}
 	if n := hollowBytes(&g.slots[i]); n > 0 {
 		g.hollow -= n

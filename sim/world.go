@@ -56,6 +56,7 @@ type World struct {
 	incs   uint64
 	net    network
 	flows  flows
+	slots  slotMemory
 	record recorder
 }
 
@@ -67,7 +68,7 @@ func New(o Options) *World {
 	if o.SpawnTime == 0 {
 		o.SpawnTime = 2 * time.Millisecond
 	}
-	w := &World{opts: o, byName: map[string]*Host{}}
+	w := &World{opts: o, byName: map[string]*Host{}, slots: slotMemory{}}
 	if o.ShuffleTies {
 		a, b := streamSeed(o.Seed, "world", "ties")
 		w.tie = rand.NewPCG(a, b)

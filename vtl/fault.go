@@ -12,7 +12,7 @@ func (l *Library) Inject(f dev.Fault) {
 	if f.Times == 0 {
 		f.Times = 1
 	}
-	if errors.Is(f.Err, dev.ErrEarlyWarning) || errors.Is(f.Err, dev.ErrCleaning) {
+	if errors.Is(f.Err, dev.ErrEarlyWarning) || errors.Is(f.Err, dev.ErrProgrammableWarning) || errors.Is(f.Err, dev.ErrCleaning) {
 		f.Done = true
 	}
 	l.lock.Lock()

@@ -48,12 +48,18 @@ func waitFor(ctx context.Context, m master, ids []int64, w io.Writer) ([]job.Job
 	return js, nil
 }
 
-// minLook is the least time between two looks at jobs that change all the time.
-const minLook = 250 * time.Millisecond
+// Jobs change all the time, and are looked at the less often the longer they have
+// been followed: a short one is seen to end at once, and a long one costs little.
+const (
+	firstPause = 5 * time.Millisecond
+	longPause  = 250 * time.Millisecond
+	pauseShare = 20 // of the time that they were followed
+)
 
 // follow gives fn the jobs that match, and again whenever any job has changed,
 // until fn returns false or ctx ends.
 func (m master) follow(ctx context.Context, q bpjobd.Query, fn func([]job.Job) (more bool)) error {
+	began := rt.Mono(ctx)
 	for {
 		js, revision, err := m.jobs(ctx, q)
 		if err != nil {
@@ -62,7 +68,8 @@ func (m master) follow(ctx context.Context, q bpjobd.Query, fn func([]job.Job) (
 		if !fn(js) {
 			return nil
 		}
-		if err := rt.Sleep(ctx, minLook); err != nil {
+		pause := min(max((rt.Mono(ctx)-began)/pauseShare, firstPause), longPause)
+		if err := rt.Sleep(ctx, pause); err != nil {
 			return err
 		}
 		q.Follow, q.Newer = true, revision

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/crc32"
+	"slices"
 
 	"capstan/core/catalog"
 	"capstan/core/dev"
@@ -62,7 +63,6 @@ func NewReader(ctx context.Context, fs tree.FS, sel Selection, report func(Probl
 	r := &Reader{
 		sel: sel, fs: fs, report: report,
 		links: map[inode]string{},
-		buf:   make([]byte, 0, FrameSize), out: make([]byte, 0, FrameSize),
 	}
 	tops, err := sel.expand(ctx, fs, func(p string, err error) { r.problem(p, Missing, err) })
 	if err != nil {
@@ -114,7 +114,7 @@ func (r *Reader) Next(ctx context.Context, f *stream.Frame) error {
 // step does a bounded piece of work that brings the next frames nearer.
 func (r *Reader) step(ctx context.Context) error {
 	switch {
-	case len(r.buf) == cap(r.buf):
+	case len(r.buf) == FrameSize:
 		r.flush()
 	case r.member != nil:
 		r.copyMember(ctx)
@@ -154,7 +154,7 @@ func (r *Reader) flush() {
 // copyMember moves bytes of the current member into buf.
 func (r *Reader) copyMember(ctx context.Context) {
 	m := r.member
-	free := cap(r.buf) - len(r.buf)
+	free := FrameSize - len(r.buf)
 	if n := min(free, len(m.head)); n > 0 {
 		r.buf = append(r.buf, m.head[:n]...)
 		m.head = m.head[n:]
@@ -162,7 +162,8 @@ func (r *Reader) copyMember(ctx context.Context) {
 		return
 	}
 	if m.body != nil && !m.body.done() {
-		room := r.buf[len(r.buf):cap(r.buf)]
+		r.buf = slices.Grow(r.buf, free) // headers alone, as of hollow files, need little
+		room := r.buf[len(r.buf):FrameSize]
 		n := m.body.read(room)
 		r.buf = r.buf[:len(r.buf)+n]
 		r.offset += int64(n)

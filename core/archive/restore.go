@@ -80,6 +80,7 @@ type restoring struct {
 	info tree.Info
 	xs   []tree.Xattr
 	file tree.NewFile // of a regular file
+	end  int64        // of what was written to it
 }
 
 // abandon removes what was written.
@@ -218,7 +219,7 @@ func (w *Writer) complete(r *restoring) {
 }
 
 func (w *Writer) settle(r *restoring) error {
-	if r.file != nil {
+	if r.file != nil && r.end != r.info.Size { // it ends with a hole
 		if err := r.file.Truncate(r.info.Size); err != nil {
 			return err
 		}

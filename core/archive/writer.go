@@ -236,7 +236,9 @@ func (w *Writer) data(p []byte, offset int64) error {
 		w.problem(w.cur.path, NotWritten, err)
 		w.cur.abandon(w.ctx)
 		w.cur = nil
+		return nil
 	}
+	w.cur.end = max(w.cur.end, offset+int64(len(p)))
 	return nil
 }
 

@@ -1,8 +1,6 @@
 package catalog
 
 import (
-	"github.com/klauspost/compress/zstd"
-
 	"capstan/core/store"
 )
 
@@ -14,7 +12,6 @@ const (
 // fileWriter writes the blocks of a files file one behind the other.
 type fileWriter struct {
 	file   store.File
-	enc    *zstd.Encoder
 	target int // size of a data block before compression
 	buf    []byte
 	offset int64 // of buf in the file
@@ -23,8 +20,8 @@ type fileWriter struct {
 	refs   []ref // of the data blocks
 }
 
-func newFileWriter(f store.File, enc *zstd.Encoder, target int) *fileWriter {
-	w := &fileWriter{file: f, enc: enc, target: target}
+func newFileWriter(f store.File, target int) *fileWriter {
+	w := &fileWriter{file: f, target: target}
 	w.buf = appendHeader(w.buf)
 	w.block.reset()
 	return w
@@ -59,7 +56,7 @@ func (w *fileWriter) endBlock() error {
 
 func (w *fileWriter) frame(kind byte, first string, raw []byte) (ref, error) {
 	at := w.offset + int64(len(w.buf))
-	w.buf = appendFrame(w.buf, w.enc, kind, at, raw)
+	w.buf = appendFrame(w.buf, kind, at, raw)
 	r := ref{first, at, w.offset + int64(len(w.buf)) - at}
 	if len(w.buf) < writeBuffer {
 		return r, nil

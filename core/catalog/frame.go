@@ -138,11 +138,11 @@ func (r *ref) check(size int64) error {
 
 // appendFrame appends a block as it stands at offset in a file: kind, length of
 // raw, raw compressed, and the CRC-32C of its offset and all that.
-func appendFrame(b []byte, enc *zstd.Encoder, kind byte, offset int64, raw []byte) []byte {
+func appendFrame(b []byte, kind byte, offset int64, raw []byte) []byte {
 	start := len(b)
 	b = append(b, kind)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(raw)))
-	b = enc.EncodeAll(raw, b)
+	b = encoder.EncodeAll(raw, b)
 	return binary.LittleEndian.AppendUint32(b, frameSum(offset, b[start:]))
 }
 
@@ -153,7 +153,7 @@ func frameSum(offset int64, b []byte) uint32 {
 }
 
 // parseFrame is the inverse of appendFrame.
-func parseFrame(b []byte, dec *zstd.Decoder, kind byte, offset int64) ([]byte, error) {
+func parseFrame(b []byte, kind byte, offset int64) ([]byte, error) {
 	if len(b) < frameLen {
 		return nil, errShort
 	}
@@ -168,7 +168,7 @@ func parseFrame(b []byte, dec *zstd.Decoder, kind byte, offset int64) ([]byte, e
 	if n > maxBlockRaw {
 		return nil, fmt.Errorf("a block of %d bytes: at most %d are written", n, maxBlockRaw)
 	}
-	raw, err := dec.DecodeAll(body[frameHead:], make([]byte, 0, n))
+	raw, err := decoder.DecodeAll(body[frameHead:], make([]byte, 0, n))
 	if err != nil {
 		return nil, fmt.Errorf("the block does not decompress: %w", err)
 	}
@@ -178,13 +178,23 @@ func parseFrame(b []byte, dec *zstd.Decoder, kind byte, offset int64) ([]byte, e
 	return raw, nil
 }
 
-func newEncoder(level zstd.EncoderLevel) (*zstd.Encoder, error) {
-	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level), zstd.WithEncoderCRC(false),
-		zstd.WithWindowSize(encoderWindow), zstd.WithLowerEncoderMem(true))
-}
+// The encoder and the decoder of all files: each has tables of its own to set up,
+// and several tasks may use it at once (EncodeAll, DecodeAll).
+var (
+	encoder = must(zstd.NewWriter(nil, zstd.WithEncoderConcurrency(coders), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(false),
+		zstd.WithWindowSize(encoderWindow), zstd.WithLowerEncoderMem(true)))
+	decoder = must(zstd.NewReader(nil, zstd.WithDecoderConcurrency(coders), zstd.WithDecoderMaxMemory(maxBlockRaw), zstd.WithDecoderLowmem(true)))
+)
 
-func newDecoder() (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBlockRaw), zstd.WithDecoderLowmem(true))
+// coders is how many blocks can be compressed at once, and decompressed.
+const coders = 4
+
+// must is for what fails with wrong options only.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 // An index block: its level, then for each block below it the first path

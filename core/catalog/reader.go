@@ -7,8 +7,6 @@ import (
 	"io"
 	"sort"
 
-	"github.com/klauspost/compress/zstd"
-
 	"capstan/core/rt"
 	"capstan/core/store"
 )
@@ -32,7 +30,6 @@ type Reader struct {
 	file  store.File
 	cache *Cache
 	id    int64 // in the cache
-	dec   *zstd.Decoder
 	foot  *footer
 }
 
@@ -78,16 +75,12 @@ func (r *Reader) open() (err error) {
 	if r.foot, err = parseFooter(foot, size); err != nil {
 		return &DamageError{r.name, size - footerLen, err}
 	}
-	if r.dec, err = newDecoder(); err != nil {
-		return fmt.Errorf("files file %s: %w", r.name, err)
-	}
 	return nil
 }
 
 // Close closes the file and forgets its blocks.
 func (r *Reader) Close() error {
 	r.cache.forget(r.id)
-	r.dec.Close()
 	return r.file.Close()
 }
 
@@ -121,7 +114,7 @@ func (r *Reader) block(at ref, level int) (*block, error) {
 		kind = kindData
 	}
 	b := &block{key: key}
-	raw, err := parseFrame(framed, r.dec, kind, at.offset)
+	raw, err := parseFrame(framed, kind, at.offset)
 	if err == nil {
 		if level == 0 {
 			b.entries, err = decodeBlock(raw)

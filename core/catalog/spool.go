@@ -9,8 +9,6 @@ import (
 	"hash/crc32"
 	"slices"
 
-	"github.com/klauspost/compress/zstd"
-
 	"capstan/core/rt"
 	"capstan/core/store"
 )
@@ -118,7 +116,7 @@ func (w *Writer) writeRun(ctx context.Context, from []*run, level int) error {
 		if len(chunk) == 0 {
 			return nil
 		}
-		err := out.append(w.enc, chunk)
+		err := out.append(chunk)
 		chunk = chunk[:0]
 		return err
 	}
@@ -140,9 +138,9 @@ func (w *Writer) writeRun(ctx context.Context, from []*run, level int) error {
 	return nil
 }
 
-func (r *run) append(enc *zstd.Encoder, chunk []byte) error {
+func (r *run) append(chunk []byte) error {
 	b := make([]byte, chunkHead, chunkHead+len(chunk)/2)
-	b = enc.EncodeAll(chunk, b)
+	b = encoder.EncodeAll(chunk, b)
 	body := b[chunkHead:]
 	binary.LittleEndian.PutUint32(b[0:], uint32(len(chunk)))
 	binary.LittleEndian.PutUint32(b[4:], uint32(len(body)))
@@ -157,7 +155,6 @@ type source struct {
 	row  row
 	rows []row // still in memory
 	run  *run
-	dec  *zstd.Decoder
 	at   int64  // of the next chunk in the run
 	rest []byte // of the chunk being read
 }
@@ -210,7 +207,7 @@ func (s *source) chunk() error {
 	if crc32.Checksum(b, castagnoli) != binary.LittleEndian.Uint32(head[8:]) {
 		return errors.New("the checksum does not match")
 	}
-	raw, err := s.dec.DecodeAll(b, make([]byte, 0, n))
+	raw, err := decoder.DecodeAll(b, make([]byte, 0, n))
 	if err != nil {
 		return err
 	}
@@ -240,14 +237,9 @@ func (h *sources) Pop() any {
 // merge calls fn for the rows of runs, and of memory if mem is set, in order:
 // once for each path, with the row that counts. The row is fn's until it returns.
 func (w *Writer) merge(ctx context.Context, runs []*run, mem bool, fn func(*row) error) error {
-	dec, err := newDecoder()
-	if err != nil {
-		return err
-	}
-	defer dec.Close()
 	var all []*source
 	for _, r := range runs {
-		all = append(all, &source{run: r, dec: dec})
+		all = append(all, &source{run: r})
 	}
 	if mem {
 		w.mem.sort()

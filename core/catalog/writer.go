@@ -8,8 +8,6 @@ import (
 	"path"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
 	"capstan/core/rt"
 	"capstan/core/store"
 )
@@ -41,7 +39,6 @@ type Writer struct {
 	dir  store.Dir
 	name string
 	opt  Options
-	enc  *zstd.Encoder
 	seq  uint64 // of the last entry added, from 1; 0 is an implied directory's
 	mem  rowBuffer
 	runs []*run
@@ -66,11 +63,7 @@ func Create(ctx context.Context, d store.Dir, name string, opt Options) (*Writer
 	if err := Abandon(ctx, d, name); err != nil {
 		return nil, err
 	}
-	enc, err := newEncoder(zstd.SpeedDefault)
-	if err != nil {
-		return nil, fmt.Errorf("create files file %s: %w", name, err)
-	}
-	return &Writer{dir: d, name: name, opt: opt, enc: enc, seen: map[string]bool{}}, nil
+	return &Writer{dir: d, name: name, opt: opt, seen: map[string]bool{}}, nil
 }
 
 var errEnded = errors.New("the writer was sealed or aborted")
@@ -170,7 +163,7 @@ func (w *Writer) write(ctx context.Context) (Summary, rowSum, error) {
 	if err != nil {
 		return sum, rows, err
 	}
-	out := newFileWriter(f, w.enc, w.opt.Block)
+	out := newFileWriter(f, w.opt.Block)
 	err = w.merge(ctx, w.runs, true, func(r *row) error {
 		e, _, err := ParseEntry(r.body)
 		if err != nil {

@@ -26,26 +26,10 @@ const (
 	cleanPoll = 5 * time.Second
 )
 
-// look hears a drive before it gives its cartridge back: its alerts go to the job's log
-// and the host's. It tells whether the drive wants to be cleaned.
-func (s *Server) look(ctx context.Context, d *drive, dr dev.Drive) bool {
-	if a, ok := dr.(dev.TapeAlerter); ok {
-		alerts, err := a.TapeAlerts(ctx)
-		if err != nil {
-			s.log.Info("the drive does not tell its alerts", "drive", d.name, "error", err)
-		}
-		for _, alert := range alerts {
-			s.say(ctx, d, alert.String())
-		}
-	}
-	st, err := dr.Status(ctx)
-	return err == nil && st.CleaningNeeded
-}
-
 // say tells the job, if there is one, and the host's log.
 func (s *Server) say(ctx context.Context, d *drive, text string) {
-	s.log.Warn("a drive says", "drive", d.name, "what", text)
-	bpjobd.Say(ctx, s.master, fmt.Sprintf("drive %s: %s", d.name, text))
+	s.log.Warn("a drive must be looked after", "drive", d.name, "why", text)
+	bpjobd.Say(ctx, s.master, fmt.Sprintf("drive %s %s", d.name, text))
 }
 
 // cleanLater has a drive cleaned when the request that is being answered is done. The

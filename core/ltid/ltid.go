@@ -230,6 +230,9 @@ func load(ctx context.Context, d dev.Drive) error {
 	defer cancel()
 	for {
 		err := d.Load(ctx)
+		if errors.Is(err, dev.ErrCleaning) { // it is loaded
+			return nil
+		}
 		if !errors.Is(err, dev.ErrNotReady) {
 			return err
 		}
@@ -243,13 +246,14 @@ func load(ctx context.Context, d dev.Drive) error {
 func (s *Server) unmount(ctx context.Context, d *drive) error {
 	dirty := false
 	if err := s.with(ctx, d, func(dr dev.Drive) error {
-		dirty = s.look(ctx, d, dr)
+		st, err := dr.Status(ctx)
+		dirty = err == nil && st.CleaningNeeded
 		return s.takeHome(ctx, d, dr)
 	}); err != nil {
 		return err
 	}
 	if dirty {
-		s.say(ctx, d, "it must be cleaned, which is done when no job needs it")
+		s.say(ctx, d, "must be cleaned, which is done when no job needs it")
 		s.cleanLater(ctx, d)
 	}
 	return nil
@@ -265,7 +269,7 @@ func (s *Server) takeHome(ctx context.Context, d *drive, dr dev.Drive) error {
 
 // eject unloads the drive and has the robot take the cartridge home.
 func (s *Server) eject(ctx context.Context, d *drive, dr dev.Drive) error {
-	if err := dr.Unload(ctx); err != nil && !errors.Is(err, dev.ErrNoMedium) {
+	if err := dr.Unload(ctx); err != nil && !errors.Is(err, dev.ErrNoMedium) && !errors.Is(err, dev.ErrCleaning) {
 		return status.Errorf(status.MediaClose, "unloading drive %s: %w", d.name, err)
 	}
 	_, err := txxd.UnmountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Unmount{

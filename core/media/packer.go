@@ -52,7 +52,7 @@ func NewPacker(ring stream.Ring, limits Limits) *Packer {
 	if limits.Bytes > 0 {
 		limits.Bytes = max(limits.Bytes, int64(size))
 	}
-	return &Packer{ring: ring, size: int64(size), limits: limits, buf: make([]byte, 0, size)}
+	return &Packer{ring: ring, size: int64(size), limits: limits}
 }
 
 // Put takes the next frame.

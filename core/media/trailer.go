@@ -39,11 +39,25 @@ const (
 // maxPayload bounds a payload before compression.
 const maxPayload = MaxBlockSize
 
+// The encoder and the decoder of all trailers: each has tables of its own to set
+// up, and several tasks may use it at once (EncodeAll, DecodeAll).
+var (
+	encoder = must(zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true)))
+	decoder = must(zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPayload)))
+)
+
+// must is for what fails with wrong options only.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 // TrailerWriter makes the blocks of a fragment's trailer.
 type TrailerWriter struct {
 	head    FragmentHeader
 	put     func(block []byte) error
-	zip     *zstd.Encoder
 	pending []byte // encoded entries, less than a block
 	before  string // path of the last of them
 	paths   int    // length of their paths together
@@ -53,11 +67,7 @@ type TrailerWriter struct {
 
 // NewTrailerWriter begins a trailer; put is given each finished block and keeps it.
 func NewTrailerWriter(h FragmentHeader, put func(block []byte) error) (*TrailerWriter, error) {
-	zip, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
-	if err != nil {
-		return nil, fmt.Errorf("trailer: %w", err)
-	}
-	w := &TrailerWriter{head: h, put: put, zip: zip}
+	w := &TrailerWriter{head: h, put: put}
 	id, err := EncodeFragmentHeader(h)
 	if err != nil {
 		return nil, err
@@ -138,7 +148,7 @@ func split(r run, n int) []run {
 
 func (w *TrailerWriter) block(part byte, payload []byte) error {
 	flag := byte(0)
-	if z := w.zip.EncodeAll(payload, nil); len(z) < len(payload) {
+	if z := encoder.EncodeAll(payload, nil); len(z) < len(payload) {
 		payload, flag = z, 1
 	}
 	b := make([]byte, 0, trailerHead+len(payload))
@@ -183,12 +193,7 @@ type TrailerVisitor struct {
 // last. It holds one block at a time. What was visited counts only if the error is
 // nil: then nothing is missing.
 func ReadTrailer(next func() ([]byte, error), v TrailerVisitor) (TrailerEnd, error) {
-	unzip, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPayload))
-	if err != nil {
-		return TrailerEnd{}, fmt.Errorf("trailer: %w", err)
-	}
-	defer unzip.Close()
-	r := &trailerReader{visit: v, unzip: unzip}
+	r := &trailerReader{visit: v}
 	for {
 		b, err := next()
 		if errors.Is(err, io.EOF) {
@@ -209,7 +214,6 @@ func ReadTrailer(next func() ([]byte, error), v TrailerVisitor) (TrailerEnd, err
 
 type trailerReader struct {
 	visit TrailerVisitor
-	unzip *zstd.Decoder
 	seq   uint32
 	part  byte
 	sum   TrailerEnd // of what came
@@ -271,7 +275,7 @@ func (r *trailerReader) open(b []byte) (part byte, payload []byte, err error) {
 	case 0:
 		return b[8], payload, nil
 	case 1:
-		out, err := r.unzip.DecodeAll(payload, nil)
+		out, err := decoder.DecodeAll(payload, nil)
 		if err != nil || len(out) > maxPayload {
 			return 0, nil, fmt.Errorf("its payload cannot be decompressed (%w): %w", ErrDamaged, err)
 		}

@@ -93,9 +93,11 @@ func TestGaps(t *testing.T) {
 		{"no READ POSITION", func(u *unit) { u.lacks[scsi.ReadPosition] = true }},
 		{"no list of commands", func(u *unit) { u.noList = true }},
 		{"short blocks without sense data", func(u *unit) { u.noShort = true }},
+		{"MODE SELECT takes no page", func(u *unit) { u.numb, u.protect = true, nil }},
 		{"no compression, no protection", func(u *unit) { u.mode, u.protect = nil, nil }},
 		{"as tgt", func(u *unit) {
-			u.mute, u.mode, u.protect = true, nil, nil
+			u.still, u.numb, u.protect = true, true, nil
+			clear(u.mode[2:])
 			for _, c := range []byte{scsi.Locate10, scsi.Locate16, scsi.Erase6, scsi.LogSense, scsi.SecurityProtocolIn, scsi.SecurityProtocolOut} {
 				u.lacks[c] = true
 			}
@@ -250,8 +252,8 @@ func TestSentAgain(t *testing.T) {
 func TestLyingPosition(t *testing.T) {
 	with(t, newUnit(), Options{}, func(ctx context.Context, f *fixture) {
 		f.want("load", f.d.Load(ctx), nil)
-		f.u.still = true
 		f.want("write", f.d.Write(ctx, block(0, 100)), nil)
+		f.u.objects, f.u.pos = append(f.u.objects, block(7, 100)), 2 // it has written a block twice
 		f.want("filemark", f.d.WriteFilemarks(ctx, 1, false), dev.ErrPositionLost)
 		f.want("write", f.d.Write(ctx, block(0, 100)), dev.ErrPositionLost)
 	})
@@ -435,5 +437,36 @@ func TestUnload(t *testing.T) {
 		f.u.present = false
 		f.want("unload of an empty drive", f.d.Unload(ctx), dev.ErrNoMedium)
 		f.want("load of an empty drive", f.d.Load(ctx), dev.ErrNoMedium)
+	})
+}
+
+// narrow is a host adapter that carries little in a command.
+type narrow struct{ *unit }
+
+func (narrow) MaxTransfer() int { return 1000 }
+
+// TestHostAdapter: a block that the host adapter does not carry is refused by name, and
+// so is its protection when only that is too much.
+func TestHostAdapter(t *testing.T) {
+	inWorld(t, func(ctx context.Context) {
+		u := newUnit()
+		d, err := Open(ctx, "drive1", narrow{u}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &fixture{t, u, d}
+		f.want("load", d.Load(ctx), nil)
+		f.want("write", d.Write(ctx, block(0, 996)), nil)
+		f.want("write", d.Write(ctx, block(1, 997)), dev.ErrNotSupported)
+		f.at(ctx, 1, 0)
+		u.objects = [][]byte{block(0, 996), block(1, 5000), block(2, 996)}
+		f.want("rewind", d.Rewind(ctx), nil)
+		f.read(ctx, block(0, 996))
+		n, err := d.Read(ctx, make([]byte, 5000))
+		f.want("a block that the host adapter does not carry", err, dev.ErrBlockTooLong)
+		if n > 1000 {
+			t.Errorf("%d bytes of it", n)
+		}
+		f.read(ctx, block(2, 996))
 	})
 }

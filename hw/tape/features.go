@@ -48,7 +48,10 @@ func (d *Drive) learn(ctx context.Context) {
 		d.maxBlock = min(d.maxBlock, l.Max)
 	}
 	if t, ok := d.u.Transport().(transferLimiter); ok {
-		d.maxBlock = min(d.maxBlock, t.MaxTransfer())
+		d.maxMoved = min(d.maxMoved, t.MaxTransfer())
+	}
+	for _, why := range d.can.known(d.kind) {
+		d.log.Info("not believed", "of", d.kind.Product, "because", why)
 	}
 	d.can.pages = map[byte]bool{}
 	if d.can.log != no {
@@ -58,7 +61,7 @@ func (d *Drive) learn(ctx context.Context) {
 			d.can.pages[p] = true
 		}
 	}
-	d.log.Info("opened", "vendor", d.kind.Vendor, "product", d.kind.Product, "revision", d.kind.Revision, "largest block", d.maxBlock)
+	d.log.Info("opened", "vendor", d.kind.Vendor, "product", d.kind.Product, "revision", d.kind.Revision, "largest block", d.maxBlock, "largest transfer", d.maxMoved)
 }
 
 // found is what the outcome of a question says of the ability to answer it.
@@ -93,4 +96,26 @@ func (f *features) list(codes []lu.Opcode) {
 	if f.order = no; order {
 		f.order = yes
 	}
+}
+
+// quirk is what a kind of drive says that is not so.
+type quirk struct {
+	vendor, product string // as INQUIRY tells; product may be "" for any
+	why             string
+	apply           func(f *features)
+}
+
+var quirks = []quirk{
+	{"IET", "VIRTUAL-TAPE", "tgt says of every medium that it can be written once", func(f *features) { f.medium = no }},
+}
+
+// known applies what is known of a kind of drive.
+func (f *features) known(k lu.Inquiry) (why []string) {
+	for _, q := range quirks {
+		if q.vendor == k.Vendor && (q.product == "" || q.product == k.Product) {
+			q.apply(f)
+			why = append(why, q.why)
+		}
+	}
+	return why
 }

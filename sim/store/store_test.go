@@ -57,7 +57,7 @@ func TestDB(t *testing.T) {
 }
 
 func TestDir(t *testing.T) {
-	storetest.RunDir(t, run, func(*testing.T) storetest.Directory {
+	fresh := func(*testing.T) storetest.Directory {
 		d := simstore.NewDir(0, rand.New(rand.NewPCG(1, 2)))
 		return storetest.Directory{
 			Dir:    d,
@@ -65,7 +65,9 @@ func TestDir(t *testing.T) {
 			Full:   simstore.NewDir(1<<20, rand.New(rand.NewPCG(1, 2))),
 			Hollow: true,
 		}
-	})
+	}
+	storetest.RunDir(t, run, fresh)
+	storetest.RunDirCrash(t, run, fresh)
 }
 
 type thing struct {

@@ -15,8 +15,7 @@ import (
 // Directory is a directory on a disk, with what the suite needs to know of it.
 type Directory struct {
 	Dir store.Dir
-	// Crash ends the host and gives the directory after it; nil where a crash
-	// cannot be made.
+	// Crash ends the host and gives the directory after it; for [RunDirCrash] only.
 	Crash func(ctx context.Context) store.Dir
 	// Full is a directory on a disk that holds fewer than 1 MiB; nil if there is none.
 	Full store.Dir
@@ -24,12 +23,15 @@ type Directory struct {
 	Hollow bool
 }
 
+// dirTest is one test of the suite.
+type dirTest struct {
+	name string
+	body func(ctx context.Context, t *testing.T, d Directory)
+}
+
 // RunDir runs the suite; fresh makes an empty directory.
 func RunDir(t *testing.T, run Run, fresh func(t *testing.T) Directory) {
-	for _, c := range []struct {
-		name string
-		body func(ctx context.Context, t *testing.T, d Directory)
-	}{
+	runDir(t, run, fresh, []dirTest{
 		{"ReadWrite", testReadWrite},
 		{"Names", testNames},
 		{"Rename", testRename},
@@ -38,10 +40,20 @@ func RunDir(t *testing.T, run Run, fresh func(t *testing.T) Directory) {
 		{"Missing", testMissing},
 		{"Hollow", testHollow},
 		{"NoSpace", testNoSpace},
+		{"SharedByTasks", testShared},
+	})
+}
+
+// RunDirCrash runs the part of the suite for directories of a host that can crash.
+func RunDirCrash(t *testing.T, run Run, fresh func(t *testing.T) Directory) {
+	runDir(t, run, fresh, []dirTest{
 		{"SyncedSurvivesCrash", testSynced},
 		{"RenameIsAtomicInCrash", testRenameCrash},
-		{"SharedByTasks", testShared},
-	} {
+	})
+}
+
+func runDir(t *testing.T, run Run, fresh func(t *testing.T) Directory, tests []dirTest) {
+	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
 			d := fresh(t)
 			run(t, func(ctx context.Context) { c.body(ctx, t, d) })
@@ -274,9 +286,6 @@ func testNoSpace(ctx context.Context, t *testing.T, d Directory) {
 }
 
 func testSynced(ctx context.Context, t *testing.T, d Directory) {
-	if d.Crash == nil {
-		t.Skip("no crash can be made here")
-	}
 	write(ctx, t, d.Dir, "x/a", "1")
 	ok(t, "sync x", d.Dir.Sync(ctx, "x"))
 	f, err := d.Dir.Open(ctx, "x/a")
@@ -297,9 +306,6 @@ func testSynced(ctx context.Context, t *testing.T, d Directory) {
 // testRenameCrash replaces a file as every careful writer does: at any moment
 // one of the two contents is there, whole.
 func testRenameCrash(ctx context.Context, t *testing.T, d Directory) {
-	if d.Crash == nil {
-		t.Skip("no crash can be made here")
-	}
 	dir := d.Dir
 	last := "0"
 	write(ctx, t, dir, "a", last)
