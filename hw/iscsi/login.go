@@ -206,7 +206,8 @@ func (l *login) agree(answers map[string]string) error {
 // chap proves us to the target, and the target to us if that was asked for. moved
 // says that the target has gone on to the next stage.
 func (l *login) chap() (moved bool, err error) {
-	q, _, err := l.exchange(iscsi.SecurityStage, iscsi.OperationalStage, false, []iscsi.Pair{{Key: "CHAP_A", Value: iscsi.ChapSHA256 + "," + iscsi.ChapMD5}})
+	// MD5, which every target must know, comes first: tgt looks at no other.
+	q, _, err := l.exchange(iscsi.SecurityStage, iscsi.OperationalStage, false, []iscsi.Pair{{Key: "CHAP_A", Value: iscsi.ChapMD5 + "," + iscsi.ChapSHA256}})
 	if err != nil {
 		return false, err
 	}
