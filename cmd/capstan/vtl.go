@@ -130,7 +130,13 @@ func (f *vtlServe) configure() error {
 		f.cfg.ISCSI.Name = vtlserve.Name(l.Name)
 	}
 	f.cfg.ISCSI.Alias = l.Name
-	return f.secrets()
+	if err := f.secrets(); err != nil {
+		return err
+	}
+	if err := f.cfg.ISCSI.Check(); err != nil {
+		return wrong("%w", err)
+	}
+	return nil
 }
 
 // secrets reads the files of the accounts.

@@ -198,6 +198,9 @@ func load(ctx context.Context, d dev.Drive) error {
 	defer cancel()
 	for {
 		err := d.Load(ctx)
+		if errors.Is(err, dev.ErrCleaning) { // it is loaded
+			return nil
+		}
 		if !errors.Is(err, dev.ErrNotReady) {
 			return err
 		}
@@ -221,7 +224,7 @@ func (s *Server) eject(ctx context.Context, d *drive) error {
 		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
 	}
 	defer dr.Close()
-	if err := dr.Unload(ctx); err != nil && !errors.Is(err, dev.ErrNoMedium) {
+	if err := dr.Unload(ctx); err != nil && !errors.Is(err, dev.ErrNoMedium) && !errors.Is(err, dev.ErrCleaning) {
 		return status.Errorf(status.MediaClose, "unloading drive %s: %w", d.name, err)
 	}
 	_, err = txxd.UnmountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Unmount{

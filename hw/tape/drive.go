@@ -47,9 +47,10 @@ type Drive struct {
 	guarded  bool // logical block protection is on
 	keyed    bool // this handle has given the drive its key
 	worm     bool
-	end      bool // the position is the end of data
-	dirty    bool // written since the last filemark that was not immediate
-	maxBlock int
+	end      bool   // the position is the end of data
+	dirty    bool   // written since the last filemark that was not immediate
+	maxBlock int    // of the drive
+	maxMoved int    // bytes that the host adapter carries in a command
 	buf      []byte // for a block with its protection
 
 	holder string // of the reservation that this handle took
@@ -72,7 +73,7 @@ const largestBlock = 1<<24 - 1
 // it is if a medium is loaded; it moves nothing. The transport is closed with the
 // drive, or here if it cannot be one.
 func Open(ctx context.Context, name string, t scsi.Transport, o Options) (*Drive, error) {
-	d := &Drive{u: lu.NewDevice(name, t), opts: o, log: o.Log, maxBlock: largestBlock}
+	d := &Drive{u: lu.NewDevice(name, t), opts: o, log: o.Log, maxBlock: largestBlock, maxMoved: largestBlock}
 	if d.log == nil {
 		d.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}

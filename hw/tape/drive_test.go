@@ -437,3 +437,34 @@ func TestUnload(t *testing.T) {
 		f.want("load of an empty drive", f.d.Load(ctx), dev.ErrNoMedium)
 	})
 }
+
+// narrow is a host adapter that carries little in a command.
+type narrow struct{ *unit }
+
+func (narrow) MaxTransfer() int { return 1000 }
+
+// TestHostAdapter: a block that the host adapter does not carry is refused by name, and
+// so is its protection when only that is too much.
+func TestHostAdapter(t *testing.T) {
+	inWorld(t, func(ctx context.Context) {
+		u := newUnit()
+		d, err := Open(ctx, "drive1", narrow{u}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &fixture{t, u, d}
+		f.want("load", d.Load(ctx), nil)
+		f.want("write", d.Write(ctx, block(0, 996)), nil)
+		f.want("write", d.Write(ctx, block(1, 997)), dev.ErrNotSupported)
+		f.at(ctx, 1, 0)
+		u.objects = [][]byte{block(0, 996), block(1, 5000), block(2, 996)}
+		f.want("rewind", d.Rewind(ctx), nil)
+		f.read(ctx, block(0, 996))
+		n, err := d.Read(ctx, make([]byte, 5000))
+		f.want("a block that the host adapter does not carry", err, dev.ErrBlockTooLong)
+		if n > 1000 {
+			t.Errorf("%d bytes of it", n)
+		}
+		f.read(ctx, block(2, 996))
+	})
+}

@@ -48,7 +48,7 @@ func (d *Drive) learn(ctx context.Context) {
 		d.maxBlock = min(d.maxBlock, l.Max)
 	}
 	if t, ok := d.u.Transport().(transferLimiter); ok {
-		d.maxBlock = min(d.maxBlock, t.MaxTransfer())
+		d.maxMoved = min(d.maxMoved, t.MaxTransfer())
 	}
 	d.can.pages = map[byte]bool{}
 	if d.can.log != no {
@@ -58,7 +58,7 @@ func (d *Drive) learn(ctx context.Context) {
 			d.can.pages[p] = true
 		}
 	}
-	d.log.Info("opened", "vendor", d.kind.Vendor, "product", d.kind.Product, "revision", d.kind.Revision, "largest block", d.maxBlock)
+	d.log.Info("opened", "vendor", d.kind.Vendor, "product", d.kind.Product, "revision", d.kind.Revision, "largest block", d.maxBlock, "largest transfer", d.maxMoved)
 }
 
 // found is what the outcome of a question says of the ability to answer it.

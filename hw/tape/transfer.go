@@ -92,14 +92,13 @@ func (d *Drive) read(ctx context.Context, p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, d.fail(dev.OpRead, fmt.Errorf("a buffer of no bytes: %w", dev.ErrNotSupported))
 	}
-	p = p[:min(len(p), d.maxBlock)]
 	for try := 1; ; try++ {
 		if err := d.settle(ctx, dev.OpRead); err != nil {
 			return 0, err
 		}
-		in := p
+		in := p[:min(len(p), d.maxMoved)]
 		if d.guarded {
-			in = d.grow(len(p) + guard)
+			in = d.grow(min(len(p)+guard, d.maxMoved))
 		}
 		n := len(in)
 		// Without SILI: with it a block that is longer would be cut in silence.
@@ -149,11 +148,12 @@ func (d *Drive) gave(p, in []byte, r lu.Reply, err error) (int, error) {
 
 // tooLong is a block that does not fit; the drive is past it.
 func (d *Drive) tooLong(p, in []byte, n int) (int, error) {
+	got := len(in)
 	if d.guarded {
 		n -= guard
-		copy(p, in)
+		got = copy(p, in)
 	}
-	return len(p), d.fail(dev.OpRead, fmt.Errorf("%d bytes: %w of %d", n, dev.ErrBlockTooLong, len(p)))
+	return got, d.fail(dev.OpRead, fmt.Errorf("%d bytes: %w of %d", n, dev.ErrBlockTooLong, got))
 }
 
 // check takes the protection off a block.
@@ -174,7 +174,7 @@ func (d *Drive) Write(ctx context.Context, p []byte) error {
 		return err
 	}
 	if len(p) == 0 || len(p) > d.maxBlock {
-		return d.fail(dev.OpWrite, fmt.Errorf("a block of %d bytes: drive and host adapter take 1 to %d: %w", len(p), d.maxBlock, dev.ErrNotSupported))
+		return d.fail(dev.OpWrite, fmt.Errorf("a block of %d bytes: the drive takes 1 to %d: %w", len(p), d.maxBlock, dev.ErrNotSupported))
 	}
 	if err := d.append(ctx, dev.OpWrite); err != nil {
 		return err
@@ -200,6 +200,9 @@ func (d *Drive) writeOnce(ctx context.Context, p []byte) (again bool, _ error) {
 		binary.LittleEndian.PutUint32(out[len(p):], crc32.Checksum(p, castagnoli))
 	}
 	n := len(out)
+	if n > d.maxMoved {
+		return false, d.fail(dev.OpWrite, fmt.Errorf("a block of %d bytes: the host adapter carries %d in a command: %w", n, d.maxMoved, dev.ErrNotSupported))
+	}
 	r, err := d.u.Do(ctx, dev.OpWrite, &scsi.Command{CDB: []byte{scsi.Write6, 0, byte(n >> 16), byte(n >> 8), byte(n), 0}, Out: out})
 	switch {
 	case err == nil:

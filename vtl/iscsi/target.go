@@ -74,7 +74,8 @@ type Timeouts struct {
 	Idle time.Duration
 }
 
-func (c *Config) fill() error {
+// fill sets what was left to the defaults.
+func (c *Config) fill() {
 	set(&c.Limits.Connections, 64)
 	set(&c.Limits.Logins, 16)
 	set(&c.Limits.Bytes, 256<<20)
@@ -86,6 +87,10 @@ func (c *Config) fill() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+}
+
+// Check says what is wrong with a configuration that people have written.
+func (c *Config) Check() error {
 	if !iscsi.ValidName(c.Name) {
 		return fmt.Errorf("%q is no iSCSI name: give one such as iqn.2001-04.com.example:tape", c.Name)
 	}
@@ -128,9 +133,10 @@ type Target struct {
 // New makes a target. Its units are used under ctx, which carries a task of the
 // real world (package rt), until every call of Serve has returned.
 func New(ctx context.Context, cfg Config) (*Target, error) {
-	if err := cfg.fill(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	cfg.fill()
 	return &Target{cfg: cfg, pool: pool{limit: cfg.Limits.Bytes}, run: rt.WithoutCancel(ctx),
 		conns: map[*connection]bool{}, sessions: map[uint16]*session{}}, nil
 }

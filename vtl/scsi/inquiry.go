@@ -24,9 +24,14 @@ func (s *server) requestSense(r *request) error {
 	} else if err := s.status(); err != nil {
 		sns = conditionFrom(err)
 	}
-	b := sns.Fixed()
+	return r.replySense(sns)
+}
+
+// replySense sends sense data as data, in the format that the command asks for.
+func (r *request) replySense(s scsi.Sense) error {
+	b := s.Fixed()
 	if r.cdb[1]&0x01 != 0 {
-		b = sns.Descriptor()
+		b = s.Descriptor()
 	}
 	return r.reply(b, int(r.cdb[4]))
 }
@@ -66,7 +71,7 @@ func (s *server) standardInquiry() []byte {
 	pad(b[32:36], revision)
 	versions := []uint16{0x00A0, 0x05C0, 0x0960} // SAM-5, SPC-5, iSCSI
 	if s.kind == scsi.Sequential {
-		versions = append(versions, 0x0520) // SSC-5
+		versions = append(versions, 0x05A0) // SSC-5
 	} else {
 		versions = append(versions, 0x0480) // SMC-3
 	}

@@ -41,7 +41,8 @@ type server struct {
 	logs     []logPage
 	timer    timestamp
 
-	reserved   *LUN // by RESERVE(6) or (10)
+	pending    func(ctx context.Context) error // of a command with IMMED
+	reserved   *LUN                            // by RESERVE(6) or (10)
 	persistent persistent
 	preventing []*LUN
 	alerts     uint64 // TapeAlert flags: flag n is bit n-1
@@ -143,8 +144,8 @@ func (l *LUN) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 	if l.missing {
 		return r.result(l.absent(r))
 	}
-	if early := l.server.early(r); early != nil {
-		return r.result(early)
+	if answered, end := l.server.early(r); answered {
+		return r.result(end)
 	}
 	var err error
 	gone := l.server.task(ctx, func(ctx context.Context) error {
@@ -158,17 +159,30 @@ func (l *LUN) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 	return r.result(err)
 }
 
-// early is the answer to a command that need not wait for the device: one that is
-// given while the medium is being loaded, which can take hours.
-func (s *server) early(r *request) error {
-	if len(r.cdb) == 0 || s.kind != scsi.Sequential {
-		return nil
+// early answers a command that need not wait for the device, while the medium is
+// being loaded: that can take hours.
+func (s *server) early(r *request) (answered bool, end error) {
+	if len(r.cdb) < 6 || s.kind != scsi.Sequential {
+		return false, nil
+	}
+	loading := s.target.tapes[s.number-1].becomingReady()
+	if loading == nil {
+		return false, nil
 	}
 	switch r.cdb[0] {
-	case scsi.Inquiry, scsi.RequestSense, scsi.ReportLUNs, scsi.LogSense:
-		return nil
+	case scsi.LogSense:
+		return false, nil
+	case scsi.Inquiry:
+		return true, s.inquiry(r)
+	case scsi.ReportLUNs:
+		if len(r.cdb) < cdbLength(r.cdb[0]) {
+			return true, badField()
+		}
+		return true, s.reportLUNs(r)
+	case scsi.RequestSense:
+		return true, r.replySense(conditionFrom(loading))
 	}
-	return s.target.tapes[s.number-1].becomingReady()
+	return true, loading
 }
 
 // result is the command's end as the initiator sees it.
@@ -219,6 +233,7 @@ func (l *LUN) encode(s *scsi.Sense) []byte {
 
 // serve checks a command in the order that SPC-5 and SAM-5 give, and runs it.
 func (s *server) serve(r *request) error {
+	s.finish(r.ctx)
 	s.refresh()
 	c, err := s.find(r)
 	if err != nil {
@@ -247,6 +262,27 @@ func (s *server) serve(r *request) error {
 		return lost
 	}
 	return err
+}
+
+// immediate answers a command with IMMED: it is carried out after its answer, and
+// before the next command. Its error is told by nothing but the state it leaves.
+func (s *server) immediate(r *request, run func(ctx context.Context) error) error {
+	if !s.target.lib.Timed() {
+		return run(r.ctx)
+	}
+	s.pending = run
+	rt.Go(r.ctx, "immediate command of "+s.name, func(ctx context.Context) {
+		_ = s.task(ctx, func(ctx context.Context) error { s.finish(ctx); return nil })
+	})
+	return nil
+}
+
+// finish carries out what was answered before it was done.
+func (s *server) finish(ctx context.Context) {
+	if run := s.pending; run != nil {
+		s.pending = nil
+		_ = run(ctx)
+	}
 }
 
 // run carries out the command, or what was injected into the device for it.

@@ -73,16 +73,19 @@ func (u *tape) deviceSpecific() byte {
 	if u.unbuffered {
 		b = 0
 	}
-	m, ok := u.deck.Medium()
-	worm := byte(0)
-	if ok && m.Protected {
+	if m, ok := u.deck.Medium(); ok && m.Protected {
 		b |= 0x80
 	}
-	if ok && m.WORM {
+	return b
+}
+
+// look has the medium configuration page tell what the medium is.
+func (u *tape) look() {
+	worm := byte(0)
+	if m, ok := u.deck.Medium(); ok && m.WORM {
 		worm = 0x01
 	}
 	u.page(0x1D, 0).current[2] = worm
-	return b
 }
 
 func (u *tape) descriptor() []byte {
@@ -186,24 +189,20 @@ func (u *tape) sequentialLog() []byte {
 func (u *tape) activity() []byte {
 	v := []byte{0, 0, 0, 0}
 	m, ok := u.deck.Medium()
-	v[0] = 0x80 // PAMR: removal is prevented
-	if len(u.preventing) == 0 {
-		v[0] = 0
-	}
-	if ok {
-		v[1] |= 0x40 // MPRSNT
-		v[0] |= 0x02 // MACC: the chip can be read
-		if m.Protected {
-			v[0] |= 0x08
+	set := func(on bool, at int, bit byte) {
+		if on {
+			v[at] |= bit
 		}
 	}
-	if ok && u.ready() == nil {
-		v[1] |= 0x21 // MTHRD, at BOP or not: mounted
-		v[0] |= 0x01 // DINIT
-	}
-	if u.deck.CleaningNeeded() {
-		v[0] |= 0x04 // CRQST
-	}
+	loaded := ok && u.ready() == nil
+	set(len(u.preventing) > 0, 0, 0x80)   // PAMR
+	set(ok, 0, 0x20)                      // MACC: the chip can be read
+	set(ok && m.Protected, 0, 0x08)       // WRTP
+	set(u.deck.CleaningNeeded(), 0, 0x04) // CRQST
+	set(true, 0, 0x01)                    // DINIT
+	set(ok && !loaded, 1, 0x20)           // RAA: the robot may take it
+	set(ok, 1, 0x10)                      // MPRSNT
+	set(loaded, 1, 0x04|0x02|0x01)        // MSTD, MTHRD, MOUNTED
 	b := append([]byte{0, 0, 0x03, 4}, v...)
 	return parameter(b, 1, 2, 500) // how often to ask, ms
 }

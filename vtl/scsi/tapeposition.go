@@ -1,6 +1,7 @@
 package target
 
 import (
+	"context"
 	"encoding/binary"
 	"math"
 
@@ -11,7 +12,7 @@ import (
 
 func (u *tape) rewind(r *request) error {
 	u.warned = false
-	return u.deck.Rewind(r.ctx)
+	return u.perhapsLater(r, u.deck.Rewind)
 }
 
 // stopped is the end of a SPACE or LOCATE that met something: how many were left.
@@ -164,10 +165,18 @@ func (u *tape) loadUnload(r *request) error {
 	case op == dev.OpLoad && hold:
 		return nil // in the drive and not threaded: so it is
 	case op == dev.OpLoad:
-		return u.load(r.ctx, r.lun)
+		return u.perhapsLater(r, func(ctx context.Context) error { return u.load(ctx, r.lun) })
 	case len(u.preventing) > 0:
 		return sense(scsi.IllegalRequest, 0x53, 0x02)
 	}
 	u.crypt.unloaded()
-	return u.deck.Unload(r.ctx)
+	return u.perhapsLater(r, u.deck.Unload)
+}
+
+// perhapsLater is immediate if the command has IMMED.
+func (u *tape) perhapsLater(r *request, run func(ctx context.Context) error) error {
+	if r.cdb[1]&0x01 != 0 {
+		return u.immediate(r, run)
+	}
+	return run(r.ctx)
 }
