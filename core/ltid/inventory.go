@@ -21,7 +21,41 @@ type Place struct {
 	Element int    // its address for the robot; 0 if the serial number tells
 }
 
-// inventory asks every robot what is where.
+// takeInventory asks one library's robot what is where and tells nbemm.
+func (s *Server) takeInventory(ctx context.Context, q Inventory) error {
+	i := slices.IndexFunc(s.libraries, func(l Library) bool { return l.Name == q.Library })
+	if i < 0 {
+		return status.Errorf(status.BadParameter, "host %s has no library %s", s.host, q.Library)
+	}
+	if err := s.awaitBegun(ctx); err != nil {
+		return err
+	}
+	l := &s.libraries[i]
+	control := pbx.At(l.Control, txxcd.Service)
+	if q.Rescan {
+		if _, err := txxcd.Rescan.Call(ctx, control, l.Name); err != nil {
+			return err
+		}
+		s.lock.Lock()
+		clear(s.spent)
+		s.lock.Unlock()
+	}
+	elements, err := txxcd.Inventory.Call(ctx, control, l.Name)
+	if err != nil {
+		return err
+	}
+	var hello nbemm.Hello
+	if err := s.take(&hello, l, elements); err != nil {
+		return err
+	}
+	// Where the drives stand was learnt at the start: one that is elsewhere now was not
+	// emptied there.
+	hello.Drives = slices.DeleteFunc(hello.Drives, func(d nbemm.Drive) bool { return s.drives[d.Name].element != d.Element })
+	_, err = nbemm.SayHello.Call(ctx, pbx.At(s.master, nbemm.Service), hello)
+	return err
+}
+
+// inventory asks every robot what is where, and learns where the drives stand.
 func (s *Server) inventory(ctx context.Context) (nbemm.Hello, error) {
 	var hello nbemm.Hello
 	for _, l := range s.libraries {
@@ -32,6 +66,12 @@ func (s *Server) inventory(ctx context.Context) (nbemm.Hello, error) {
 		if err := s.take(&hello, &l, elements); err != nil {
 			return hello, err
 		}
+		for _, name := range l.Drives {
+			s.drives[name].element = 0
+		}
+	}
+	for _, d := range hello.Drives {
+		s.drives[d.Name].element = d.Element
 	}
 	return hello, nil
 }
@@ -53,10 +93,8 @@ func (s *Server) take(hello *nbemm.Hello, l *Library, elements []dev.Element) er
 	for _, name := range l.Drives {
 		e, ok := at[name]
 		if !ok {
-			s.drives[name].element = 0
 			continue
 		}
-		s.drives[name].element = e.Address
 		d := nbemm.Drive{Name: name, Library: l.Name, Element: e.Address}
 		if e.Full {
 			d.Media = MediaID(e.Barcode)
@@ -64,15 +102,17 @@ func (s *Server) take(hello *nbemm.Hello, l *Library, elements []dev.Element) er
 		hello.Drives = append(hello.Drives, d)
 	}
 	for _, e := range elements {
-		if e.Full && e.Barcode != "" && !cleaning(e.Barcode) {
-			home := e.Address
-			if e.Kind == dev.DriveElement {
-				home = e.Source
-			}
-			hello.Media = append(hello.Media, nbemm.Media{
-				ID: MediaID(e.Barcode), Barcode: e.Barcode, Library: l.Name, Element: home, Density: Density(e.Barcode),
-			})
+		if !e.Full || e.Barcode == "" {
+			continue
 		}
+		m := nbemm.Media{ID: MediaID(e.Barcode), Barcode: e.Barcode, Library: l.Name, Element: e.Address, Density: Density(e.Barcode)}
+		if e.Kind == dev.DriveElement {
+			m.Element = e.Source
+		}
+		if Cleaning(e.Barcode) {
+			m.Pool = nbemm.CleaningPool
+		}
+		hello.Media = append(hello.Media, m)
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"capstan/core/avrd"
@@ -44,6 +43,14 @@ type Drive struct {
 	Drive string `json:"drive"`
 }
 
+// Inventory asks for an inventory of a library.
+type Inventory struct {
+	Library string `json:"library"`
+	// Rescan has the robot look at every element first, which takes minutes; otherwise
+	// it tells what it remembers.
+	Rescan bool `json:"rescan,omitempty"`
+}
+
 // The methods of ltid.
 var (
 	MountIt   = pbx.Declare[Mount, avrd.Seen](Service, "Mount", pbx.Media, pbx.Step("B10", "R12"))
@@ -54,6 +61,8 @@ var (
 	// Begin empties all drives, takes an inventory of every library and says hello
 	// to nbemm: for after a restart of the master, when no job runs.
 	Begin = pbx.Declare[struct{}, struct{}](Service, "Begin", pbx.Master)
+	// TakeInventory asks a library what is where and tells nbemm.
+	TakeInventory = pbx.Declare[Inventory, struct{}](Service, "TakeInventory", pbx.Master|pbx.Media|pbx.User)
 )
 
 // Server is the role.
@@ -62,6 +71,8 @@ type Server struct {
 	devices      dev.Finder
 	libraries    []Library
 	log          *slog.Logger
+	lock         rt.Lock
+	spent        map[string]bool // cleaning cartridges that did not clean, until they are taken out
 	drives       map[string]*drive
 	beginning    *rt.Semaphore
 	begun        *rt.Event // in this life of the daemon
@@ -77,7 +88,7 @@ type drive struct {
 
 // New makes the role for the libraries of a host.
 func New(ctx context.Context, host, master string, devices dev.Finder, libraries []Library, log *slog.Logger) *Server {
-	s := &Server{host: host, master: master, devices: devices, libraries: libraries, log: log, drives: map[string]*drive{},
+	s := &Server{host: host, master: master, devices: devices, libraries: libraries, log: log, lock: rt.NewLock(ctx), spent: map[string]bool{}, drives: map[string]*drive{},
 		beginning: rt.NewSemaphore(ctx, 1), begun: rt.NewEvent(ctx)}
 	for _, l := range libraries {
 		for _, name := range l.Drives {
@@ -107,10 +118,13 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 		if err := s.own(from); err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.unmount(ctx, d) })
+		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.give(ctx, d) })
 	})
 	pbx.Handle(mux, Reset, func(ctx context.Context, _ pbx.Peer, q Drive) (struct{}, error) {
 		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.reset(ctx, d) })
+	})
+	pbx.Handle(mux, TakeInventory, func(ctx context.Context, _ pbx.Peer, q Inventory) (struct{}, error) {
+		return struct{}{}, s.takeInventory(ctx, q)
 	})
 	pbx.Handle(mux, Begin, func(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, error) {
 		return struct{}{}, s.beginOnce(ctx, s.known)
@@ -153,7 +167,7 @@ func (s *Server) inTurn(ctx context.Context, name string, fn func(d *drive) erro
 	}
 	defer d.turn.Release()
 	if d.element == 0 {
-		return status.Errorf(status.DriveNotReady, "the robot of library %s does not know drive %s: take an inventory", d.library.Name, name)
+		return status.Errorf(status.DriveNotReady, "the robot of library %s does not know drive %s: see the log of host %s", d.library.Name, name, s.host)
 	}
 	return fn(d)
 }
@@ -208,6 +222,26 @@ func load(ctx context.Context, d dev.Drive) error {
 			return err
 		}
 	}
+}
+
+// give is the end of a job's use of a drive.
+func (s *Server) give(ctx context.Context, d *drive) error {
+	dr, err := s.devices.Drive(ctx, d.name)
+	if err != nil {
+		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
+	}
+	dirty := s.look(ctx, d, dr)
+	if err := dr.Close(); err != nil {
+		return status.Errorf(status.MediaClose, "drive %s: %w", d.name, err)
+	}
+	if err := s.unmount(ctx, d); err != nil {
+		return err
+	}
+	if dirty {
+		s.say(ctx, d, "it must be cleaned, which is done when no job needs it")
+		s.cleanLater(ctx, d)
+	}
+	return nil
 }
 
 func (s *Server) unmount(ctx context.Context, d *drive) error {
@@ -289,9 +323,6 @@ func Density(barcode string) string {
 	}
 	return ""
 }
-
-// cleaning tells whether a barcode is a cleaning cartridge's.
-func cleaning(barcode string) bool { return strings.HasPrefix(barcode, "CLN") }
 
 // Start empties the drives, which no job can be using yet, and says hello to
 // nbemm. It tries until that has worked, as the master may come up later.
