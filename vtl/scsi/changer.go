@@ -24,7 +24,7 @@ func newChanger(t *Target) *changer {
 	u.server = server{
 		target: t, kind: scsi.Changer, name: lib.Name(), serial: serialOf(lib.Name()), product: "VTL LIBRARY",
 		task: lib.InHand, refresh: u.refresh, status: func() error { return nil }, fault: lib.TakeFault,
-		cleared: func() {}, pass: lib.Pass,
+		cleared: func() {}, pass: lib.Pass, suffer: func(error) {},
 	}
 	u.pages = u.modePages()
 	u.logs = []logPage{{0x12, u.alertResponse}, {0x2E, u.tapeAlert}}

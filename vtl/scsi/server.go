@@ -29,6 +29,8 @@ type server struct {
 	status func() error
 	// fault is what was injected into the device for the operation of a command.
 	fault func(op string) *dev.Fault
+	// suffer does to the device what a fault means beside being told.
+	suffer func(err error)
 	// cleared does what a reset does to the unit beside what all units do.
 	cleared func()
 	// pass lets some of the device's time pass.
@@ -295,25 +297,27 @@ func (s *server) run(r *request, c *command) error {
 	if c.fault == "" {
 		return c.run(r)
 	}
-	f := s.fault(c.fault)
+	return s.struck(r, c, s.fault(c.fault), c.run)
+}
+
+// struck carries a command out as a fault of the device has it, if there is one.
+func (s *server) struck(r *request, c *command, f *dev.Fault, run func(r *request) error) error {
 	if f == nil {
-		return c.run(r)
+		return run(r)
 	}
 	if err := s.pass(r.ctx, f.Delay); err != nil {
 		return err
 	}
-	if f.Err == nil {
-		return c.run(r)
-	}
-	if f.Done {
-		if err := c.run(r); err != nil {
+	if f.Err == nil || f.Done {
+		if err := run(r); err != nil || f.Err == nil {
 			return err
 		}
 	}
-	if errors.Is(f.Err, dev.ErrGone) {
+	s.suffer(f.Err)
+	switch {
+	case errors.Is(f.Err, dev.ErrGone):
 		return errLost
-	}
-	if errors.Is(f.Err, dev.ErrReservation) {
+	case errors.Is(f.Err, dev.ErrReservation):
 		return errConflict
 	}
 	return residue(r, c, f)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"testing"
 
+	"capstan/core/dev"
 	"capstan/vtl"
 	target "capstan/vtl/scsi"
 )
@@ -189,6 +190,31 @@ func TestTapeAlert(t *testing.T) {
 				t.Errorf("flag %d is not cleared by reading it", flag)
 			}
 		}
+	})
+}
+
+func TestCleaning(t *testing.T) {
+	with(t, func(r *rig) {
+		r.mount(1)
+		r.lib.Inject(dev.Fault{Device: "robot-d0", Op: dev.OpWrite, Err: dev.ErrCleaning})
+		r.want(1, write6(3), []byte("abc"), 0, "0/00/17 information 0")
+		asked := func() bool {
+			return r.want(1, "4D 00 6E 00 00 00 00 0200 00", nil, 512, good)[4+5*19+4] == 1
+		}
+		if !asked() || asked() {
+			t.Error("TapeAlert flag 20 is not told once")
+		}
+		r.lib.Inject(dev.Fault{Device: "robot-d0", Op: dev.OpUnload, Err: dev.ErrHardware, Done: true})
+		r.want(1, "1B 00 00 00 00 00", nil, 0, "4/44/00")
+		r.want(1, "00 00 00 00 00 00", nil, 0, "2/04/02")
+		r.want(0, move(vtl.DriveAddress(0), vtl.SlotAddress(1)), nil, 0, good)
+		r.want(0, move(vtl.SlotAddress(9), vtl.DriveAddress(0)), nil, 0, good)
+		r.want(0, move(vtl.DriveAddress(0), vtl.SlotAddress(9)), nil, 0, good)
+		if r.lib.Decks()[0].CleaningNeeded() {
+			t.Error("the drive was cleaned and asks for it still")
+		}
+	}, func(c *vtl.Config, _ *target.Options) {
+		c.Cartridges = append(c.Cartridges, vtl.CartridgeConfig{Barcode: "CLN001L1", Slot: 9})
 	})
 }
 

@@ -143,28 +143,25 @@ func (u *tape) readPosition(r *request) error {
 	return badField()
 }
 
+// loadUnload answers LOAD UNLOAD. Faults tell the two apart.
 func (u *tape) loadUnload(r *request) error {
-	op := dev.OpUnload
+	c, op := u.commands[scsi.LoadUnload][0], dev.OpUnload
 	if r.cdb[4]&0x01 != 0 {
 		op = dev.OpLoad
 	}
-	if f := u.fault(op); f != nil {
-		if err := u.pass(r.ctx, f.Delay); err != nil {
-			return err
-		}
-		if f.Err != nil && !f.Done {
-			return f.Err
-		}
-	}
-	hold := r.cdb[4]&0x08 != 0
+	return u.struck(r, c, u.fault(op), u.moveMedium)
+}
+
+func (u *tape) moveMedium(r *request) error {
+	load, hold := r.cdb[4]&0x01 != 0, r.cdb[4]&0x08 != 0
 	switch {
-	case r.cdb[4]&0x04 != 0 && op == dev.OpLoad: // EOT and LOAD
+	case load && r.cdb[4]&0x04 != 0: // at the end of the tape
 		return badField()
 	case u.deck.State() == vtl.DeckEmpty:
 		return sense(scsi.NotReady, 0x3A, 0x00)
-	case op == dev.OpLoad && hold:
+	case load && hold:
 		return nil // in the drive and not threaded: so it is
-	case op == dev.OpLoad:
+	case load:
 		return u.perhapsLater(r, func(ctx context.Context) error { return u.load(ctx, r.lun) })
 	case len(u.preventing) > 0:
 		return sense(scsi.IllegalRequest, 0x53, 0x02)
