@@ -62,7 +62,7 @@ func Boot(ctx context.Context, c Config) error {
 	if err := errors.Join(os.RemoveAll(result), os.WriteFile(filepath.Join(c.Dir, argsFile), []byte(strings.Join(c.Args, "\n")), 0o600)); err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp("", "uml") // the guest's memory and its control socket
+	tmp, err := os.MkdirTemp("/dev/shm", "uml") // the guest's memory and its control socket
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,10 @@ func startTgt() error {
 			}
 		}
 	}
+	smc := filepath.Join(guest.Work, "smc") // the changer wants a file, and keeps nothing in it
+	if err := os.WriteFile(smc, nil, 0o600); err != nil {
+		return err
+	}
 	lines := []string{"--lld iscsi --mode target --op new --tid 1 --targetname " + target}
 	for lun := 1; lun <= drives; lun++ {
 		lines = append(lines,
@@ -112,7 +116,7 @@ func startTgt() error {
 			fmt.Sprintf("--lld iscsi --mode logicalunit --op update --tid 1 --lun %d --params scsi_sn=TGTDRV%02d,removable=1,online=0", lun, lun))
 	}
 	lines = append(lines,
-		"--lld iscsi --mode logicalunit --op new --tid 1 --lun 3 --device-type changer",
+		"--lld iscsi --mode logicalunit --op new --tid 1 --lun 3 --device-type changer --backing-store "+smc,
 		"--lld iscsi --mode logicalunit --op update --tid 1 --lun 3 --params media_home="+dir,
 		"--lld iscsi --mode logicalunit --op update --tid 1 --lun 3 --params element_type=4,start_address=1,quantity=2")
 	for lun := 1; lun <= drives; lun++ {
@@ -145,5 +149,5 @@ cartridges: {count: %d, prefix: CAP, density: LTO-8, capacity: %d}
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
-	return background("vtl.log", os.Getenv(envBinary), "vtl", "serve", "--listen", portal, "--library", file, "--dir", filepath.Join(guest.Work, "vtl"), "--target", target)
+	return background("vtl.log", os.Getenv(envBinary), "vtl", "serve", "--listen", portal, "--library", file, "--dir", filepath.Join(guest.Work, "vtl"), "--name", target)
 }

@@ -49,6 +49,7 @@ type login struct {
 	params Params
 
 	begun      bool
+	said       map[string]string // who the initiator says it is, and what it wants
 	initiator  string
 	discovery  bool
 	isid       [6]byte
@@ -173,8 +174,10 @@ func (l *login) follow(h *iscsi.Header) error {
 // begin takes the keys that say who wants what (6.3), and returns the others.
 func (l *login) begin(pairs []iscsi.Pair) (rest []iscsi.Pair, err error) {
 	l.begun = true
+	l.said = map[string]string{}
 	target := ""
 	for _, p := range pairs {
+		l.said[p.Key] = p.Value
 		switch p.Key {
 		case "InitiatorName":
 			l.initiator = strings.ToLower(p.Value)
@@ -206,6 +209,13 @@ func (l *login) begin(pairs []iscsi.Pair) (rest []iscsi.Pair, err error) {
 func (l *login) take(pairs []iscsi.Pair) ([]iscsi.Pair, error) {
 	var answers, security []iscsi.Pair
 	for _, p := range pairs {
+		if who := p.Key == "InitiatorName" || p.Key == "TargetName" || p.Key == "SessionType"; who {
+			// Some initiators say again in each stage who they are.
+			if l.said[p.Key] != p.Value {
+				return nil, invalid("%s comes late, or has changed", p.Key)
+			}
+			continue
+		}
 		if l.seen[p.Key] {
 			return nil, &loginError{loginBad, p.Key + " is negotiated twice"}
 		}
@@ -219,8 +229,6 @@ func (l *login) take(pairs []iscsi.Pair) ([]iscsi.Pair, error) {
 			continue
 		case l.tsih != 0 && leadingOnly(p.Key):
 			return nil, invalid("%s on a connection that is not the session's first", p.Key)
-		case p.Key == "InitiatorName" || p.Key == "TargetName" || p.Key == "SessionType":
-			return nil, invalid("%s comes late", p.Key)
 		}
 		answer, err := l.params.negotiate(p.Key, p.Value)
 		if err != nil {
