@@ -93,9 +93,11 @@ func TestGaps(t *testing.T) {
 		{"no READ POSITION", func(u *unit) { u.lacks[scsi.ReadPosition] = true }},
 		{"no list of commands", func(u *unit) { u.noList = true }},
 		{"short blocks without sense data", func(u *unit) { u.noShort = true }},
+		{"MODE SELECT takes no page", func(u *unit) { u.numb, u.protect = true, nil }},
 		{"no compression, no protection", func(u *unit) { u.mode, u.protect = nil, nil }},
 		{"as tgt", func(u *unit) {
-			u.mute, u.mode, u.protect = true, nil, nil
+			u.still, u.numb, u.protect = true, true, nil
+			clear(u.mode[2:])
 			for _, c := range []byte{scsi.Locate10, scsi.Locate16, scsi.Erase6, scsi.LogSense, scsi.SecurityProtocolIn, scsi.SecurityProtocolOut} {
 				u.lacks[c] = true
 			}
@@ -250,8 +252,8 @@ func TestSentAgain(t *testing.T) {
 func TestLyingPosition(t *testing.T) {
 	with(t, newUnit(), Options{}, func(ctx context.Context, f *fixture) {
 		f.want("load", f.d.Load(ctx), nil)
-		f.u.still = true
 		f.want("write", f.d.Write(ctx, block(0, 100)), nil)
+		f.u.objects, f.u.pos = append(f.u.objects, block(7, 100)), 2 // it has written a block twice
 		f.want("filemark", f.d.WriteFilemarks(ctx, 1, false), dev.ErrPositionLost)
 		f.want("write", f.d.Write(ctx, block(0, 100)), dev.ErrPositionLost)
 	})

@@ -50,6 +50,9 @@ func (d *Drive) learn(ctx context.Context) {
 	if t, ok := d.u.Transport().(transferLimiter); ok {
 		d.maxMoved = min(d.maxMoved, t.MaxTransfer())
 	}
+	for _, why := range d.can.known(d.kind) {
+		d.log.Info("not believed", "of", d.kind.Product, "because", why)
+	}
 	d.can.pages = map[byte]bool{}
 	if d.can.log != no {
 		pages, err := d.u.LogPages(ctx)
@@ -93,4 +96,26 @@ func (f *features) list(codes []lu.Opcode) {
 	if f.order = no; order {
 		f.order = yes
 	}
+}
+
+// quirk is what a kind of drive says that is not so.
+type quirk struct {
+	vendor, product string // as INQUIRY tells; product may be "" for any
+	why             string
+	apply           func(f *features)
+}
+
+var quirks = []quirk{
+	{"IET", "VIRTUAL-TAPE", "tgt says of every medium that it can be written once", func(f *features) { f.medium = no }},
+}
+
+// known applies what is known of a kind of drive.
+func (f *features) known(k lu.Inquiry) (why []string) {
+	for _, q := range quirks {
+		if q.vendor == k.Vendor && (q.product == "" || q.product == k.Product) {
+			q.apply(f)
+			why = append(why, q.why)
+		}
+	}
+	return why
 }

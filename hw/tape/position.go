@@ -60,7 +60,8 @@ func (d *Drive) pass(blocks, marks int64) {
 var errUnknown = errors.New("the drive does not know its position")
 
 // ask asks the drive where it is. A number that it does not vouch for is an error,
-// and so is one that fits no medium.
+// and so is one that fits no medium, or that its own flag of the beginning contradicts:
+// tgt says block 0 wherever it is, and never that it is at the beginning.
 func (d *Drive) ask(ctx context.Context) (lu.Position, error) {
 	if d.can.tells == no {
 		return lu.Position{}, errUnknown
@@ -78,7 +79,7 @@ func (d *Drive) ask(ctx context.Context) (lu.Position, error) {
 	if err != nil {
 		return p, err
 	}
-	if !p.Known || p.Block > 1<<62 || p.File > p.Block || (p.BOP && p.Block != 0) {
+	if !p.Known || p.Block > 1<<62 || p.File > p.Block || p.BOP != (p.Block == 0) {
 		return p, errUnknown
 	}
 	d.can.tells = yes

@@ -41,11 +41,17 @@ func (d *Drive) setBlocks(ctx context.Context) error {
 		return nil
 	}
 	m.BlockLength, m.Buffered = 0, 1
-	if p := m.Page; len(p) >= 4 {
-		p[2] = p[2]&^compresses | compresses*bit(d.opts.Compress && p[2]&canCompress != 0)
+	if p := m.Page; len(p) >= 4 && p[2]&canCompress != 0 {
+		p[2] = p[2]&^compresses | compresses*bit(d.opts.Compress)
 		p[3] |= decompresses
 	}
-	if err := d.u.ModeSelect(ctx, &m); err != nil && !roundedOff(err) {
+	err = d.u.ModeSelect(ctx, &m)
+	if errors.Is(err, dev.ErrNotSupported) { // the page, maybe
+		m.Page = nil
+		err = d.u.ModeSelect(ctx, &m)
+	}
+	// One that takes neither may be as it should be all the same: it is read back.
+	if err != nil && !roundedOff(err) && !errors.Is(err, dev.ErrNotSupported) {
 		return err
 	}
 	if m, err = d.modeBlocks(ctx); err != nil {
@@ -71,11 +77,10 @@ func (d *Drive) blocksAreSet(m *lu.Mode) bool {
 	if (m.Descriptor && m.BlockLength != 0) || m.Buffered == 0 {
 		return false
 	}
-	if len(m.Page) < 4 {
+	if len(m.Page) < 4 || m.Page[2]&canCompress == 0 {
 		return true
 	}
-	want := d.opts.Compress && m.Page[2]&canCompress != 0
-	return (m.Page[2]&compresses != 0) == want && m.Page[3]&decompresses != 0
+	return (m.Page[2]&compresses != 0) == d.opts.Compress && m.Page[3]&decompresses != 0
 }
 
 // modeBlocks reads the header, the block descriptor and the compression page, if the
@@ -83,11 +88,15 @@ func (d *Drive) blocksAreSet(m *lu.Mode) bool {
 func (d *Drive) modeBlocks(ctx context.Context) (lu.Mode, error) {
 	if d.can.compression != no {
 		m, err := d.u.ModeSense(ctx, lu.Current, lu.PageCompression, 0)
-		if d.can.compression = found(err); d.can.compression != no {
-			return m, err
+		d.can.compression = found(err)
+		if err == nil && (len(m.Page) < 4 || m.Page[2]&canCompress == 0) {
+			d.can.compression = no
 		}
-		if d.opts.Compress {
+		if d.opts.Compress && d.can.compression == no {
 			d.log.Warn("the drive has no compression that can be set")
+		}
+		if err == nil || d.can.compression != no {
+			return m, err
 		}
 	}
 	return d.modeHeader(ctx)

@@ -13,28 +13,47 @@ import (
 )
 
 // tgt has a drive answer as that of tgt 1.0.85 was seen to: no LOCATE, ERASE, LOG SENSE,
-// attributes, encryption or reservations, a position that is never known, and the ends of
-// data and medium in other words than the standards'.
+// attributes, encryption or reservations, mode pages that cannot be set, a medium that is
+// said to be write-once, block 0 for every position, and the ends of data and medium in
+// other words than the standards'.
 type tgt struct{ scsi.Transport }
+
+func refused(asc uint8) scsi.Result {
+	s := scsi.Sense{Sense: dev.Sense{Key: scsi.IllegalRequest, ASC: asc}}
+	return scsi.Result{Status: scsi.CheckCondition, Sense: s.Fixed()}
+}
 
 func (t *tgt) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 	switch c.CDB[0] {
 	case scsi.Locate10, scsi.Locate16, scsi.Space16, scsi.Erase6, scsi.Erase16, scsi.FormatMedium, scsi.LogSense, scsi.ReportDensitySupport,
 		scsi.ReadAttribute, scsi.WriteAttribute, scsi.SecurityProtocolIn, scsi.SecurityProtocolOut, scsi.Reserve6, scsi.Release6,
 		scsi.PersistentReserveIn, scsi.PersistentReserveOut, scsi.ModeSelect10, scsi.MaintenanceIn, scsi.MaintenanceOut:
-		s := scsi.Sense{Sense: dev.Sense{Key: scsi.IllegalRequest, ASC: 0x20}}
-		return scsi.Result{Status: scsi.CheckCondition, Sense: s.Fixed()}, nil
-	case scsi.ReadPosition:
+		return refused(0x20), nil
+	case scsi.ReadPosition: // the long form's flags say that it knows
 		clear(c.In)
-		c.In[0] = 0x14
+		if c.CDB[1] == 0 {
+			c.In[0] = 0x14
+		}
 		return scsi.Result{N: len(c.In)}, nil
 	case scsi.ModeSense10, scsi.ModeSense6:
-		if page := c.CDB[2] & 0x3F; page == 0x11 || page == 0x0A || page == 0x1D {
-			s := scsi.Sense{Sense: dev.Sense{Key: scsi.IllegalRequest, ASC: 0x24}}
-			return scsi.Result{Status: scsi.CheckCondition, Sense: s.Fixed()}, nil
+		if page := c.CDB[2] & 0x3F; page == 0x11 || c.CDB[3] != 0 {
+			return refused(0x24), nil
+		}
+	case scsi.ModeSelect6:
+		if len(c.Out) > 12 {
+			return refused(0x26), nil
 		}
 	}
 	r, err := t.Transport.Do(ctx, c)
+	switch {
+	case err != nil:
+	case c.CDB[0] == scsi.Inquiry && c.CDB[1] == 0:
+		copy(c.In[8:], "IET     VIRTUAL-TAPE    0001")
+	case c.CDB[0] == scsi.ModeSense10 && c.CDB[2]&0x3F == 0x1D && len(c.In) > 18:
+		c.In[18] |= 1 // the medium can be written once
+	case c.CDB[0] == scsi.ModeSense10 && c.CDB[2]&0x3F == 0x0F && len(c.In) > 32:
+		clear(c.In[18:32])
+	}
 	if err != nil || r.Status != scsi.CheckCondition {
 		return r, err
 	}

@@ -43,7 +43,8 @@ type unit struct {
 	lacks    map[byte]bool // operation codes
 	noList   bool          // REPORT SUPPORTED OPERATION CODES too
 	mute     bool          // READ POSITION never knows
-	still    bool          // READ POSITION says 0, always
+	still    bool          // READ POSITION says 0, always, and not that it is the beginning
+	numb     bool          // MODE SELECT takes no page
 	noShort  bool          // the residue of a short READ is not told by sense data
 	faults   []fault
 	mode     []byte // the compression page
@@ -335,7 +336,7 @@ func (u *unit) position(c *scsi.Command) (int, *scsi.Sense) {
 	default:
 		binary.BigEndian.PutUint32(b[4:], uint32(at))
 	}
-	if at == 0 && !u.mute {
+	if at == 0 && !u.mute && !u.still {
 		b[0] |= 0x80
 	}
 	return copy(c.In, b), nil
@@ -361,6 +362,9 @@ func (u *unit) modeSense(c *scsi.Command) (int, *scsi.Sense) {
 
 func (u *unit) modeSelect(c *scsi.Command) (int, *scsi.Sense) {
 	b := c.Out
+	if u.numb && len(b) > 16 {
+		return 0, check(scsi.IllegalRequest, 0x26, 0)
+	}
 	u.buffered, u.block = b[3]>>4&7, binary.BigEndian.Uint32(b[12:])
 	switch page := b[16:]; {
 	case len(page) == 0:
