@@ -23,24 +23,15 @@ type Place struct {
 
 // takeInventory asks one library's robot what is where and tells nbemm.
 func (s *Server) takeInventory(ctx context.Context, q Inventory) error {
-	i := slices.IndexFunc(s.libraries, func(l Library) bool { return l.Name == q.Library })
-	if i < 0 {
-		return status.Errorf(status.BadParameter, "host %s has no library %s", s.host, q.Library)
-	}
-	if err := s.awaitBegun(ctx); err != nil {
-		return err
-	}
-	l := &s.libraries[i]
-	control := pbx.At(l.Control, txxcd.Service)
-	if q.Rescan {
-		if _, err := txxcd.Rescan.Call(ctx, control, l.Name); err != nil {
-			return err
+	l, elements, err := s.contents(ctx, q.Library)
+	if err == nil && q.Rescan {
+		if _, err = txxcd.Rescan.Call(ctx, pbx.At(l.Control, txxcd.Service), l.Name); err == nil {
+			s.lock.Lock()
+			clear(s.spent)
+			s.lock.Unlock()
+			_, elements, err = s.contents(ctx, q.Library)
 		}
-		s.lock.Lock()
-		clear(s.spent)
-		s.lock.Unlock()
 	}
-	elements, err := txxcd.Inventory.Call(ctx, control, l.Name)
 	if err != nil {
 		return err
 	}
@@ -102,7 +93,8 @@ func (s *Server) take(hello *nbemm.Hello, l *Library, elements []dev.Element) er
 		hello.Drives = append(hello.Drives, d)
 	}
 	for _, e := range elements {
-		if !e.Full || e.Barcode == "" {
+		// What is in a mail slot is on its way: out, or in by Import.
+		if !e.Full || e.Barcode == "" || e.Kind == dev.ImportExport {
 			continue
 		}
 		m := nbemm.Media{ID: MediaID(e.Barcode), Barcode: e.Barcode, Library: l.Name, Element: e.Address, Density: Density(e.Barcode)}

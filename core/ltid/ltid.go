@@ -126,6 +126,10 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	pbx.Handle(mux, TakeInventory, func(ctx context.Context, _ pbx.Peer, q Inventory) (struct{}, error) {
 		return struct{}{}, s.takeInventory(ctx, q)
 	})
+	pbx.Handle(mux, Export, func(ctx context.Context, _ pbx.Peer, q Cartridge) (int, error) { return s.export(ctx, q) })
+	pbx.Handle(mux, Import, func(ctx context.Context, _ pbx.Peer, library string) ([]string, error) {
+		return s.importAll(ctx, library)
+	})
 	pbx.Handle(mux, Begin, func(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, error) {
 		return struct{}{}, s.beginOnce(ctx, s.known)
 	})
