@@ -127,6 +127,12 @@ func transfer(op uint8, n int) []byte {
 // leaves nothing behind.
 func serve(t testing.TB, cfg iscsi.Config) (address string, stop func()) {
 	t.Helper()
+	address, _, stop = serveTarget(t, cfg)
+	return address, stop
+}
+
+func serveTarget(t testing.TB, cfg iscsi.Config) (address string, target *iscsi.Target, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	if cfg.Name == "" {
 		cfg.Name = targetName
@@ -150,13 +156,16 @@ func serve(t testing.TB, cfg iscsi.Config) (address string, stop func()) {
 				if err != nil {
 					t.Errorf("Serve: %v", err)
 				}
+				if n := target.InUse(); n != 0 {
+					t.Errorf("%d bytes of the pool are lost", n)
+				}
 			case <-time.After(20 * time.Second):
 				t.Error("the target does not stop")
 			}
 		})
 	}
 	t.Cleanup(stop)
-	return l.Addr().String(), stop
+	return l.Addr().String(), target, stop
 }
 
 func dial(t testing.TB, cfg initiator.Config) *initiator.Session {
