@@ -26,26 +26,10 @@ const (
 	cleanPoll = 5 * time.Second
 )
 
-// look hears a drive before it gives its cartridge back: its alerts go to the job's log
-// and the host's. It tells whether the drive wants to be cleaned.
-func (s *Server) look(ctx context.Context, d *drive, dr dev.Drive) bool {
-	if a, ok := dr.(dev.TapeAlerter); ok {
-		alerts, err := a.TapeAlerts(ctx)
-		if err != nil {
-			s.log.Info("the drive does not tell its alerts", "drive", d.name, "error", err)
-		}
-		for _, alert := range alerts {
-			s.say(ctx, d, alert.String())
-		}
-	}
-	st, err := dr.Status(ctx)
-	return err == nil && st.CleaningNeeded
-}
-
 // say tells the job, if there is one, and the host's log.
 func (s *Server) say(ctx context.Context, d *drive, text string) {
-	s.log.Warn("a drive says", "drive", d.name, "what", text)
-	bpjobd.Say(ctx, s.master, fmt.Sprintf("drive %s: %s", d.name, text))
+	s.log.Warn("a drive must be looked after", "drive", d.name, "why", text)
+	bpjobd.Say(ctx, s.master, fmt.Sprintf("drive %s %s", d.name, text))
 }
 
 // cleanLater has a drive cleaned when the request that is being answered is done. The
@@ -79,11 +63,10 @@ func (s *Server) clean(ctx context.Context, d *drive) error {
 	if barcode == "" {
 		return status.Errorf(status.MediaRequest, "drive %s must be cleaned, and library %s has no cleaning cartridge that is good: put one in, with a barcode that begins with CLN", d.name, d.library.Name)
 	}
-	dr, err := s.devices.Drive(ctx, d.name)
-	if err != nil {
-		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
-	}
-	defer dr.Close()
+	return s.with(ctx, d, func(dr dev.Drive) error { return s.cleanWith(ctx, d, dr, barcode) })
+}
+
+func (s *Server) cleanWith(ctx context.Context, d *drive, dr dev.Drive, barcode string) error {
 	s.log.Info("the drive is cleaned", "drive", d.name, "cartridge", barcode)
 	if _, err := txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
 		Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
@@ -94,7 +77,7 @@ func (s *Server) clean(ctx context.Context, d *drive) error {
 		return err
 	}
 	cleaned := s.wash(ctx, dr)
-	if err := s.unmount(ctx, d); err != nil {
+	if err := s.takeHome(ctx, d, dr); err != nil {
 		return err
 	}
 	if !cleaned {

@@ -118,7 +118,7 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 		if err := s.own(from); err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.give(ctx, d) })
+		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.unmount(ctx, d) })
 	})
 	pbx.Handle(mux, Reset, func(ctx context.Context, _ pbx.Peer, q Drive) (struct{}, error) {
 		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.reset(ctx, d) })
@@ -181,33 +181,47 @@ func (s *Server) inTurn(ctx context.Context, name string, fn func(d *drive) erro
 const readyTime = 2 * time.Hour
 
 func (s *Server) mount(ctx context.Context, d *drive, barcode string) (avrd.Seen, error) {
-	dr, err := s.devices.Drive(ctx, d.name)
-	if err != nil {
-		return avrd.Seen{}, status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
-	}
-	defer dr.Close()
-	inside, err := s.inside(ctx, d)
-	if err != nil {
+	if err := s.with(ctx, d, func(dr dev.Drive) error { return s.bring(ctx, d, dr, barcode) }); err != nil {
 		return avrd.Seen{}, err
 	}
-	if inside != "" && inside != barcode {
-		if err := s.unmount(ctx, d); err != nil {
-			return avrd.Seen{}, err
-		}
-	}
-	if _, err := txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
-		Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
-	}); err != nil {
-		return avrd.Seen{}, err
-	}
-	if err := load(ctx, dr); err != nil {
-		return avrd.Seen{}, status.Errorf(status.MountTimeout, "cartridge %s in drive %s: %w", barcode, d.name, err)
-	}
+	// The handle is closed: some drives have one user at a time.
 	seen, err := avrd.LookAt.Call(ctx, pbx.At(s.host, avrd.Service), avrd.Look{Drive: d.name})
 	if err != nil {
 		return seen, err
 	}
 	return seen, s.mark(ctx, d.name, MediaID(barcode))
+}
+
+// with opens a drive for fn.
+func (s *Server) with(ctx context.Context, d *drive, fn func(dr dev.Drive) error) error {
+	dr, err := s.devices.Drive(ctx, d.name)
+	if err != nil {
+		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
+	}
+	defer dr.Close()
+	return fn(dr)
+}
+
+// bring has a cartridge brought and makes it ready.
+func (s *Server) bring(ctx context.Context, d *drive, dr dev.Drive, barcode string) error {
+	inside, err := s.inside(ctx, d)
+	if err != nil {
+		return err
+	}
+	if inside != "" && inside != barcode {
+		if err := s.takeHome(ctx, d, dr); err != nil {
+			return err
+		}
+	}
+	if _, err := txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
+		Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
+	}); err != nil {
+		return err
+	}
+	if err := load(ctx, dr); err != nil {
+		return status.Errorf(status.MountTimeout, "cartridge %s in drive %s: %w", barcode, d.name, err)
+	}
+	return nil
 }
 
 // load makes the cartridge ready, waiting while the drive says that it becomes so.
@@ -228,44 +242,37 @@ func load(ctx context.Context, d dev.Drive) error {
 	}
 }
 
-// give is the end of a job's use of a drive.
-func (s *Server) give(ctx context.Context, d *drive) error {
-	dr, err := s.devices.Drive(ctx, d.name)
-	if err != nil {
-		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
-	}
-	dirty := s.look(ctx, d, dr)
-	if err := dr.Close(); err != nil {
-		return status.Errorf(status.MediaClose, "drive %s: %w", d.name, err)
-	}
-	if err := s.unmount(ctx, d); err != nil {
+// unmount is the end of a job's use of a drive.
+func (s *Server) unmount(ctx context.Context, d *drive) error {
+	dirty := false
+	if err := s.with(ctx, d, func(dr dev.Drive) error {
+		st, err := dr.Status(ctx)
+		dirty = err == nil && st.CleaningNeeded
+		return s.takeHome(ctx, d, dr)
+	}); err != nil {
 		return err
 	}
 	if dirty {
-		s.say(ctx, d, "it must be cleaned, which is done when no job needs it")
+		s.say(ctx, d, "must be cleaned, which is done when no job needs it")
 		s.cleanLater(ctx, d)
 	}
 	return nil
 }
 
-func (s *Server) unmount(ctx context.Context, d *drive) error {
-	if err := s.eject(ctx, d); err != nil {
+// takeHome ejects what is in the drive and tells nbemm.
+func (s *Server) takeHome(ctx context.Context, d *drive, dr dev.Drive) error {
+	if err := s.eject(ctx, d, dr); err != nil {
 		return err
 	}
 	return s.mark(ctx, d.name, "")
 }
 
 // eject unloads the drive and has the robot take the cartridge home.
-func (s *Server) eject(ctx context.Context, d *drive) error {
-	dr, err := s.devices.Drive(ctx, d.name)
-	if err != nil {
-		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
-	}
-	defer dr.Close()
+func (s *Server) eject(ctx context.Context, d *drive, dr dev.Drive) error {
 	if err := dr.Unload(ctx); err != nil && !errors.Is(err, dev.ErrNoMedium) && !errors.Is(err, dev.ErrCleaning) {
 		return status.Errorf(status.MediaClose, "unloading drive %s: %w", d.name, err)
 	}
-	_, err = txxd.UnmountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Unmount{
+	_, err := txxd.UnmountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Unmount{
 		Library: d.library.Name, Control: d.library.Control, Element: d.element,
 	})
 	return err
@@ -281,15 +288,12 @@ func (s *Server) reset(ctx context.Context, d *drive) error {
 
 // empty takes the drive from a holder that is gone and ejects what is in it.
 func (s *Server) empty(ctx context.Context, d *drive) error {
-	dr, err := s.devices.Drive(ctx, d.name)
-	if err != nil {
-		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
-	}
-	defer dr.Close()
-	if err := dr.Reserve(ctx, "", true); err != nil {
-		return status.Errorf(status.ReservationHeld, "drive %s: %w", d.name, err)
-	}
-	return s.eject(ctx, d)
+	return s.with(ctx, d, func(dr dev.Drive) error {
+		if err := dr.Reserve(ctx, "", true); err != nil {
+			return status.Errorf(status.ReservationHeld, "drive %s: %w", d.name, err)
+		}
+		return s.eject(ctx, d, dr)
+	})
 }
 
 // inside is the barcode of what the robot sees in a drive.

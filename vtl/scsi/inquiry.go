@@ -123,8 +123,15 @@ func (s *server) vitalPages() []vitalPage {
 	return append([]vitalPage{
 		{0x80, func() []byte { return []byte(s.serial) }},
 		{0x83, s.identification},
-		{0x86, func() []byte { return make([]byte, 60) }}, // no protection, SIMPLE tasks
+		{0x86, extended},
 	}, s.vital...)
+}
+
+// extended is page 86h: SIMPLE tasks, and how long sense data can be.
+func extended() []byte {
+	b := make([]byte, 60)
+	b[1], b[9] = 0x01, 44
+	return b
 }
 
 // naa is a locally assigned name (NAA 3h) made from a text.
