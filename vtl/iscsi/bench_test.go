@@ -6,9 +6,13 @@ import (
 	"testing"
 
 	"capstan/core/scsi"
+	"capstan/hw/clock"
+	"capstan/hw/dir"
 	initiator "capstan/hw/iscsi"
 	"capstan/hw/iscsi/tgttest"
+	"capstan/vtl"
 	"capstan/vtl/iscsi"
+	target "capstan/vtl/scsi"
 )
 
 // null is a target whose units take everything and read as zeros: what is left to
@@ -37,10 +41,35 @@ func BenchmarkTarget(b *testing.B) {
 	}
 }
 
-// BenchmarkTgt is the same through Debian's tgt, whose cartridge is a file: it has
-// no drive that keeps nothing.
+// megabytes is the size of the cartridges that keep what is written.
+const megabytes = 512
+
+// BenchmarkLibrary is the whole of it: a virtual library whose cartridges are files.
+func BenchmarkLibrary(b *testing.B) {
+	d, err := dir.Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	ctx := clock.Context(context.Background(), "bench")
+	cfg := vtl.Demo("vtl1", megabytes<<20, 0)
+	lib, err := vtl.New(ctx, cfg, vtl.Options{Dir: d})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer lib.Close(ctx)
+	at, stop := serve(b, iscsi.Config{Units: iscsi.Library(target.New(ctx, lib, target.Options{}))})
+	defer stop()
+	s := dial(b, initiator.Config{Address: at})
+	defer s.Close()
+	mount(b, s)
+	for _, size := range []int{64 << 10, 256 << 10, 1 << 20} {
+		bench(b, s, size, "", megabytes*9/10<<20/size)
+	}
+}
+
+// BenchmarkTgt is the same through Debian's tgt, whose cartridge is a file, too.
 func BenchmarkTgt(b *testing.B) {
-	const megabytes = 1024
 	at := tgttest.Start(b, megabytes, "", "")
 	s, err := initiator.Dial(context.Background(), initiator.Config{Address: at, Initiator: ourName, Target: tgttest.Target})
 	if err != nil {
@@ -60,7 +89,7 @@ func BenchmarkTgt(b *testing.B) {
 func bench(b *testing.B, s *initiator.Session, size int, name string, rewind int) {
 	u := s.LUN(1)
 	buf := pattern(size, 1)
-	back := func(b *testing.B) {
+	rewound := func(b *testing.B) {
 		if r := do(b, u, &scsi.Command{CDB: []byte{scsi.Rewind, 0, 0, 0, 0, 0}}); r.Status != scsi.Good {
 			b.Fatalf("REWIND: %+v", r)
 		}
@@ -69,12 +98,15 @@ func bench(b *testing.B, s *initiator.Session, size int, name string, rewind int
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
-			back(b)
+			rewound(b)
 			for i := 0; b.Loop(); i++ {
 				if rewind > 0 && i%rewind == rewind-1 {
-					back(b)
+					rewound(b)
 				}
-				if r := do(b, u, c); r.Status != scsi.Good {
+				r := do(b, u, c)
+				if r.Status == scsi.CheckCondition && c.In != nil { // the end of what was written
+					rewound(b)
+				} else if r.Status != scsi.Good {
 					b.Fatalf("%+v", r)
 				}
 			}

@@ -82,7 +82,7 @@ func TestLoginsRefused(t *testing.T) {
 		}, 0x020A},
 		{"no text", func(r *raw) pdu { return r.ask(toFullFeature, key("=", "")) }, 0x020B},
 		{"a stage that is none", func(r *raw) pdu { return r.ask(iscsi.Final|2<<2|3, normal()...) }, 0x020B},
-		{"transit backwards", func(r *raw) pdu { return r.ask(iscsi.Final|1<<2|0, normal()...) }, 0x020B},
+		{"transit backwards", func(r *raw) pdu { return r.ask(iscsi.Final|1<<2, normal()...) }, 0x020B},
 		{"goes on and transits", func(r *raw) pdu { return r.ask(toFullFeature|iscsi.Continue, normal()...) }, 0x020B},
 		{"no login", func(r *raw) pdu {
 			r.send(r.command(0, iscsi.Final, 0, make([]byte, 6)), nil)

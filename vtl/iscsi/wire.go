@@ -92,15 +92,19 @@ func (w *wire) readData(p []byte) error {
 	if _, err := io.ReadFull(w.in, p); err != nil {
 		return err
 	}
-	var pad [3]byte
-	rest := pad[:iscsi.Padding(len(p))]
-	if _, err := io.ReadFull(w.in, rest); err != nil {
+	pad, err := w.in.Peek(iscsi.Padding(len(p)))
+	if err != nil {
 		return err
 	}
+	sum := uint32(0)
 	if w.dataDigest {
-		if err := w.checkDigest(iscsi.Digest(p, rest)); err != nil {
-			return fmt.Errorf("data: %w", err)
-		}
+		sum = iscsi.Digest(p, pad)
+	}
+	if _, err := w.in.Discard(len(pad)); err != nil || !w.dataDigest {
+		return err
+	}
+	if err := w.checkDigest(sum); err != nil {
+		return fmt.Errorf("data: %w", err)
 	}
 	return nil
 }

@@ -35,8 +35,8 @@ func Start(t testing.TB, megabytes int, user, secret string) (address string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		daemon.Process.Kill()
-		daemon.Wait()
+		daemon.Process.Kill() //nolint:errcheck // it may have ended by itself
+		daemon.Wait()         //nolint:errcheck // it was killed
 	})
 	tape := filepath.Join(dir, "tape")
 	run(t, env, "/usr/sbin/tgtimg", "--op", "new", "--device-type", "tape", "--barcode", "A0000001", "--size", strconv.Itoa(megabytes), "--type", "data", "--file", tape)
