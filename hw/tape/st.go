@@ -326,6 +326,8 @@ func (k *kernelTape) read(p []byte) *scsi.Result {
 		return told(len(p), scsi.Sense{ILI: true, Valid: true, Information: -1})
 	case errors.Is(err, unix.ENOSPC):
 		return answer(scsi.BlankCheck, 0x00, 0x05)
+	case errors.Is(err, unix.EIO) && k.atEnd():
+		return answer(scsi.BlankCheck, 0x00, 0x05)
 	case err != nil:
 		return k.failed(err, scsi.MediumError, 0x11, 0x00)
 	}
@@ -343,6 +345,20 @@ func (k *kernelTape) read(p []byte) *scsi.Result {
 		return told(n, scsi.Sense{ILI: true, Valid: true, Information: int64(len(p) - n)})
 	}
 	return &scsi.Result{N: n}
+}
+
+// atEnd tells whether the tape stands where its data ends. The kernel says so only
+// behind a filemark: on a blank tape, and behind a block, a read just fails.
+func (k *kernelTape) atEnd() bool {
+	at, err := k.f.tell()
+	if err != nil || k.f.op(mtEOM, 1) != nil {
+		return false
+	}
+	if end, err := k.f.tell(); err == nil && end == at {
+		return true
+	}
+	_ = k.f.op(mtSEEK, int(at)) // whoever has the error asks where the tape is
+	return false
 }
 
 // write is WRITE. Past early warning the kernel refuses every other block with ENOSPC
