@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,8 +37,9 @@ func newListCommand() *cobra.Command {
 		Short: "List the files of an image, or of a client as it was",
 		Long: `List a directory of an image, in the manner of ls -l; without PATH its root. With
 --client instead of IMAGE the client is shown as a restore would bring it back: from
-the last full backup and the incrementals after it, or those before a time. Owners
-are numbers: their names are the client's own.
+the last full backup and the incrementals after it, or those before a time. If
+several policies back the client up, it is the one with the newest image that holds
+the path. Owners are numbers: their names are the client's own.
 
 ` + exitCodes,
 		Example:           "  capstan list web1_1795468800 /home\n  capstan list --client web1 --before '2026-11-23 18:00' -r /etc",
@@ -99,18 +103,29 @@ func (f *listFlags) list(ctx context.Context, m master, w io.Writer, o reports.O
 	if len(hs) == 0 {
 		return status.Errorf(status.NoImage, "no image matches; see capstan images")
 	}
-	if f.query.BackupID == "" {
-		hs = chain(hs)
+	if f.query.BackupID != "" {
+		return f.listFirst(ctx, m, [][]image.Header{hs}, w, o)
 	}
-	n, err := f.write(ctx, m, hs, f.recursive, w, o)
-	if n > 0 || err != nil {
-		return err
+	return f.listFirst(ctx, m, chains(hs), w, o)
+}
+
+// listFirst lists the path from the first chain that has something of it.
+func (f *listFlags) listFirst(ctx context.Context, m master, chains [][]image.Header, w io.Writer, o reports.Options) error {
+	var looked []string
+	for _, hs := range chains {
+		n, err := f.write(ctx, m, hs, f.recursive, w, o)
+		if n == 0 && err == nil && !f.recursive { // no directory, or an empty one: show itself
+			n, err = f.write(ctx, m, hs, true, w, o)
+		}
+		if n > 0 || err != nil {
+			return err
+		}
+		looked = append(looked, hs[len(hs)-1].ID)
 	}
-	// No directory, or an empty one: show itself.
-	if n, err = f.write(ctx, m, hs, true, w, o); n == 0 && err == nil && f.path != "/" {
-		err = status.Errorf(status.NotFound, "%s holds no %s", hs[len(hs)-1].ID, f.path)
+	if f.path == "/" {
+		return nil
 	}
-	return err
+	return status.Errorf(status.NotFound, "%s holds no %s", strings.Join(looked, ", "), f.path)
 }
 
 // write lists what images hold together, and counts it. What there is nothing
@@ -223,22 +238,22 @@ func (cs merged) next() (best *catalog.Entry, err error) {
 	return best, nil
 }
 
-// chain is the images that together show a client, oldest first: of the newest
-// one's policy the last full backup, and the incrementals after it. bprd chooses
-// the same for a restore.
-func chain(hs []image.Header) []image.Header {
-	newest := hs[len(hs)-1]
-	var own []image.Header
+// chains are the images that together show a client, oldest first: of each policy
+// the last full backup, and the incrementals after it. The policy that has the
+// newest image comes first. bprd chooses the same for a restore.
+func chains(hs []image.Header) [][]image.Header {
+	own := map[string][]image.Header{}
 	for _, h := range hs {
-		switch {
-		case h.Policy != newest.Policy:
-		case h.Type == string(policy.Full):
-			own = []image.Header{h}
-		default:
-			own = append(own, h)
+		if h.Type == string(policy.Full) {
+			own[h.Policy] = nil
 		}
+		own[h.Policy] = append(own[h.Policy], h)
 	}
-	return own
+	all := slices.Collect(maps.Values(own))
+	slices.SortFunc(all, func(a, b []image.Header) int {
+		return cmp.Compare(b[len(b)-1].Time, a[len(a)-1].Time)
+	})
+	return all
 }
 
 // after is where the next page of a list begins: after the last entry's name, or

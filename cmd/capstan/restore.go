@@ -32,8 +32,10 @@ func newRestoreCommand() *cobra.Command {
 		Short: "Restore files of a client",
 		Long: `Restore files and directories, with all below them, as they were at the last backup
 or at an earlier time. A path is absolute, and may be a glob such as '/home/*/mail';
-with none, everything is restored. What was backed up in several images, a full
-backup and the incrementals after it, is put together.
+with none, everything is restored that the policy holds which was backed up last.
+What was backed up in several images, a full backup and the incrementals after it,
+is put together. If several policies back the client up, each path comes from the
+one with the newest image that holds it; --policy chooses another.
 
 Files go to their original place unless --to names another directory: /home/a is
 then restored as DIR/home/a, or with --strip /home as DIR/a. The number of the job

@@ -125,16 +125,20 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-func TestChain(t *testing.T) {
+func TestChains(t *testing.T) {
 	h := func(policy, typ string, n int64) image.Header {
 		return image.Header{ID: policy + typ, Policy: policy, Type: typ, Time: n}
 	}
 	all := []image.Header{h("p", "FULL", 1), h("p", "INCR", 2), h("p", "FULL", 3), h("q", "FULL", 4), h("p", "INCR", 5), h("p", "INCR", 6)}
-	var got []int64
-	for _, i := range chain(all) {
-		got = append(got, i.Time)
+	var got [][]int64
+	for _, c := range chains(all) {
+		var times []int64
+		for _, i := range c {
+			times = append(times, i.Time)
+		}
+		got = append(got, times)
 	}
-	if d := cmp.Diff([]int64{3, 5, 6}, got); d != "" {
+	if d := cmp.Diff([][]int64{{3, 5, 6}, {4}}, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }

@@ -227,7 +227,7 @@ func failed(err error) error {
 func (s *Server) create(ctx context.Context, _ pbx.Peer, q Create) (image.Header, error) {
 	h := image.Header{
 		Client: q.Start.Client, Policy: q.Start.Policy, Schedule: q.Start.Schedule, Type: q.Start.Type,
-		Since: q.Start.Since, Job: q.Start.ID, Try: q.Start.Try, Server: q.Server, Expires: q.Start.Expires, Began: rt.Now(ctx),
+		Since: q.Start.Since, Paths: q.Start.Paths, Exclude: q.Start.Exclude, Job: q.Start.ID, Try: q.Start.Try, Server: q.Server, Expires: q.Start.Expires, Began: rt.Now(ctx),
 	}
 	err := s.db.Update(ctx, func(tx store.Tx) error {
 		c, _, err := clockTable.Get(tx, h.Client)

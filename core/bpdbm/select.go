@@ -185,19 +185,23 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 	return sel, nil
 }
 
-// match calls fn for each entry that p names: the entry itself, all below it, or
-// for a glob every entry that matches and all below those.
+// match calls fn for each entry that p names: the entry itself, all below it, and
+// if p is a glob every entry that matches and all below those. A file may have a
+// glob's name, as a list of names to be restored does not say which it is.
 func (s *Server) match(ctx context.Context, from pbx.Peer, id, p string, fn func(catalog.Entry)) error {
 	prefix := p
 	glob := strings.ContainsAny(p, `*?[`)
+	if _, err := path.Match(p, ""); err != nil {
+		glob = false // such as a [ that is never closed: it can only be a name
+	}
 	if glob {
 		prefix = clean(p[:strings.LastIndex(p[:strings.IndexAny(p, `*?[`)], "/")+1])
 	}
 	depth := strings.Count(p, "/")
 	return s.with(ctx, from, id, func(r *catalog.Reader) error {
 		return r.Walk(ctx, prefix, func(e catalog.Entry) (bool, error) {
-			if glob {
-				ok, err := path.Match(p, cut(e.Path, depth))
+			if top := cut(e.Path, depth); glob && top != p {
+				ok, err := path.Match(p, top)
 				if err != nil {
 					return false, status.Errorf(status.BadParameter, "pattern %s: %w", p, err)
 				}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"capstan/core/archive"
 	"capstan/core/bpbrm"
@@ -237,16 +238,48 @@ func (s *Server) at(service string) pbx.Addr { return pbx.At(s.env.Host, service
 
 // identify is R2: which images, which parts of them, where they lie. Images on
 // several media servers, or on tape and on disk, make several groups, to be
-// restored one after the other.
+// restored one after the other. What the policy of the newest image does not
+// hold is looked for in those of the client's other policies.
 func (s *Server) identify(ctx context.Context, q *Request) (groups []Needed, notes []string, err error) {
-	chain, err := s.chain(ctx, q)
+	chains, err := s.chains(ctx, q)
 	if err != nil {
 		return nil, nil, err
 	}
-	if chain[0].Type != string(policy.Full) && q.Image == "" {
-		notes = append(notes, "there is no full backup before "+chain[0].ID+": what had not changed by then is not restored")
+	missing := q.Paths
+	var looked []string
+	for i, chain := range chains {
+		if i > 0 && len(missing) == 0 {
+			notes = append(notes, "images of policy "+chain[0].Policy+" were not looked at: all paths are in those of newer ones")
+			continue
+		}
+		wanted := *q
+		wanted.Paths = missing
+		before := len(missing)
+		if groups, missing, err = s.identifyIn(ctx, &wanted, chain, groups); err != nil {
+			return nil, nil, err
+		}
+		looked = append(looked, chain[len(chain)-1].ID)
+		if len(missing) == before && before > 0 {
+			continue // nothing of it was used
+		}
+		if chain[0].Type != string(policy.Full) && q.Image == "" {
+			notes = append(notes, "there is no full backup before "+chain[0].ID+": what had not changed by then is not restored")
+		}
+		notes = append(notes, gaps(chain)...)
 	}
-	missing := map[string]int{}
+	if len(missing) > 0 {
+		return nil, nil, status.Errorf(status.NotAllRestored, "%s is in no backup of %s that was looked at (%s)", missing[0], q.Client, strings.Join(looked, ", "))
+	}
+	if len(groups) == 0 {
+		return nil, nil, status.Errorf(status.NoImage, "the images of %s hold nothing of it", q.Client)
+	}
+	return groups, notes, nil
+}
+
+// identifyIn adds what one chain has of the paths; missing are those of which it
+// has nothing.
+func (s *Server) identifyIn(ctx context.Context, q *Request, chain []image.Header, groups []Needed) (_ []Needed, missing []string, err error) {
+	lack := map[string]int{}
 	for i := range chain {
 		h := &chain[i]
 		later := make([]string, 0, len(chain)-i-1)
@@ -258,26 +291,36 @@ func (s *Server) identify(ctx context.Context, q *Request) (groups []Needed, not
 			return nil, nil, err
 		}
 		for _, m := range sel.Missing {
-			missing[m]++
+			lack[m]++
 		}
 		if len(n.Ranges) > 0 {
 			groups = add(groups, q, n, sel)
 		}
 	}
 	for _, p := range q.Paths {
-		if missing[p] == len(chain) {
-			return nil, nil, status.Errorf(status.NotAllRestored, "%s is in no backup of %s that was looked at (%s)", p, q.Client, chain[len(chain)-1].ID)
+		if lack[p] >= len(chain) { // more if it was asked for twice
+			missing = append(missing, p)
 		}
 	}
-	if len(groups) == 0 {
-		return nil, nil, status.Errorf(status.NoImage, "the images of %s hold nothing of it", q.Client)
-	}
-	return groups, notes, nil
+	return groups, missing, nil
 }
 
-// chain is the images that together show the client at the time asked for: the
-// newest full backup and the incrementals after it, of one policy.
-func (s *Server) chain(ctx context.Context, q *Request) ([]image.Header, error) {
+// gaps says where an incremental of a chain builds on an image that has expired:
+// what had changed only then is restored as it was before.
+func gaps(chain []image.Header) (notes []string) {
+	for i := 1; i < len(chain); i++ {
+		h := &chain[i]
+		if h.Since != 0 && !slices.ContainsFunc(chain[:i], func(o image.Header) bool { return o.Began == h.Since }) {
+			notes = append(notes, "the backup that "+h.ID+" builds on has expired: what had changed only then is restored as it was before")
+		}
+	}
+	return notes
+}
+
+// chains are the images that together show the client at the time asked for: of
+// each policy the newest full backup and the incrementals after it. The policy
+// that has the newest image comes first.
+func (s *Server) chains(ctx context.Context, q *Request) ([][]image.Header, error) {
 	query := bpdbm.Query{Client: q.Client, Policy: q.Policy, BackupID: q.Image}
 	if q.Before != 0 {
 		query.Before = q.Before.Unix()
@@ -298,21 +341,25 @@ func (s *Server) chain(ctx context.Context, q *Request) ([]image.Header, error) 
 		return nil, status.Errorf(status.NoImage, "client %s has no image that matches", q.Client)
 	}
 	if q.Image != "" {
-		return all, nil
+		return [][]image.Header{all}, nil
 	}
-	newest := all[len(all)-1]
-	var chain []image.Header
+	var chains [][]image.Header // each newest first
+	at := map[string]int{}
 	for _, h := range slices.Backward(all) {
-		if h.Policy != newest.Policy {
-			continue
+		i, known := at[h.Policy]
+		if !known {
+			i = len(chains)
+			at[h.Policy] = i
+			chains = append(chains, nil)
 		}
-		chain = append(chain, h)
-		if h.Type == string(policy.Full) {
-			break
+		if c := chains[i]; len(c) == 0 || c[len(c)-1].Type != string(policy.Full) {
+			chains[i] = append(c, h)
 		}
 	}
-	slices.Reverse(chain)
-	return chain, nil
+	for _, c := range chains {
+		slices.Reverse(c)
+	}
+	return chains, nil
 }
 
 func (s *Server) needed(ctx context.Context, q *Request, h *image.Header, later []string) (n NeededImage, first bpdbm.Selected, err error) {

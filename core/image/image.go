@@ -18,6 +18,8 @@ type Header struct {
 	Type      string     `json:"type"` // policy.Type
 	Time      int64      `json:"time"` // the backup's time: seconds since the epoch, unique for the client
 	Since     rt.Time    `json:"since,omitempty"`
+	Paths     []string   `json:"paths,omitempty"`   // that were asked for, of the policy as it was
+	Exclude   []string   `json:"exclude,omitempty"` // likewise
 	Job       int64      `json:"job"`
 	Try       int        `json:"try"`
 	Server    string     `json:"server"`   // the media server that writes it

@@ -28,7 +28,7 @@ func FuzzHeaders(f *testing.F) {
 			}
 			again, err := media.EncodeFragmentHeader(h)
 			if err != nil {
-				t.Skip() // larger than its block size, or a name that ustar cannot have
+				return // larger than its block size, or a name that ustar cannot have
 			}
 			if back, _, err := media.DecodeFragmentHeader(again); err != nil || !cmp.Equal(back, h) {
 				t.Fatalf("%+v became %+v, %v", h, back, err)
@@ -84,7 +84,7 @@ func FuzzMembers(f *testing.F) {
 		}
 		ring := &slots{size: 1 << 22}
 		if err := media.NewFeeder(ring).Members(ctx, es); err != nil {
-			t.Skip() // an entry longer than a slot
+			return // an entry longer than a slot
 		}
 		var back []catalog.Entry
 		for _, s := range ring.list {

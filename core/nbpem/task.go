@@ -3,6 +3,7 @@ package nbpem
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"capstan/core/bpdbm"
@@ -325,7 +326,7 @@ func (t *task) start(ctx context.Context, p *plan, id int64, try int) (job.Start
 	}
 	q.Expected = own.Bytes
 	if sch.Type == policy.Differential {
-		q.Since, err = t.since(ctx)
+		q.Since, err = t.since(ctx, pol)
 		if err != nil {
 			return q, err
 		}
@@ -340,8 +341,9 @@ func (t *task) start(ctx context.Context, p *plan, id int64, try int) (job.Start
 // is none: the last of the chain that begins with the newest full backup and in
 // which each was built on the one before. Images that have expired are not in
 // it, nor are those that were built on them: so a restore from the catalog as it
-// is now misses nothing.
-func (t *task) since(ctx context.Context) (tip rt.Time, err error) {
+// is now misses nothing. Nor are images of other paths: what a policy names only
+// since then is older than the last backup, and an incremental would leave it out.
+func (t *task) since(ctx context.Context, pol *policy.Policy) (tip rt.Time, err error) {
 	var all []image.Header
 	q := bpdbm.Query{Client: t.client, Policy: t.policy}
 	for more := true; more; {
@@ -354,12 +356,17 @@ func (t *task) since(ctx context.Context) (tip rt.Time, err error) {
 			q.After = all[len(all)-1].ID
 		}
 	}
-	return lastOfChain(all), nil
+	return lastOfChain(all, pol.Paths, pol.Exclude), nil
 }
 
-func lastOfChain(images []image.Header) (tip rt.Time) {
+func lastOfChain(images []image.Header, paths, exclude []string) (tip rt.Time) {
 	for i := range images { // oldest first
-		if h := &images[i]; h.Type == string(policy.Full) || tip != 0 && h.Since == tip {
+		h := &images[i]
+		full := h.Type == string(policy.Full)
+		switch {
+		case full && !(slices.Equal(h.Paths, paths) && slices.Equal(h.Exclude, exclude)):
+			tip = 0
+		case full || tip != 0 && h.Since == tip:
 			tip = h.Began
 		}
 	}

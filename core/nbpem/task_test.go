@@ -67,7 +67,33 @@ func TestLastOfChain(t *testing.T) {
 		{"a newer full begins anew", []image.Header{{Type: full, Began: 10}, {Type: inc, Since: 10, Began: 20}, {Type: full, Began: 30}}, 30},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			if got := lastOfChain(c.images); got != c.want {
+			if got := lastOfChain(c.images, nil, nil); got != c.want {
+				t.Errorf("%d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// An incremental holds what has changed, of paths that are backed up already: a
+// policy that has others since then begins with a full backup.
+func TestChangedPathsBeginAnew(t *testing.T) {
+	const full, inc = string(policy.Full), string(policy.Differential)
+	home, both, tmp := []string{"/home"}, []string{"/home", "/srv"}, []string{"*.tmp"}
+	chain := []image.Header{{Type: full, Paths: home, Exclude: tmp, Began: 10}, {Type: inc, Paths: home, Exclude: tmp, Since: 10, Began: 20}}
+	for _, c := range []struct {
+		rule           string
+		paths, exclude []string
+		images         []image.Header
+		want           rt.Time
+	}{
+		{"the same", home, tmp, chain, 20},
+		{"a path more", both, tmp, chain, 0},
+		{"an exclusion less", home, nil, chain, 0},
+		{"a full of the new paths", both, tmp, append(chain, image.Header{Type: full, Paths: both, Exclude: tmp, Began: 30}), 30},
+		{"a newer full of other paths", home, tmp, append(chain, image.Header{Type: full, Paths: both, Exclude: tmp, Began: 30}), 0},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			if got := lastOfChain(c.images, c.paths, c.exclude); got != c.want {
 				t.Errorf("%d, want %d", got, c.want)
 			}
 		})

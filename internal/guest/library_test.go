@@ -18,11 +18,10 @@ import (
 
 // The library of every boot: a robot, two drives, eight slots.
 const (
-	portal   = "127.0.0.1:3260"
-	target   = "iqn.2026-01.example:library"
-	drives   = 2
-	tapes    = 6
-	capacity = 64 << 20 // of a cartridge, bytes
+	portal = "127.0.0.1:3260"
+	target = "iqn.2026-01.example:library"
+	drives = 2
+	tapes  = 6
 )
 
 // rig is the library that this boot is about, with the kernel logged in to it.
@@ -100,7 +99,7 @@ func startTgt() error {
 	for i := range tapes {
 		barcode := fmt.Sprintf("TGT%03dL5", i+1)
 		if path := filepath.Join(dir, barcode); !exists(path) {
-			if out, err := exec.Command("tgtimg", "--op", "new", "--device-type", "tape", "--barcode", barcode, "--size", fmt.Sprint(capacity>>20), "--type", "data", "--file", path).CombinedOutput(); err != nil {
+			if out, err := exec.Command("tgtimg", "--op", "new", "--device-type", "tape", "--barcode", barcode, "--size", os.Getenv(envSize), "--type", "data", "--file", path).CombinedOutput(); err != nil {
 				return fmt.Errorf("tgtimg: %w: %s", err, out)
 			}
 		}
@@ -144,8 +143,8 @@ slots: 8
 mailSlots: 1
 timing: off
 drives: [{name: drive1, model: LTO-8}, {name: drive2, model: LTO-8}]
-cartridges: {count: %d, prefix: CAP, density: LTO-8, capacity: %d}
-`, tapes, capacity)
+cartridges: {count: %d, prefix: CAP, density: LTO-8, capacity: %sMiB}
+`, tapes, os.Getenv(envSize))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}

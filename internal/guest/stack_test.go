@@ -3,6 +3,7 @@
 package guest_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,6 +76,9 @@ func TestLibrary(t *testing.T) {
 			want(t, sh(t, "mt -f "+d.ST+" tell"), `block 2`)
 		})
 	}
+	if r.ours { // tgt fails it: its SPACE runs over filemarks
+		t.Run("btape of Bacula", func(t *testing.T) { testBtape(t, r) })
+	}
 	t.Run("throughput of dd", func(t *testing.T) {
 		sh(t, "mt -f "+d.ST+" rewind && mt -f "+d.ST+" setblk 0")
 		out := sh(t, "dd if=/dev/zero of="+d.ST+" bs=256k count=200 2>&1")
@@ -116,3 +120,70 @@ func testTar(t *testing.T, st string) {
 		t.Fatal(err)
 	}
 }
+
+// testBtape runs all of Bacula's own test of a tape drive and its autochanger:
+// blocks written, read back, appended to, positioned by files and blocks, and
+// cartridges changed by the robot.
+func testBtape(t *testing.T, r *rig) {
+	conf := fmt.Sprintf(btapeConf, r.Changer, r.Drives[0].ST)
+	if err := os.WriteFile("/tmp/bacula-sd.conf", []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sh(t, "mkdir -p /var/lib/bacula")
+	c := exec.Command("btape", "-c", "/tmp/bacula-sd.conf", r.Drives[0].ST)
+	// It asks once, whether to go on with the autochanger.
+	c.Stdin = strings.NewReader("test\ny\nquit\n")
+	out, err := c.CombinedOutput()
+	text := string(out)
+	if err != nil {
+		t.Fatalf("btape: %v\n%s", err, text)
+	}
+	for _, w := range []string{
+		"10000 blocks re-read correctly", "Block 20000 re-read correctly", "We should be in file 4. I am at file 4. This is correct!",
+		"Block re-read correct. Test succeeded!", "We should be in file 5. I am at file 5. This is correct!", "The test autochanger worked!!",
+	} {
+		if !strings.Contains(text, w) {
+			t.Errorf("btape does not say %q:\n%s", w, text)
+			return
+		}
+	}
+	for _, bad := range []string{"failed", "ERR=", "incorrect"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("btape says %q:\n%s", bad, text)
+			return
+		}
+	}
+}
+
+const btapeConf = `
+Storage {
+  Name = sd
+  WorkingDirectory = /tmp
+  Pid Directory = /tmp
+}
+Director {
+  Name = dir
+  Password = x
+}
+Autochanger {
+  Name = changer
+  Device = drive
+  Changer Command = "/etc/bacula/scripts/mtx-changer %%c %%o %%S %%a %%d"
+  Changer Device = %[1]s
+}
+Device {
+  Name = drive
+  Media Type = LTO
+  Archive Device = %[2]s
+  Autochanger = yes
+  Drive Index = 0
+  AutomaticMount = yes
+  AlwaysOpen = yes
+  RemovableMedia = yes
+  RandomAccess = no
+}
+Messages {
+  Name = Msgs
+  director = dir = all
+}
+`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,7 +17,9 @@ import (
 	"capstan/core/nbjm"
 	"capstan/core/nbpem"
 	"capstan/core/pbx"
+	"capstan/core/policy"
 	"capstan/core/rt"
+	"capstan/core/status"
 	"capstan/sim"
 	simtree "capstan/sim/tree"
 )
@@ -275,6 +278,106 @@ func TestOverwrite(t *testing.T) {
 			got, err := fs.ReadFile("/data/dir1/file05")
 			if err != nil || bytes.Equal(got, changed) != c.kept {
 				t.Errorf("mode %v: status %d, %v, %d bytes", c.mode, r.Status, err, len(got))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file whose name reads as a glob is restored by that name, beside what the
+// glob matches.
+func TestNameThatIsAGlob(t *testing.T) {
+	w, err := New(small(), sim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	fs := w.Files("client1")
+	err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+		for _, name := range []string{"a[x]", "ax", "b[", "c?", "cd"} {
+			if err := fs.WriteFile(ctx, "/data/"+name, []byte(name)); err != nil {
+				return err
+			}
+		}
+		if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+			return err
+		}
+		if b, err := backupOnce(ctx, "docs-disk"); err != nil || b.Status != 0 {
+			return fmt.Errorf("backup: status %d, %w", b.Status, err)
+		}
+		for i, c := range []struct {
+			path string
+			want []string
+		}{
+			{"/data/a[x]", []string{"a[x]", "ax"}},
+			{"/data/b[", []string{"b["}},
+			{"/data/c?", []string{"c?", "cd"}},
+		} {
+			target := fmt.Sprintf("/out%d", i)
+			r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Paths: []string{c.path}, StripTo: "/data", Target: target})
+			if err != nil || r.Status != 0 {
+				t.Errorf("%s: status %d, %s, %v", c.path, r.Status, r.Detail, err)
+				continue
+			}
+			out, err := fs.Open(ctx, target)
+			if err != nil {
+				return err
+			}
+			got, err := out.Names(ctx)
+			slices.Sort(got)
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%s: %q, %v, want %q", c.path, got, err, c.want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A client's policies hold different paths: each path comes from the policy that
+// has it, whichever was backed up last.
+func TestRestoreAcrossPolicies(t *testing.T) {
+	w, err := New(small(), sim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	fs := w.Files("client1")
+	err = w.Do(w.Host("master"), "test", func(ctx context.Context, _ *host.Env) error {
+		if err := fs.WriteFile(ctx, "/etc/hosts", []byte("hosts")); err != nil {
+			return err
+		}
+		if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+			return err
+		}
+		if _, err := nbpem.PutPolicy.Call(ctx, pbx.At("master", nbpem.Service), policy.Policy{
+			Name: "etc", Clients: []string{"client1"}, Paths: []string{"/etc"}, Storage: "disk", Schedules: []policy.Schedule{{Name: "full", Type: policy.Full}},
+		}); err != nil {
+			return err
+		}
+		for _, name := range []string{"docs", "etc"} {
+			if b, err := backupOnce(ctx, name); err != nil || b.Status != 0 {
+				return fmt.Errorf("backup of %s: status %d, %w", name, b.Status, err)
+			}
+		}
+		for i, c := range []struct {
+			paths []string
+			code  status.Code
+			files int64
+		}{
+			{[]string{"/data/dir1/file05"}, 0, 1},
+			{[]string{"/data/dir1/file05", "/etc/hosts"}, 0, 2},
+			{[]string{"/etc/hosts"}, 0, 1},
+			{[]string{"/etc/hosts", "/none"}, status.NotAllRestored, 0},
+		} {
+			r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Paths: c.paths, Target: fmt.Sprintf("/out%d", i)})
+			if err != nil || r.Status != c.code || r.Files != c.files {
+				t.Errorf("%q: status %d, %s, %d files, %v", c.paths, r.Status, r.Detail, r.Files, err)
 			}
 		}
 		return nil

@@ -57,17 +57,22 @@ func TestDB(t *testing.T) {
 }
 
 func TestDir(t *testing.T) {
-	fresh := func(*testing.T) storetest.Directory {
+	storetest.RunDir(t, run, func(*testing.T) storetest.Directory {
+		return storetest.Directory{Dir: simstore.NewDir(0, rand.New(rand.NewPCG(1, 2))), Hollow: true}
+	})
+}
+
+func TestDirNoSpace(t *testing.T) {
+	storetest.RunNoSpace(t, run, func(*testing.T) store.Dir {
+		return simstore.NewDir(1<<20, rand.New(rand.NewPCG(1, 2)))
+	})
+}
+
+func TestDirCrash(t *testing.T) {
+	storetest.RunDirCrash(t, run, func(*testing.T) (store.Dir, storetest.Crash) {
 		d := simstore.NewDir(0, rand.New(rand.NewPCG(1, 2)))
-		return storetest.Directory{
-			Dir:    d,
-			Crash:  func(context.Context) store.Dir { d.Crash(); return d },
-			Full:   simstore.NewDir(1<<20, rand.New(rand.NewPCG(1, 2))),
-			Hollow: true,
-		}
-	}
-	storetest.RunDir(t, run, fresh)
-	storetest.RunDirCrash(t, run, fresh)
+		return d, func(context.Context) store.Dir { d.Crash(); return d }
+	})
 }
 
 type thing struct {

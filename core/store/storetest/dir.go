@@ -15,23 +15,16 @@ import (
 // Directory is a directory on a disk, with what the suite needs to know of it.
 type Directory struct {
 	Dir store.Dir
-	// Crash ends the host and gives the directory after it; for [RunDirCrash] only.
-	Crash func(ctx context.Context) store.Dir
-	// Full is a directory on a disk that holds fewer than 1 MiB; nil if there is none.
-	Full store.Dir
 	// Hollow tells whether hollow ranges are kept.
 	Hollow bool
 }
 
-// dirTest is one test of the suite.
-type dirTest struct {
-	name string
-	body func(ctx context.Context, t *testing.T, d Directory)
-}
-
 // RunDir runs the suite; fresh makes an empty directory.
 func RunDir(t *testing.T, run Run, fresh func(t *testing.T) Directory) {
-	runDir(t, run, fresh, []dirTest{
+	for _, c := range []struct {
+		name string
+		body func(ctx context.Context, t *testing.T, d Directory)
+	}{
 		{"ReadWrite", testReadWrite},
 		{"Names", testNames},
 		{"Rename", testRename},
@@ -39,24 +32,39 @@ func RunDir(t *testing.T, run Run, fresh func(t *testing.T) Directory) {
 		{"Remove", testRemove},
 		{"Missing", testMissing},
 		{"Hollow", testHollow},
-		{"NoSpace", testNoSpace},
 		{"SharedByTasks", testShared},
-	})
-}
-
-// RunDirCrash runs the part of the suite for directories of a host that can crash.
-func RunDirCrash(t *testing.T, run Run, fresh func(t *testing.T) Directory) {
-	runDir(t, run, fresh, []dirTest{
-		{"SyncedSurvivesCrash", testSynced},
-		{"RenameIsAtomicInCrash", testRenameCrash},
-	})
-}
-
-func runDir(t *testing.T, run Run, fresh func(t *testing.T) Directory, tests []dirTest) {
-	for _, c := range tests {
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := fresh(t)
 			run(t, func(ctx context.Context) { c.body(ctx, t, d) })
+		})
+	}
+}
+
+// RunNoSpace runs the case of a disk that is full; small makes an empty
+// directory on a disk that holds fewer than 1 MiB.
+func RunNoSpace(t *testing.T, run Run, small func(t *testing.T) store.Dir) {
+	d := small(t)
+	run(t, func(ctx context.Context) { testNoSpace(ctx, t, d) })
+}
+
+// Crash ends the host and gives the directory as it is after it.
+type Crash func(ctx context.Context) store.Dir
+
+// RunDirCrash runs the suite of what a crash of the host may and may not take
+// away, for implementations whose host a test can crash; fresh makes an empty
+// directory.
+func RunDirCrash(t *testing.T, run Run, fresh func(t *testing.T) (store.Dir, Crash)) {
+	for _, c := range []struct {
+		name string
+		body func(ctx context.Context, t *testing.T, dir store.Dir, crash Crash)
+	}{
+		{"SyncedSurvives", testSynced},
+		{"RenameIsAtomic", testRenameCrash},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, crash := fresh(t)
+			run(t, func(ctx context.Context) { c.body(ctx, t, dir, crash) })
 		})
 	}
 }
@@ -264,15 +272,12 @@ func testHollow(ctx context.Context, t *testing.T, d Directory) {
 	ok(t, "close", f.Close())
 }
 
-func testNoSpace(ctx context.Context, t *testing.T, d Directory) {
-	if d.Full == nil {
-		t.Skip("no small disk here")
-	}
-	free, err := d.Full.Free(ctx)
+func testNoSpace(ctx context.Context, t *testing.T, full store.Dir) {
+	free, err := full.Free(ctx)
 	if err != nil || free < 0 || free > 1<<20 {
 		t.Errorf("free: %d, %v", free, err)
 	}
-	f, err := d.Full.Create(ctx, "a")
+	f, err := full.Create(ctx, "a")
 	if err != nil {
 		t.Errorf("create: %v", err)
 		return
@@ -281,19 +286,19 @@ func testNoSpace(ctx context.Context, t *testing.T, d Directory) {
 		t.Errorf("write of 2 MiB: %v, want ErrNoSpace", err)
 	}
 	ok(t, "close", f.Close())
-	ok(t, "remove", d.Full.Remove(ctx, "a"))
-	write(ctx, t, d.Full, "b", "there is space again")
+	ok(t, "remove", full.Remove(ctx, "a"))
+	write(ctx, t, full, "b", "there is space again")
 }
 
-func testSynced(ctx context.Context, t *testing.T, d Directory) {
-	write(ctx, t, d.Dir, "x/a", "1")
-	ok(t, "sync x", d.Dir.Sync(ctx, "x"))
-	f, err := d.Dir.Open(ctx, "x/a")
+func testSynced(ctx context.Context, t *testing.T, dir store.Dir, crash Crash) {
+	write(ctx, t, dir, "x/a", "1")
+	ok(t, "sync x", dir.Sync(ctx, "x"))
+	f, err := dir.Open(ctx, "x/a")
 	ok(t, "open", err)
 	if _, err := f.WriteAt([]byte("not synced"), 1); err != nil {
 		t.Errorf("write: %v", err)
 	}
-	after := d.Crash(ctx)
+	after := crash(ctx)
 	got := read(ctx, t, after, "x/a")
 	if len(got) == 0 || got[0] != '1' {
 		t.Errorf("what was synced is now %q", got)
@@ -305,8 +310,7 @@ func testSynced(ctx context.Context, t *testing.T, d Directory) {
 
 // testRenameCrash replaces a file as every careful writer does: at any moment
 // one of the two contents is there, whole.
-func testRenameCrash(ctx context.Context, t *testing.T, d Directory) {
-	dir := d.Dir
+func testRenameCrash(ctx context.Context, t *testing.T, dir store.Dir, crash Crash) {
 	last := "0"
 	write(ctx, t, dir, "a", last)
 	ok(t, "sync", dir.Sync(ctx, ""))
@@ -319,7 +323,7 @@ func testRenameCrash(ctx context.Context, t *testing.T, d Directory) {
 		if synced {
 			ok(t, "sync", dir.Sync(ctx, ""))
 		}
-		dir = d.Crash(ctx)
+		dir = crash(ctx)
 		switch got := read(ctx, t, dir, "a"); {
 		case got == next:
 			last = next
