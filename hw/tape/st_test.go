@@ -15,7 +15,7 @@ import (
 )
 
 // fakeST is the kernel's driver before a unit, with the behaviour that was measured on
-// it: zeros at filemarks and at the end of data, ENOMEM for a long block, ENOSPC for
+// it: zeros at filemarks and at the end of data behind one, ENOMEM for a long block, ENOSPC for
 // every other block past early warning, and EIO for all else.
 type fakeST struct {
 	u      *unit
@@ -24,6 +24,7 @@ type fakeST struct {
 	warn   int // objects at which early warning is, 0 for never
 	room   int // objects that fit
 	refuse bool
+	mark   bool // the last read found a filemark
 	noSeek bool
 	err    error // of the next call
 	closes int
@@ -77,17 +78,21 @@ func (f *fakeST) Read(p []byte) (int, error) {
 	if err := f.fail(); err != nil {
 		return 0, err
 	}
-	f.got = 0
+	marked := f.mark
+	f.got, f.mark = 0, false
 	n, s := f.u.read(p)
 	switch {
 	case s == nil:
 		return n, nil
 	case s.Filemark:
+		f.mark = true
 		return 0, nil
 	case s.ILI && s.Information < 0:
 		return 0, unix.ENOMEM
 	case s.ILI:
 		return n, nil
+	case !marked:
+		return 0, unix.EIO
 	}
 	f.got = gotEndOfData
 	return 0, nil
@@ -120,6 +125,8 @@ func (f *fakeST) op(op, count int) error {
 			f.got = gotEndOfData
 			return unix.EIO
 		}
+	case mtBSR:
+		f.u.pos -= count
 	case mtFSF:
 		s = f.u.space(spaceFilemarks, count)
 	case mtBSF:
@@ -201,6 +208,24 @@ func TestST(t *testing.T) {
 		}
 		x.want("read", func() error { _, err := x.d.Read(ctx, make([]byte, 10)); return err }(), dev.ErrFilemark)
 		x.want("read at the end", func() error { _, err := x.d.Read(ctx, make([]byte, 10)); return err }(), dev.ErrEndOfData)
+	})
+}
+
+// TestSTBlank: the kernel has only an error for a blank tape, and for the end of data
+// behind a block; an error of the medium is not taken for it.
+func TestSTBlank(t *testing.T) {
+	f := &fakeST{u: newUnit()}
+	withST(t, f, true, func(ctx context.Context, x *fixture) {
+		read := func() error { _, err := x.d.Read(ctx, make([]byte, 100)); return err }
+		x.want("load", x.d.Load(ctx), nil)
+		x.want("rewind", x.d.Rewind(ctx), nil)
+		x.want("read of a blank tape", read(), dev.ErrEndOfData)
+		x.want("write", x.d.Write(ctx, block(0, 100)), nil)
+		x.want("read behind a block", read(), dev.ErrEndOfData)
+		x.want("rewind", x.d.Rewind(ctx), nil)
+		f.err = unix.EIO
+		x.want("read of a bad block", read(), dev.ErrMedium)
+		x.at(ctx, 0, 0)
 	})
 }
 
