@@ -3,6 +3,7 @@ package vtl
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"capstan/core/dev"
 	"capstan/core/store"
@@ -39,7 +40,9 @@ type CartridgeConfig struct {
 	// Reserve overrides the bytes between early warning and the end.
 	Reserve        int64 `json:"reserve,omitempty"`
 	WriteProtected bool  `json:"write_protected,omitempty"`
-	Slot           int   `json:"slot,omitempty"` // 1 … Slots; 0 is the first free one
+	// WORM has what is written stay: it can be appended to.
+	WORM bool `json:"worm,omitempty"`
+	Slot int  `json:"slot,omitempty"` // 1 … Slots; 0 is the first free one
 }
 
 // Options are what a world gives to a library.
@@ -108,11 +111,17 @@ func (c *CartridgeConfig) density() string {
 	if c.Density != "" {
 		return c.Density
 	}
+	if c.cleaning() {
+		return MediumModels[0].Density
+	}
 	if n := len(c.Barcode); n >= 2 && c.Barcode[n-2] == 'L' {
 		return "LTO-" + c.Barcode[n-1:]
 	}
 	return ""
 }
+
+// cleaning tells whether it is a cleaning cartridge: its barcode begins with CLN.
+func (c *CartridgeConfig) cleaning() bool { return strings.HasPrefix(c.Barcode, "CLN") }
 
 // barcodeOK says whether a barcode can be a file's name: one to sixteen capital
 // letters, digits, "-" and "_".

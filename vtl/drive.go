@@ -38,11 +38,12 @@ type drive struct {
 	stats    dev.DriveStats
 
 	// Used by the drive's task only.
-	pos   int64 // the logical object before which the head is
-	lost  bool  // a reset came; see [Library.PowerCycle]
-	moved int64 // bytes since the load
-	dirty bool  // data was written since the last flush
-	epoch int64 // counts commands that change or leave the position
+	pos           int64 // the logical object before which the head is
+	lost          bool  // a reset came; see [Library.PowerCycle]
+	loads, resets int64 // since the library was made
+	moved         int64 // bytes since the load
+	dirty         bool  // data was written since the last flush
+	epoch         int64 // counts commands that change or leave the position
 }
 
 // driveHandle is one user's access to a drive.
@@ -214,27 +215,31 @@ func (d *drive) count(add func(s *dev.DriveStats)) {
 
 // Load threads the medium. A loaded one is rewound.
 func (h *driveHandle) Load(ctx context.Context) error {
-	d := h.d
 	return h.do(ctx, dev.OpLoad, needMedium, func(ctx context.Context) error {
-		if d.state == ready {
-			return h.arrive(needReady, d.seek(ctx, 0))
-		}
-		d.lib.lock.Lock()
-		taken := d.cart == nil // by the robot, since the command was admitted
-		if !taken {
-			d.state = loading
-		}
-		d.lib.lock.Unlock()
-		if taken {
-			return dev.ErrNoMedium
-		}
-		if err := d.load(ctx); err != nil {
-			d.setState(ejected)
-			return err
-		}
-		d.setState(ready)
-		return nil
+		return h.arrive(needReady, h.d.thread(ctx))
 	})
+}
+
+// thread makes the medium ready, at its beginning.
+func (d *drive) thread(ctx context.Context) error {
+	if d.state == ready {
+		return d.seek(ctx, 0)
+	}
+	d.lib.lock.Lock()
+	taken := d.cart == nil // by the robot, since the command was admitted
+	if !taken {
+		d.state = loading
+	}
+	d.lib.lock.Unlock()
+	if taken {
+		return dev.ErrNoMedium
+	}
+	if err := d.load(ctx); err != nil {
+		d.setState(ejected)
+		return err
+	}
+	d.setState(ready)
+	return nil
 }
 
 func (d *drive) load(ctx context.Context) error {
@@ -242,6 +247,13 @@ func (d *drive) load(ctx context.Context) error {
 		return err
 	}
 	c := d.cart
+	if c.side.Cleaning {
+		d.lib.lock.Lock()
+		d.cleaning = false
+		d.lib.lock.Unlock()
+		c.side.Memory.Loads++
+		return dev.ErrCleaningCartridge
+	}
 	if !d.model.reads(c.model.Generation) {
 		return fmt.Errorf("%w: %s is %s, the drive %s", dev.ErrIncompatible, c.side.Barcode, c.side.Density, d.model.Name)
 	}
@@ -256,6 +268,7 @@ func (d *drive) load(ctx context.Context) error {
 	c.side.Memory.Drive = d.name
 	d.pos, d.lost, d.moved, d.dirty = 0, false, 0, false
 	d.epoch++
+	d.loads++
 	d.count(func(s *dev.DriveStats) { s.Mounts++; s.Loading += d.model.Load })
 	return nil
 }
@@ -263,30 +276,31 @@ func (d *drive) load(ctx context.Context) error {
 // Unload makes the medium durable, rewinds and ejects it. A medium that cannot be
 // made durable is ejected too, with [dev.ErrMedium]: its next load finds what is.
 func (h *driveHandle) Unload(ctx context.Context) error {
-	d := h.d
-	return h.do(ctx, dev.OpUnload, needMedium, func(ctx context.Context) error {
-		if d.state == ejected {
-			return nil
-		}
-		kept := d.flush(ctx)
-		if kept == nil {
-			kept = d.cart.tape.keep(ctx) // also what its chip counts
-		}
-		d.setState(unloading)
-		t := d.model.unload(d.cart.model, d.spot(d.pos), d.moved)
-		if err := d.lib.pass(ctx, t); err != nil {
-			return err
-		}
-		d.pos, d.lost = 0, false
-		d.epoch++
-		d.count(func(s *dev.DriveStats) { s.Unloading += t })
-		if kept != nil {
-			kept = fmt.Errorf("%w: %w", dev.ErrMedium, errors.Join(kept, d.cart.tape.body.close()))
-			d.cart.tape = nil
-		}
-		d.setState(ejected)
-		return kept
-	})
+	return h.do(ctx, dev.OpUnload, needMedium, h.d.eject)
+}
+
+func (d *drive) eject(ctx context.Context) error {
+	if d.state == ejected {
+		return nil
+	}
+	kept := d.flush(ctx)
+	if kept == nil {
+		kept = d.cart.tape.keep(ctx) // also what its chip counts
+	}
+	d.setState(unloading)
+	t := d.model.unload(d.cart.model, d.spot(d.pos), d.moved)
+	if err := d.lib.pass(ctx, t); err != nil {
+		return err
+	}
+	d.pos, d.lost = 0, false
+	d.epoch++
+	d.count(func(s *dev.DriveStats) { s.Unloading += t })
+	if kept != nil {
+		kept = fmt.Errorf("%w: %w", dev.ErrMedium, errors.Join(kept, d.cart.tape.body.close()))
+		d.cart.tape = nil
+	}
+	d.setState(ejected)
+	return kept
 }
 
 // Rewind goes to the beginning.

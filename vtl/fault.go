@@ -12,7 +12,7 @@ func (l *Library) Inject(f dev.Fault) {
 	if f.Times == 0 {
 		f.Times = 1
 	}
-	if errors.Is(f.Err, dev.ErrEarlyWarning) || errors.Is(f.Err, dev.ErrCleaning) {
+	if errors.Is(f.Err, dev.ErrEarlyWarning) || errors.Is(f.Err, dev.ErrProgrammableWarning) || errors.Is(f.Err, dev.ErrCleaning) {
 		f.Done = true
 	}
 	l.lock.Lock()
@@ -61,6 +61,7 @@ func (l *Library) PowerCycle(ctx context.Context, name string) error {
 		l.lock.Unlock()
 		d.pos, d.lost, d.dirty = 0, true, false
 		d.epoch++
+		d.resets++
 		if d.state != ready {
 			return nil
 		}
@@ -73,6 +74,8 @@ var senses = []struct {
 	err   error
 	sense dev.Sense
 }{
+	{dev.ErrEncryption, dev.Sense{Key: 7, ASC: 0x74, ASCQ: 0x01}},
+	{dev.ErrCleaningCartridge, dev.Sense{Key: 2, ASC: 0x30, ASCQ: 0x03}},
 	{dev.ErrNotReady, dev.Sense{Key: 2, ASC: 0x04, ASCQ: 0x02}},
 	{dev.ErrNoMedium, dev.Sense{Key: 2, ASC: 0x3A}},
 	{dev.ErrFilemark, dev.Sense{ASCQ: 0x01}},

@@ -12,7 +12,8 @@ const (
 	blockObject objectKind = iota + 1
 	hollowObject
 	markObject
-	badObject // a record that its writer marked as bad: reading it is a medium error
+	badObject    // a record that its writer marked as bad: reading it is a medium error
+	sealedObject // a block that is encrypted: what it takes is its sealed form
 )
 
 // filemarkBytes is what a filemark takes of the capacity.

@@ -141,6 +141,11 @@ func (m *DriveModel) writes(medium int) bool {
 	return medium == m.Generation || medium == m.Generation-1
 }
 
+// Uses tells what a drive does with a generation of medium.
+func (m *DriveModel) Uses(k *MediumModel) (reads, writes bool) {
+	return m.reads(k.Generation), m.writes(k.Generation)
+}
+
 // rate is the transfer rate with a medium: an older one is as slow as its own drive.
 func (m *DriveModel) rate(medium int) int64 {
 	r := m.Rate

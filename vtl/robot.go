@@ -144,6 +144,7 @@ func (l *Library) TakeOut(ctx context.Context, address int) (barcode string, err
 		if ok {
 			barcode = e.cart.side.Barcode
 			e.cart = nil
+			l.inserted++
 		}
 		l.lock.Unlock()
 		if !ok {
@@ -163,6 +164,7 @@ func (l *Library) PutIn(ctx context.Context, barcode string, address int) error 
 		ok := e != nil && e.kind == dev.ImportExport && e.cart == nil && c != nil && l.holder(c) == nil
 		if ok {
 			e.cart = c
+			l.inserted++
 		}
 		l.lock.Unlock()
 		if !ok {

@@ -21,13 +21,16 @@ import (
 //	end       FFFFFFFF: end of medium, nothing follows
 //
 // The top four bits of a length are the record's class: 0 is good data, 8 is a
-// record that was read with an error. Other classes are refused.
+// record that was read with an error, 1, of the classes for private data, is a
+// block that is encrypted (the SCSI target writes it). Other classes are refused.
 const (
 	tapMark   = 0x00000000
 	tapGap    = 0xFFFFFFFE
 	tapEnd    = 0xFFFFFFFF
 	tapFrame  = 8 // the two lengths around a record's data
 	tapLength = 0x0FFFFFFF
+	tapBad    = 0x80000000
+	tapSealed = 0x10000000
 )
 
 // errTap is wrapped by errors about a .tap file that is not what it should be.
@@ -70,15 +73,18 @@ func scanTap(f io.ReaderAt, size, capacity int64, x *index) (whole int64, err er
 		if word == tapGap {
 			return off, fmt.Errorf("%w: an erase gap at %d: copy the tape to remove it", errTap, off)
 		}
-		kind, n := blockObject, int64(word&tapLength)
-		switch {
-		case word&^tapLength == 0x80000000:
+		kind, n, most := blockObject, int64(word&tapLength), int64(dev.MaxBlock)
+		switch word &^ tapLength {
+		case 0:
+		case tapBad:
 			kind = badObject
-		case word&^tapLength != 0:
+		case tapSealed:
+			kind, most = sealedObject, dev.MaxBlock+MaxSeal
+		default:
 			return off, fmt.Errorf("%w: a record of unknown class %X at %d", errTap, word>>28, off)
 		}
-		if n == 0 || n > dev.MaxBlock {
-			return off, fmt.Errorf("%w: a record of %d bytes at %d, allowed are 1 to %d", errTap, n, off, dev.MaxBlock)
+		if n == 0 || n > most {
+			return off, fmt.Errorf("%w: a record of %d bytes at %d, allowed are 1 to %d", errTap, n, off, most)
 		}
 		next := off + tapStride(kind, n)
 		if next > size {
@@ -106,6 +112,8 @@ type sidecar struct {
 	Capacity       int64  `json:"capacity"` // native bytes
 	Reserve        int64  `json:"reserve"`  // bytes from early warning to the end
 	WriteProtected bool   `json:"write_protected"`
+	WORM           bool   `json:"worm,omitempty"`     // what is written stays
+	Cleaning       bool   `json:"cleaning,omitempty"` // it holds no data
 	// Durable is the number of bytes of the .tap file that were made durable.
 	// Blocks after it were never acknowledged as such, and are cut at load.
 	Durable int64        `json:"durable"`
@@ -118,6 +126,15 @@ type MediumMemory struct {
 	Written int64  `json:"written"` // bytes, over the cartridge's life
 	Read    int64  `json:"read"`
 	Drive   string `json:"drive,omitempty"` // that loaded it last
+	// Attributes are those that hosts wrote (WRITE ATTRIBUTE), in the order of their numbers.
+	Attributes []Attribute `json:"attributes,omitempty"`
+}
+
+// Attribute is one of a medium's attributes (SPC-5, 7.4).
+type Attribute struct {
+	ID     uint16 `json:"id"`
+	Format uint8  `json:"format"` // 0 binary, 1 ASCII, 2 text
+	Value  []byte `json:"value"`
 }
 
 const sidecarVersion = 1
@@ -210,16 +227,20 @@ func (b *tapFile) readBlock(off int64, p []byte) error {
 }
 
 // writeBlock writes a record with one WriteAt: its framing and its data.
-func (b *tapFile) writeBlock(off int64, p []byte) error {
+func (b *tapFile) writeBlock(off int64, kind objectKind, p []byte) error {
+	word := uint32(len(p))
+	if kind == sealedObject {
+		word |= tapSealed
+	}
 	n := tapStride(blockObject, int64(len(p)))
 	if int64(cap(b.buf)) < n {
 		b.buf = make([]byte, n)
 	}
 	r := b.buf[:n]
-	binary.LittleEndian.PutUint32(r, uint32(len(p)))
+	binary.LittleEndian.PutUint32(r, word)
 	r[n-5] = 0 // the padding if there is one, else the last byte of the data
 	copy(r[4:], p)
-	binary.LittleEndian.PutUint32(r[n-4:], uint32(len(p)))
+	binary.LittleEndian.PutUint32(r[n-4:], word)
 	_, err := b.file.WriteAt(r, off)
 	return err
 }

@@ -24,7 +24,7 @@ type body interface {
 	hollow() bool
 	stride(kind objectKind, size int64) int64
 	readBlock(off int64, p []byte) error
-	writeBlock(off int64, p []byte) error
+	writeBlock(off int64, kind objectKind, p []byte) error
 	writeMarks(off int64, n int64) error
 	// cut makes it durable that the body ends at off, where an older one ended later.
 	cut(ctx context.Context, off int64) error
@@ -54,11 +54,11 @@ func (t *tape) truncate(ctx context.Context, object int64) error {
 }
 
 // write appends a block.
-func (t *tape) write(p []byte) error {
-	if err := t.body.writeBlock(t.before(t.end()).off, p); err != nil {
+func (t *tape) write(kind objectKind, p []byte) error {
+	if err := t.body.writeBlock(t.before(t.end()).off, kind, p); err != nil {
 		return err
 	}
-	return t.add(blockObject, int64(len(p)), 1)
+	return t.add(kind, int64(len(p)), 1)
 }
 
 // writeMarks appends filemarks.
@@ -123,15 +123,31 @@ func (t *tape) hollowRun(object, most int64) (objects, bytes int64) {
 	return objects, bytes
 }
 
-// memory is a body in memory: chunks of equal size.
+// onlyMarks tells whether nothing but filemarks comes from an object on: a WORM
+// cartridge lets its last filemarks be overwritten, or nothing could be appended
+// to a tape that was closed with two.
+func (t *tape) onlyMarks(object int64) bool {
+	for i := max(t.find(object), 0); i < len(t.runs) && object < t.end(); i++ {
+		if t.runs[i].kind != markObject {
+			return false
+		}
+	}
+	return true
+}
+
+// memory is a body in memory: chunks of equal size. Behind them, up to its
+// capacity, the slice keeps some that were cut, to be written again.
 type memory struct{ chunks [][]byte }
 
-const chunkSize = 1 << 20
+const (
+	chunkSize   = 1 << 20
+	spareChunks = 64
+)
 
 func (m *memory) hollow() bool { return true }
 
 func (m *memory) stride(kind objectKind, size int64) int64 {
-	if kind == blockObject {
+	if kind == blockObject || kind == sealedObject {
 		return size
 	}
 	return 0
@@ -149,11 +165,11 @@ func (m *memory) readBlock(off int64, p []byte) error {
 	return nil
 }
 
-func (m *memory) writeBlock(off int64, p []byte) error {
+func (m *memory) writeBlock(off int64, _ objectKind, p []byte) error {
 	for len(p) > 0 {
 		c := off / chunkSize
 		for c >= int64(len(m.chunks)) {
-			m.chunks = append(m.chunks, make([]byte, chunkSize))
+			m.grow()
 		}
 		n := copy(m.chunks[c][off%chunkSize:], p)
 		p, off = p[n:], off+int64(n)
@@ -161,12 +177,26 @@ func (m *memory) writeBlock(off int64, p []byte) error {
 	return nil
 }
 
+// grow adds a chunk. What a chunk held before is not read before it is written.
+func (m *memory) grow() {
+	n := len(m.chunks)
+	if n == cap(m.chunks) {
+		m.chunks = append(m.chunks, nil)
+	} else {
+		m.chunks = m.chunks[:n+1]
+	}
+	if m.chunks[n] == nil {
+		m.chunks[n] = make([]byte, chunkSize)
+	}
+}
+
 func (m *memory) writeMarks(int64, int64) error { return nil }
 
 func (m *memory) cut(_ context.Context, off int64) error {
 	keep := (off + chunkSize - 1) / chunkSize
 	if keep < int64(len(m.chunks)) {
-		clear(m.chunks[keep:])
+		all := m.chunks[:cap(m.chunks)]
+		clear(all[min(keep+spareChunks, int64(len(all))):])
 		m.chunks = m.chunks[:keep]
 	}
 	return nil

@@ -30,22 +30,35 @@ func (d *drive) read(ctx context.Context, p []byte) (int, error) {
 		return 0, dev.ErrFilemark
 	case hollowObject:
 		return 0, fmt.Errorf("object %d holds no bytes: %w", d.pos, dev.ErrNotSupported)
+	case sealedObject:
+		return 0, fmt.Errorf("object %d: %w", d.pos, dev.ErrEncryption)
 	case badObject:
 		return 0, fmt.Errorf("object %d is marked bad: %w", d.pos, dev.ErrMedium)
 	}
-	n := min(r.size, int64(len(p)))
-	if err := t.body.readBlock(t.before(d.pos).off, p[:n]); err != nil {
-		return 0, fmt.Errorf("%w: %w", dev.ErrMedium, err)
-	}
-	if err := d.transfer(ctx, r.size, func(s *dev.DriveStats) { s.BytesRead += n }); err != nil {
+	size := r.size
+	n := int(min(size, int64(len(p))))
+	if err := d.fetch(ctx, p[:n]); err != nil {
 		return 0, err
+	}
+	if int64(n) < size {
+		return n, fmt.Errorf("%d bytes: %w of %d", size, dev.ErrBlockTooLong, n)
+	}
+	return n, nil
+}
+
+// fetch reads the first bytes of the block at the position, and passes it.
+func (d *drive) fetch(ctx context.Context, p []byte) error {
+	t := d.cart.tape
+	size, n := t.runs[t.find(d.pos)].size, int64(len(p))
+	if err := t.body.readBlock(t.before(d.pos).off, p); err != nil {
+		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
+	}
+	if err := d.transfer(ctx, size, func(s *dev.DriveStats) { s.BytesRead += n }); err != nil {
+		return err
 	}
 	d.cart.side.Memory.Read += n
 	d.step(1)
-	if n < r.size {
-		return int(n), fmt.Errorf("%d bytes: %w of %d", r.size, dev.ErrBlockTooLong, n)
-	}
-	return int(n), nil
+	return nil
 }
 
 // step passes objects.
@@ -83,6 +96,9 @@ func (d *drive) room(bytes int64) (warn bool, err error) {
 	if d.protected() {
 		return false, dev.ErrWriteProtected
 	}
+	if c.side.WORM && !c.tape.onlyMarks(d.pos) {
+		return false, fmt.Errorf("cartridge %s is WORM and holds data here: %w", c.side.Barcode, dev.ErrWriteProtected)
+	}
 	after := c.tape.before(d.pos).at + bytes
 	if after > c.side.Capacity {
 		return false, dev.ErrVolumeOverflow
@@ -92,13 +108,20 @@ func (d *drive) room(bytes int64) (warn bool, err error) {
 
 // Write writes one block at the position; what was there and after it is gone.
 func (h *driveHandle) Write(ctx context.Context, p []byte) error {
-	return h.do(ctx, dev.OpWrite, needPosition, func(ctx context.Context) error { return h.d.write(ctx, p) })
+	return h.do(ctx, dev.OpWrite, needPosition, func(ctx context.Context) error {
+		return h.d.write(ctx, p)
+	})
 }
 
 func (d *drive) write(ctx context.Context, p []byte) error {
 	if len(p) == 0 || len(p) > dev.MaxBlock {
 		return fmt.Errorf("a block of %d bytes: give 1 to %d: %w", len(p), dev.MaxBlock, dev.ErrNotSupported)
 	}
+	return d.put(ctx, blockObject, p)
+}
+
+// put writes a block of a kind at the position.
+func (d *drive) put(ctx context.Context, kind objectKind, p []byte) error {
 	n := int64(len(p))
 	warn, err := d.room(n)
 	if err != nil {
@@ -108,7 +131,7 @@ func (d *drive) write(ctx context.Context, p []byte) error {
 	if err := t.truncate(ctx, d.pos); err != nil {
 		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
 	}
-	if err := t.write(p); err != nil {
+	if err := t.write(kind, p); err != nil {
 		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
 	}
 	d.dirty = true
@@ -187,20 +210,24 @@ func (d *drive) flush(ctx context.Context) error {
 func (h *driveHandle) Erase(ctx context.Context) error {
 	return h.do(ctx, dev.OpErase, needPosition, func(ctx context.Context) error {
 		d := h.d
-		if d.protected() {
-			return dev.ErrWriteProtected
-		}
-		d.epoch++
-		err := d.cart.tape.truncate(ctx, d.pos)
-		if err == nil {
-			err = d.cart.tape.sync(ctx)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", dev.ErrMedium, err)
-		}
-		d.count(func(*dev.DriveStats) {})
-		return nil
+		return d.wipe(ctx)
 	})
+}
+
+func (d *drive) wipe(ctx context.Context) error {
+	if d.protected() || (d.cart.side.WORM && d.pos < d.cart.tape.end()) {
+		return dev.ErrWriteProtected
+	}
+	d.epoch++
+	err := d.cart.tape.truncate(ctx, d.pos)
+	if err == nil {
+		err = d.cart.tape.sync(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
+	}
+	d.count(func(*dev.DriveStats) {})
+	return nil
 }
 
 // WriteHollow writes blocks that nobody holds. The time is that of a flow over

@@ -27,6 +27,9 @@ type Seen struct {
 	Labelled       bool        `json:"labelled"`
 	Label          media.Label `json:"label"`
 	WriteProtected bool        `json:"writeProtected"`
+	WriteOnce      bool        `json:"writeOnce,omitempty"`
+	CleaningNeeded bool        `json:"cleaningNeeded,omitempty"` // of the drive
+	Memory         string      `json:"memory,omitempty"`         // the media ID that the cartridge's own memory has
 	Density        string      `json:"density"`
 }
 
@@ -50,6 +53,9 @@ func Mux(ctx context.Context, host string, devices dev.Finder) *pbx.Mux {
 	return mux
 }
 
+// Application is the name under which media are noted in their own memory.
+const Application = "CAPSTAN"
+
 // maxLabel is larger than any label of ours; a longer first block is not one.
 const maxLabel = 64 << 10
 
@@ -58,13 +64,25 @@ func look(ctx context.Context, d dev.Drive) (Seen, error) {
 	if err != nil {
 		return Seen{}, status.Errorf(status.MediaOpen, "status: %w", err)
 	}
-	seen := Seen{WriteProtected: st.WriteProtected, Density: st.Density}
-	if err := d.Rewind(ctx); err != nil {
+	seen := Seen{WriteProtected: st.WriteProtected, WriteOnce: st.WriteOnce, CleaningNeeded: st.CleaningNeeded, Density: st.Density}
+	if l, ok := d.(dev.Labeller); ok { // only a hint: the tape's label counts
+		if app, label, err := l.ReadMemory(ctx); err == nil && app == Application {
+			seen.Memory = label
+		}
+	}
+	// A drive that asks to be cleaned has done what it was told.
+	done := func(err error) error {
+		if errors.Is(err, dev.ErrCleaning) {
+			seen.CleaningNeeded, err = true, nil
+		}
+		return err
+	}
+	if err := done(d.Rewind(ctx)); err != nil {
 		return seen, status.Errorf(status.MediaPosition, "rewinding: %w", err)
 	}
 	buf := make([]byte, maxLabel)
 	n, err := d.Read(ctx, buf)
-	switch {
+	switch err = done(err); {
 	case errors.Is(err, dev.ErrEndOfData):
 		seen.Blank = true
 	case errors.Is(err, dev.ErrFilemark), errors.Is(err, dev.ErrBlockTooLong):
@@ -76,7 +94,7 @@ func look(ctx context.Context, d dev.Drive) (Seen, error) {
 			seen.Labelled, seen.Label = true, l
 		}
 	}
-	if err := d.Rewind(ctx); err != nil {
+	if err := done(d.Rewind(ctx)); err != nil {
 		return seen, status.Errorf(status.MediaPosition, "rewinding: %w", err)
 	}
 	return seen, nil

@@ -30,6 +30,7 @@ func (p *parent) backup(ctx context.Context, cancel func(error)) error {
 	end := trace.Begin(ctx, "B12", "write blocks")
 	began := rt.Mono(ctx)
 	if err := w.run(ctx); err != nil {
+		p.sayAlerts(ctx, w.tape)
 		err = p.cause(ctx, err)
 		end(err.Error(), int(status.Of(err, status.MediaWrite)))
 		return err
@@ -311,8 +312,8 @@ func (w *writer) nextVolume(ctx context.Context) error {
 	}
 	w.p.say(ctx, "%s is full", w.alloc.Media.ID)
 	w.used = append(w.used, w.alloc.Media.ID)
-	if err := w.tape.drive.Reserve(ctx, "", false); err != nil {
-		return status.Errorf(status.MediaClose, "drive %s: %w", w.alloc.Drive.Name, err)
+	if err := w.p.release(ctx, w.tape); err != nil {
+		return err
 	}
 	a, err := w.p.ask(ctx, Media{Next: true, Need: nbemm.Request{
 		Storage: w.alloc.Unit.Name, Pool: w.p.args.Pool, Held: w.alloc.Drive.Name, Avoid: w.used,
@@ -340,7 +341,7 @@ func (w *writer) closeVolume(ctx context.Context, full bool) error {
 	}
 	w.written = append(w.written, nbemm.Written{
 		Media: w.alloc.Media.ID, UUID: w.tape.label.UUID, Images: 1, Bytes: w.onMedia, NextFile: w.tape.endFile, NextBlock: w.tape.endBlock,
-		Last: w.tape.last, Full: full || w.full || w.tape.warned, Expires: w.p.args.Expires,
+		Last: w.tape.last, Full: full || w.full || w.tape.warned || w.tape.seen.WriteOnce, Expires: w.p.args.Expires,
 	})
 	return nil
 }

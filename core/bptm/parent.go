@@ -229,13 +229,57 @@ func (p *parent) mount(ctx context.Context, a *nbemm.Allocation) (*tape, error) 
 	}
 	t := &tape{drive: d, alloc: a, seen: seen, env: p.env, pool: a.Media.Pool}
 	t.hollow, _ = d.(dev.HollowDrive)
+	p.sayCondition(ctx, t)
 	return t, nil
+}
+
+// sayCondition logs what a mounted cartridge and its drive say of themselves, beside
+// what decides.
+func (p *parent) sayCondition(ctx context.Context, t *tape) {
+	if t.seen.CleaningNeeded {
+		p.say(ctx, "drive %s asks to be cleaned", t.alloc.Drive.Name)
+	}
+	if m := t.seen.Memory; m != "" && t.seen.Labelled && m != t.seen.Label.MediaID {
+		p.say(ctx, "the memory of cartridge %s says that it is %s: the label on its tape counts", t.seen.Label.MediaID, m)
+	}
+}
+
+// sayAlerts logs the TapeAlert flags of the tape's drive, and that it asks to be
+// cleaned. It is of no consequence to the job, and so are its errors.
+func (p *parent) sayAlerts(ctx context.Context, t *tape) {
+	if t == nil {
+		return
+	}
+	if t.cleaning && !t.seen.CleaningNeeded {
+		p.say(ctx, "drive %s asks to be cleaned", t.alloc.Drive.Name)
+	}
+	a, ok := t.drive.(dev.TapeAlerter)
+	if !ok {
+		return
+	}
+	alerts, err := a.TapeAlerts(ctx)
+	if err != nil {
+		return
+	}
+	for _, f := range alerts {
+		p.say(ctx, "drive %s, cartridge %s: %v", t.alloc.Drive.Name, t.alloc.Media.ID, f)
+	}
+}
+
+// release gives the drive back, so that others can open it.
+func (p *parent) release(ctx context.Context, t *tape) error {
+	p.sayAlerts(ctx, t)
+	err := t.drive.Reserve(ctx, "", false)
+	if err = errors.Join(err, t.drive.Close()); err != nil {
+		return status.Errorf(status.MediaClose, "drive %s: %w", t.alloc.Drive.Name, err)
+	}
+	return nil
 }
 
 // unmount gives the drive back and has ltid take the cartridge home.
 func (p *parent) unmount(ctx context.Context, t *tape) error {
-	if err := t.drive.Reserve(ctx, "", false); err != nil {
-		return status.Errorf(status.MediaClose, "drive %s: %w", t.alloc.Drive.Name, err)
+	if err := p.release(ctx, t); err != nil {
+		return err
 	}
 	_, err := ltid.UnmountIt.Call(ctx, pbx.At(p.env.Host, ltid.Service), ltid.Drive{Drive: t.alloc.Drive.Name})
 	return err

@@ -26,6 +26,7 @@ func (p *parent) restore(ctx context.Context, cancel func(error)) error {
 	r := &reader{p: p, cancel: cancel}
 	err := r.run(ctx)
 	if err != nil {
+		p.sayAlerts(ctx, r.tape)
 		return p.cause(ctx, err)
 	}
 	c := &r.pace
@@ -236,8 +237,8 @@ func (r *reader) open(ctx context.Context, id string, f *image.Fragment, table m
 			return nil, err
 		}
 		if r.tape != nil {
-			if err := r.tape.drive.Reserve(ctx, "", false); err != nil {
-				return nil, status.Errorf(status.MediaClose, "drive %s: %w", r.alloc.Drive.Name, err)
+			if err := r.p.release(ctx, r.tape); err != nil {
+				return nil, err
 			}
 		}
 		r.alloc = a
@@ -347,7 +348,7 @@ func (v *tapeFragment) prove(ctx context.Context) error {
 		return err
 	}
 	buf := make([]byte, v.f.BlockSize)
-	n, err := v.t.drive.Read(ctx, buf)
+	n, err := v.t.read(ctx, buf)
 	if err != nil {
 		return v.t.failed(status.BadBackupHeader, "reading the fragment's header", err)
 	}
@@ -364,7 +365,7 @@ func (v *tapeFragment) prove(ctx context.Context) error {
 }
 
 func (v *tapeFragment) read(ctx context.Context, _ int, p []byte) (int, error) {
-	return v.t.drive.Read(ctx, p)
+	return v.t.read(ctx, p)
 }
 
 func (v *tapeFragment) readHollow(ctx context.Context, n int64) error {

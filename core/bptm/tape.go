@@ -32,6 +32,8 @@ type tape struct {
 	block  int64 // logical object number that comes next
 	warned bool  // early warning was met
 
+	cleaning bool // the drive asked to be cleaned
+
 	last              string // the last fragment that ended
 	endFile, endBlock int64  // where the end header stands
 }
@@ -48,6 +50,9 @@ func (t *tape) openForAppend(ctx context.Context) error {
 	}
 	if m.Images == 0 {
 		return t.writeLabel(ctx)
+	}
+	if t.seen.WriteOnce { // an append would overwrite the end header
+		return status.Errorf(status.WriteProtected, "cartridge %s can be written once, and has images", m.ID)
 	}
 	t.label = t.seen.Label
 	t.file, t.block, t.last = m.NextFile, m.NextBlock, m.Last
@@ -90,7 +95,7 @@ func (t *tape) writeLabel(ctx context.Context) error {
 	if err != nil {
 		return status.Errorf(status.MediaWrite, "%w", err)
 	}
-	if err := t.drive.Rewind(ctx); err != nil {
+	if err := t.done(t.drive.Rewind(ctx)); err != nil {
 		return t.failed(status.MediaPosition, "rewinding", err)
 	}
 	t.file, t.block = 0, 0
@@ -100,6 +105,10 @@ func (t *tape) writeLabel(ctx context.Context) error {
 	if err := t.mark(ctx, false); err != nil {
 		return t.failed(status.MediaWrite, "writing the label", err)
 	}
+	if l, ok := t.drive.(dev.Labeller); ok {
+		// A help to who finds the cartridge. Old drives and cartridges have no memory.
+		_ = l.WriteMemory(ctx, avrd.Application, m.ID)
+	}
 	return nil
 }
 
@@ -108,11 +117,11 @@ func (t *tape) failed(code status.Code, doing string, err error) error {
 }
 
 func (t *tape) locate(ctx context.Context, block int64) error {
-	if err := t.drive.Locate(ctx, block); err != nil {
+	if err := t.done(t.drive.Locate(ctx, block)); err != nil {
 		return t.failed(status.MediaPosition, fmt.Sprintf("locating block %d", block), err)
 	}
 	pos, err := t.drive.Position(ctx)
-	if err != nil {
+	if err := t.done(err); err != nil {
 		return t.failed(status.MediaPosition, "reading the position", err)
 	}
 	if pos.Block != block {
@@ -129,7 +138,7 @@ func (t *tape) provePosition(ctx context.Context) error {
 		return err
 	}
 	head := make([]byte, min(maxHeader, t.label.BlockSize))
-	n, err := t.drive.Read(ctx, head)
+	n, err := t.read(ctx, head)
 	if err == nil {
 		if h, err := media.DecodeEndHeader(head[:n]); err == nil && h.MediaID == t.label.MediaID && h.File == t.file &&
 			fragmentName(h.BackupID, h.Copy, h.Number) == t.last {
@@ -148,13 +157,13 @@ func (t *tape) proveByTrailer(ctx context.Context) error {
 		return err
 	}
 	for _, n := range []int{-2, 1} { // before the mark that the trailer file begins after, and past it
-		if err := t.drive.Space(ctx, n); err != nil {
+		if err := t.done(t.drive.Space(ctx, n)); err != nil {
 			return t.failed(status.MediaPosition, "spacing to the last trailer", err)
 		}
 	}
 	var name string
 	_, err := media.ReadTrailer(func() ([]byte, error) {
-		n, err := t.drive.Read(ctx, buf)
+		n, err := t.read(ctx, buf)
 		if errors.Is(err, dev.ErrFilemark) {
 			return nil, io.EOF
 		}
@@ -179,11 +188,27 @@ func fragmentName(backupID string, copy, number int) string {
 	return fmt.Sprintf("%s C%d F%d", backupID, copy, number)
 }
 
+// done takes an error away that only tells, of a command that was done, that the drive
+// asks to be cleaned.
+func (t *tape) done(err error) error {
+	if errors.Is(err, dev.ErrCleaning) {
+		t.cleaning = true
+		return nil
+	}
+	return err
+}
+
+// read reads one block.
+func (t *tape) read(ctx context.Context, p []byte) (int, error) {
+	n, err := t.drive.Read(ctx, p)
+	return n, t.done(err)
+}
+
 // write writes one block and tells whether the end of the medium nears.
 func (t *tape) write(ctx context.Context, b []byte) (full bool, err error) {
-	err = t.drive.Write(ctx, b)
+	err = t.done(t.drive.Write(ctx, b))
 	switch {
-	case errors.Is(err, dev.ErrEarlyWarning):
+	case errors.Is(err, dev.ErrEarlyWarning), errors.Is(err, dev.ErrProgrammableWarning):
 		t.block++
 		t.warned = true
 		return true, nil
@@ -198,7 +223,7 @@ func (t *tape) write(ctx context.Context, b []byte) (full bool, err error) {
 
 // mark writes a filemark. Past early warning there is room for it.
 func (t *tape) mark(ctx context.Context, immediate bool) error {
-	if err := t.drive.WriteFilemarks(ctx, 1, immediate); err != nil && !errors.Is(err, dev.ErrEarlyWarning) {
+	if err := t.done(t.drive.WriteFilemarks(ctx, 1, immediate)); err != nil && !errors.Is(err, dev.ErrEarlyWarning) {
 		return err
 	}
 	t.block++
@@ -251,7 +276,7 @@ func (t *tape) end(ctx context.Context, trailer [][]byte) error {
 // had anything moved the tape meanwhile, it would stand elsewhere.
 func (t *tape) checkPosition(ctx context.Context) error {
 	pos, err := t.drive.Position(ctx)
-	if err != nil {
+	if err := t.done(err); err != nil {
 		return t.failed(status.MediaPosition, "reading the position", err)
 	}
 	if pos.Block != t.block {

@@ -62,8 +62,8 @@ type Fault struct {
 	// Err is a condition of this package; nil is a delay alone.
 	Err error
 	// Done has the operation carried out before the error is reported: its outcome
-	// is then not what the caller is told. It is implied by [ErrEarlyWarning]
-	// and [ErrCleaning], which report on an operation that was done.
+	// is then not what the caller is told. It is implied by [ErrEarlyWarning],
+	// [ErrProgrammableWarning] and [ErrCleaning], which report on an operation that was done.
 	Done bool
 	// Drop has a robot lose the cartridge on its way: it is in no element after.
 	Drop bool

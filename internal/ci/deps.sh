@@ -11,6 +11,8 @@ needed=(
 	setfacl:acl       # access control lists of test trees
 	nft:nftables      # the firewall between test hosts
 	ip:iproute2       # the network namespaces of test hosts
+	tgtd:tgt          # an iSCSI target for our initiator that is not ours
+	iscsi-ls:libiscsi-bin # an iSCSI initiator for our target that is not ours
 )
 [ "${1:-}" = race ] && needed+=(gcc:build-essential) # the race detector is linked through cgo
 

@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 // stands for all packages below.
 var pure = []string{
 	"archive/tar", "bufio", "bytes", "cmp", "compress/", "container/", "context", "crypto", "crypto/aes", "crypto/cipher",
-	"crypto/ecdsa", "crypto/ed25519", "crypto/elliptic", "crypto/hkdf", "crypto/hmac", "crypto/sha1", "crypto/sha256", "crypto/sha512",
+	"crypto/ecdsa", "crypto/ed25519", "crypto/elliptic", "crypto/hkdf", "crypto/hmac", "crypto/md5", "crypto/sha1", "crypto/sha256", "crypto/sha512",
 	"crypto/subtle", "crypto/x509", "crypto/x509/pkix", "embed", "encoding", "encoding/", "errors", "fmt", "hash", "hash/adler32",
 	"hash/crc32", "hash/crc64", "hash/fnv", "io", "io/fs", "iter", "log/slog", "maps", "math", "math/big", "math/bits", "math/cmplx",
 	"math/rand", "math/rand/v2", "path", "reflect", "regexp", "slices", "sort", "strconv", "strings", "text/", "time", "time/tzdata",

@@ -1,0 +1,93 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config says what to boot.
+type Config struct {
+	// Kernel is the directory of the kernel and its modules: internal/ci/deps-devices.sh
+	// makes it.
+	Kernel string
+	// Dir is a directory of the host that the guest can write to, at [Work].
+	Dir string
+	// Env are further variables of the guest's programs.
+	Env map[string]string
+	// Args are the arguments of the test binary in the guest.
+	Args []string
+	// Timeout is how long the guest may take in all.
+	Timeout time.Duration
+	// Console gets what the guest prints.
+	Console io.Writer
+}
+
+// Work is where a guest sees [Config].Dir.
+const Work = "/mnt"
+
+// The names by which init knows what to do, and how the host learns how it went.
+const (
+	envInit    = "CAPSTAN_GUEST_INIT"
+	envDir     = "CAPSTAN_GUEST_DIR"
+	envModules = "CAPSTAN_GUEST_MODULES"
+	argsFile   = "guest.args"
+	resultFile = "guest.result"
+)
+
+// memory is what the guest has.
+const memory = "1536M"
+
+// ErrFailed says that the guest ran to its end and its tests failed.
+var ErrFailed = errors.New("tests failed in the guest")
+
+// Boot boots a guest, runs the test binary in it and returns when it is off. One
+// that hangs is killed; its console says how far it came.
+func Boot(ctx context.Context, c Config) error {
+	path, err := filepath.EvalSymlinks(filepath.Join(c.Kernel, "linux.uml"))
+	if err != nil {
+		return fmt.Errorf("the guest's kernel: %w: run internal/ci/deps-devices.sh", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	result := filepath.Join(c.Dir, resultFile)
+	if err := errors.Join(os.RemoveAll(result), os.WriteFile(filepath.Join(c.Dir, argsFile), []byte(strings.Join(c.Args, "\n")), 0o600)); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp("/dev/shm", "uml") // the guest's memory and its control socket
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	// On one core: its processes are traced, and a trace across cores is ten times as slow.
+	cmd := exec.CommandContext(ctx, "taskset", "-c", "1", path,
+		"mem="+memory, "root=/dev/root", "rootfstype=hostfs", "hostfs=/", "ro", "panic=-1", "quiet", "loglevel=3",
+		"con=null", "con0=null,fd:1", "umid=capstan-"+filepath.Base(tmp), "init="+self, envInit+"=1", envDir+"="+c.Dir, envModules+"="+filepath.Join(c.Kernel, "root/usr/lib/uml/modules"))
+	for k, v := range c.Env {
+		cmd.Args = append(cmd.Args, k+"="+v)
+	}
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	cmd.Stdout, cmd.Stderr = c.Console, c.Console
+	cmd.WaitDelay = 5 * time.Second
+	err = cmd.Run()
+	said, rerr := os.ReadFile(result)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("the guest was not done after %v and was ended", c.Timeout)
+	case rerr != nil:
+		return fmt.Errorf("the guest ended without a result: %w", errors.Join(err, rerr))
+	case string(said) != "ok":
+		return fmt.Errorf("%w: %s", ErrFailed, said)
+	}
+	return nil
+}

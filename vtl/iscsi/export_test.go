@@ -1,0 +1,15 @@
+package iscsi
+
+// InUse is the number of bytes that commands hold of the pool.
+func (t *Target) InUse() int64 {
+	t.pool.mu.Lock()
+	defer t.pool.mu.Unlock()
+	return t.pool.used
+}
+
+// Sessions is the number of sessions.
+func (t *Target) Sessions() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.sessions)
+}
