@@ -59,7 +59,10 @@ func TestRemovalPrevented(t *testing.T) {
 		r.want(0, move(vtl.DriveAddress(0), vtl.SlotAddress(1)), nil, 0, good)
 		r.want(1, "00 00 00 00 00 00", nil, 0, "2/3A/00")
 		r.want(0, "1E 00 00 00 01 00", nil, 0, good)
-		r.want(0, move(vtl.SlotAddress(1), vtl.FirstImportExport), nil, 0, "5/53/02")
+		r.want(0, "1B 00 0300 00 00", nil, 0, "5/53/02") // open the mail slot
+		r.want(0, move(vtl.SlotAddress(1), vtl.FirstImportExport), nil, 0, good)
+		r.want(0, "1E 00 00 00 00 00", nil, 0, good)
+		r.want(0, "1B 00 0300 00 00", nil, 0, good)
 	})
 	with(t, func(r *rig) {
 		r.mount(1)
