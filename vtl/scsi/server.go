@@ -31,6 +31,8 @@ type server struct {
 	fault func(op string) *dev.Fault
 	// suffer does to the device what a fault means beside being told.
 	suffer func(err error)
+	// kept follows that initiators prevent removal, or do no more.
+	kept func(prevented bool)
 	// cleared does what a reset does to the unit beside what all units do.
 	cleared func()
 	// pass lets some of the device's time pass.
@@ -396,6 +398,7 @@ func (l *LUN) leave() {
 		s.reserved = nil
 	}
 	s.preventing = slices.DeleteFunc(s.preventing, func(o *LUN) bool { return o == l })
+	s.kept(len(s.preventing) > 0)
 	l.attentions, l.last, l.key = nil, nil, dataKey{}
 }
 
@@ -410,6 +413,7 @@ func (s *server) reset(ctx context.Context, a dev.Sense) error {
 
 func (s *server) wasReset(a dev.Sense) {
 	s.reserved, s.preventing = nil, nil
+	s.kept(false)
 	for _, p := range s.pages {
 		copy(p.current, p.def)
 	}
