@@ -41,7 +41,7 @@ func newTape(t *Target, d *vtl.Deck) *tape {
 	u := &tape{deck: d, overwrite: -1}
 	u.server = server{
 		target: t, kind: scsi.Sequential, name: d.Name(), serial: d.Serial(), product: "VTL " + d.Model().Name,
-		task: d.Do, refresh: u.refresh, status: u.ready, fault: d.TakeFault, cleared: u.cleared, pass: d.Pass, suffer: d.Suffer,
+		task: d.Do, refresh: u.refresh, status: u.ready, fault: d.TakeFault, cleared: u.cleared, pass: d.Pass, suffer: d.Suffer, kept: func(bool) {},
 	}
 	u.vital = u.vitalTape()
 	u.pages = u.modePages()
@@ -56,6 +56,7 @@ func newTape(t *Target, d *vtl.Deck) *tape {
 func (u *tape) refresh() {
 	if n := u.deck.Resets(); n != u.resets {
 		u.resets = n
+		u.persistent = persistent{} // none lasts through a loss of power
 		u.wasReset(powerOn)
 	}
 	if n := u.deck.Loads(); n != u.loads {
