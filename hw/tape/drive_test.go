@@ -93,10 +93,11 @@ func TestGaps(t *testing.T) {
 		{"no READ POSITION", func(u *unit) { u.lacks[scsi.ReadPosition] = true }},
 		{"no list of commands", func(u *unit) { u.noList = true }},
 		{"short blocks without sense data", func(u *unit) { u.noShort = true }},
+		{"short blocks come in part", func(u *unit) { u.partial = true }},
 		{"MODE SELECT takes no page", func(u *unit) { u.numb, u.protect = true, nil }},
 		{"no compression, no protection", func(u *unit) { u.mode, u.protect = nil, nil }},
 		{"as tgt", func(u *unit) {
-			u.still, u.numb, u.protect = true, true, nil
+			u.still, u.numb, u.partial, u.protect = true, true, true, nil
 			clear(u.mode[2:])
 			for _, c := range []byte{scsi.Locate10, scsi.Locate16, scsi.Erase6, scsi.LogSense, scsi.SecurityProtocolIn, scsi.SecurityProtocolOut} {
 				u.lacks[c] = true

@@ -23,6 +23,7 @@ type features struct {
 	locate16, locate10 ability
 	long               ability // READ POSITION, long form
 	immediate          ability // filemarks that are not waited for
+	short              ability // a block comes whole that is shorter than was asked for
 	erase              ability
 	attributes         ability // of the medium's memory
 	persist            ability // persistent reservations
@@ -107,6 +108,7 @@ type quirk struct {
 
 var quirks = []quirk{
 	{"IET", "VIRTUAL-TAPE", "tgt says of every medium that it can be written once", func(f *features) { f.medium = no }},
+	{"IET", "VIRTUAL-TAPE", "tgt gives a part of a block that is shorter than was asked for", func(f *features) { f.short = no }},
 }
 
 // known applies what is known of a kind of drive.

@@ -302,6 +302,7 @@ func (d *Drive) landed(ctx context.Context, op string, block int64) error {
 
 // The codes of SPACE.
 const (
+	spaceBlocks    = 0
 	spaceFilemarks = 1
 	spaceEnd       = 3
 )

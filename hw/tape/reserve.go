@@ -77,7 +77,9 @@ func (d *Drive) reserve(ctx context.Context, holder string, force bool) error {
 		}
 		d.can.reserve = no
 	}
-	d.log.Warn("the drive knows no reservations: other hosts that reach it are not kept out")
+	if holder != "" {
+		d.log.Warn("the drive knows no reservations: other hosts that reach it are not kept out")
+	}
 	return nil
 }
 

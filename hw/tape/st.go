@@ -73,6 +73,7 @@ type tapeFile interface {
 const (
 	mtFSF          = 1
 	mtBSF          = 2
+	mtBSR          = 4
 	mtWEOF         = 5
 	mtREW          = 6
 	mtEOM          = 12
@@ -298,6 +299,10 @@ func (k *kernelTape) space(code byte, n int) *scsi.Result {
 	switch {
 	case code == spaceEnd:
 		return k.tell(mtEOM, 1, scsi.MediumError, 0x14)
+	case code == spaceBlocks && n < 0:
+		return k.tell(mtBSR, -n, scsi.MediumError, 0x14)
+	case code != spaceFilemarks:
+		return answer(scsi.IllegalRequest, 0x24, 0x00)
 	case n >= 0:
 		return k.tell(mtFSF, n, scsi.MediumError, 0x14)
 	}
@@ -311,8 +316,9 @@ func (k *kernelTape) space(code byte, n int) *scsi.Result {
 	return k.failed(err, scsi.MediumError, 0x14, 0x00)
 }
 
-// read is READ. The kernel gives no bytes at a filemark, and at the end of data; it
-// has passed a block that was too long.
+// read is READ. The kernel gives no bytes at a filemark, and at the end of data; it has
+// passed a block that was too long. Of a drive that says end of medium with its end of
+// data, as tgt does, the kernel gives bytes that nobody wrote, and its status tells.
 func (k *kernelTape) read(p []byte) *scsi.Result {
 	n, err := k.f.Read(p)
 	switch {
@@ -322,11 +328,19 @@ func (k *kernelTape) read(p []byte) *scsi.Result {
 		return answer(scsi.BlankCheck, 0x00, 0x05)
 	case err != nil:
 		return k.failed(err, scsi.MediumError, 0x11, 0x00)
+	}
+	got, err := k.f.status()
+	switch {
+	case err != nil:
+		return k.failed(err, scsi.MediumError, 0x11, 0x00)
+	case got&gotEndOfData != 0:
+		return answer(scsi.BlankCheck, 0x00, 0x05)
 	case n == 0:
-		if got, err := k.f.status(); err == nil && got&gotEndOfData != 0 {
-			return answer(scsi.BlankCheck, 0x00, 0x05)
-		}
 		return told(0, scsi.Sense{Sense: dev.Sense{ASCQ: 0x01}, Filemark: true})
+	case got&gotEnd != 0:
+		return answer(scsi.MediumError, 0x00, 0x02)
+	case n < len(p):
+		return told(n, scsi.Sense{ILI: true, Valid: true, Information: int64(len(p) - n)})
 	}
 	return &scsi.Result{N: n}
 }

@@ -120,6 +120,8 @@ func (f *fakeST) op(op, count int) error {
 			f.got = gotEndOfData
 			return unix.EIO
 		}
+	case mtBSR:
+		f.u.pos -= count
 	case mtFSF:
 		s = f.u.space(spaceFilemarks, count)
 	case mtBSF:

@@ -67,6 +67,9 @@ func (t *tgt) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 		s.ASCQ = 0
 	case s.ILI && s.Information < 0:
 		r.N = 0
+	case s.ILI:
+		r.N = min(r.N, int(s.Information))
+		clear(c.In[r.N:])
 	}
 	r.Sense = s.Fixed()
 	return r, nil

@@ -106,12 +106,12 @@ func (d *Drive) read(ctx context.Context, p []byte) (int, error) {
 		if harmless(&r.Sense) && try < tries {
 			continue
 		}
-		return d.gave(p, in, r, err)
+		return d.gave(ctx, p, in, r, err)
 	}
 }
 
 // gave judges how a READ ended.
-func (d *Drive) gave(p, in []byte, r lu.Reply, err error) (int, error) {
+func (d *Drive) gave(ctx context.Context, p, in []byte, r lu.Reply, err error) (int, error) {
 	s := &r.Sense
 	switch {
 	case errors.Is(err, dev.ErrFilemark):
@@ -137,6 +137,9 @@ func (d *Drive) gave(p, in []byte, r lu.Reply, err error) (int, error) {
 			d.pass(1, 0)
 			return d.tooLong(p, in, n)
 		}
+		if n > 0 && n < len(in) && (r.N < n || d.can.short == no) {
+			return d.readExact(ctx, p, in[:n], r.N)
+		}
 	}
 	if n <= 0 {
 		d.lose()
@@ -144,6 +147,28 @@ func (d *Drive) gave(p, in []byte, r lu.Reply, err error) (int, error) {
 	}
 	d.pass(1, 0)
 	return d.check(p, in[:n])
+}
+
+// readExact reads a block again, with its own length, of which fewer bytes came than the
+// drive says that it has: tgt gives of a block that is shorter than was asked for as
+// many bytes as are missing.
+func (d *Drive) readExact(ctx context.Context, p, in []byte, came int) (int, error) {
+	if d.can.short != no {
+		d.log.Warn("the drive does not give blocks whole that are shorter than was asked for: each is read twice", "bytes", came, "block", len(in))
+		d.can.short = no
+	}
+	if err := d.move(ctx, dev.OpRead, space(spaceBlocks, -1)); err != nil {
+		d.lose()
+		return 0, err
+	}
+	n := len(in)
+	r, err := d.u.Do(ctx, dev.OpRead, &scsi.Command{CDB: []byte{scsi.Read6, 0, byte(n >> 16), byte(n >> 8), byte(n), 0}, In: in})
+	if err != nil || r.Sense.ILI || r.N != n {
+		d.lose()
+		return 0, d.fail(dev.OpRead, errors.Join(fmt.Errorf("%w: %d bytes came of a block of %d, and %d when it was read again", dev.ErrHardware, came, n, r.N), err))
+	}
+	d.pass(1, 0)
+	return d.check(p, in)
 }
 
 // tooLong is a block that does not fit; the drive is past it.

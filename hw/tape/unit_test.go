@@ -46,6 +46,7 @@ type unit struct {
 	still    bool          // READ POSITION says 0, always, and not that it is the beginning
 	numb     bool          // MODE SELECT takes no page
 	noShort  bool          // the residue of a short READ is not told by sense data
+	partial  bool          // of a short block so much comes as is missing
 	faults   []fault
 	mode     []byte // the compression page
 	block    uint32
@@ -279,12 +280,20 @@ func (u *unit) read(in []byte) (int, *scsi.Sense) {
 	}
 	s := check(0, 0, 0)
 	s.ILI, s.Valid, s.Information = true, true, int64(len(in)-len(b))
+	if u.partial && len(b) < len(in) {
+		n = min(n, len(in)-len(b))
+		clear(in[n:])
+	}
 	return n, s
 }
 
 func (u *unit) space(code byte, n int) *scsi.Sense {
 	if code == spaceEnd {
 		u.pos = len(u.objects)
+		return nil
+	}
+	if code == spaceBlocks {
+		u.pos += n
 		return nil
 	}
 	for ; n > 0; n-- {
