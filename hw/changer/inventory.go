@@ -118,7 +118,7 @@ func (c *Changer) pieces(ctx context.Context, kind dev.ElementKind, r Range, tag
 		if err != nil {
 			return nil, err
 		}
-		got, err := ParseStatus(b[:min(max(reply.N, 0), len(b))], ids)
+		got, err := ParseStatus(answered(b, reply.N), ids)
 		if err != nil {
 			return nil, c.u.Error(dev.OpElementStatus, err)
 		}
@@ -138,4 +138,14 @@ func (c *Changer) pieces(ctx context.Context, kind dev.ElementKind, r Range, tag
 		next = last + 1
 	}
 	return all, nil
+}
+
+// answered is the answer of n bytes in b. tgt counts the header among the bytes that
+// come after it and keeps as many back although there is room for them: they are the
+// last descriptor's reserved ones, which are zero.
+func answered(b []byte, n int) []byte {
+	n = min(max(n, 0), len(b))
+	end := min(n+statusHeader, len(b))
+	clear(b[n:end])
+	return b[:end]
 }

@@ -127,3 +127,22 @@ func FuzzParseStatus(f *testing.F) {
 		}
 	})
 }
+
+// TestAnswered: tgt's answer for its one hand, which lacks its last eight bytes.
+func TestAnswered(t *testing.T) {
+	b := make([]byte, 128)
+	for i := range b {
+		b[i] = 0xEE // of the answer before
+	}
+	n := copy(b, unhex(t, "0010 0001 00 00003A  01 00 0032 00 000032 0010 00 00 0000 000000 00 0000"+strings.Repeat("00", 30)))
+	got, err := ParseStatus(answered(b, n), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(Report{Elements: []dev.Element{{Address: 16, Kind: dev.Transport}}}, got); d != "" {
+		t.Errorf("report (-want +got):\n%s", d)
+	}
+	if got := answered(b, len(b)); len(got) != len(b) || got[len(b)-1] != 0xEE {
+		t.Errorf("a full buffer becomes % X", got)
+	}
+}
