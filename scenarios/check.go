@@ -92,8 +92,61 @@ func (r *reader) host(h *Host) {
 			r.say(fmt.Sprintf("libraries[%d].host", i), "%q is another host; expected %s, or nothing", host, h.Name)
 		}
 	}
-	unique(r, "devices", h.Devices, func(d Device) string { return d.Name })
+	r.devices(h.Devices, h.Libraries)
 	r.storage(h.StorageUnits, h.Groups, h.Pools)
+}
+
+// devices checks that each can be found, and that each drive stands in a library.
+func (r *reader) devices(all []Device, virtual []Library) {
+	unique(r, "devices", all, func(d Device) string { return d.Name })
+	var changers []string
+	serials := map[string]string{}
+	for i := range all {
+		d := &all[i]
+		at := fmt.Sprintf("devices[%d]", i)
+		if d.Kind == "changer" {
+			changers = append(changers, d.Name)
+		}
+		if d.Serial == "" && d.Path == "" {
+			r.say(at+".serial", "missing; expected the serial number, or the path of a device that tells none: see \"capstan devices\"")
+		}
+		if other := serials[d.Serial]; other != "" && d.Serial != "" {
+			r.say(at+".serial", "%q is that of %s already; expected another one", d.Serial, other)
+		}
+		serials[d.Serial] = d.Name
+		for _, l := range virtual {
+			if l.Name == d.Name || slices.ContainsFunc(l.Drives, func(v Drive) bool { return v.Name == d.Name }) {
+				r.say(at+".name", "%q is the name of a virtual device too; expected another one", d.Name)
+			}
+		}
+	}
+	for i := range all {
+		r.device(&all[i], fmt.Sprintf("devices[%d]", i), changers)
+	}
+}
+
+func (r *reader) device(d *Device, at string, changers []string) {
+	if d.Kind == "drive" {
+		if d.Library == "" {
+			r.say(at+".library", "missing; expected the name of the changer that serves the drive: a drive without a robot is not used")
+		}
+		r.refersTo(at+".library", "changer", d.Library, changers)
+		if d.Element == 0 && d.Serial == "" {
+			r.say(at+".element", "missing; expected the drive's address for the robot, as it has no serial number to be matched by")
+		}
+		if len(d.Quirks) > 0 {
+			r.say(at+".quirks", "not for a drive; expected only for a changer")
+		}
+		return
+	}
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"library", d.Library != ""}, {"element", d.Element != 0}, {"keyFile", d.KeyFile != ""}, {"driver", d.Driver == "st"}} {
+		if f.set && d.Kind == "changer" {
+			r.say(join(at, f.name), "not for a changer; expected only for a drive")
+		}
+	}
 }
 
 func (r *reader) onlyFor(kind, field string, n int) {

@@ -44,18 +44,30 @@ type Peer struct {
 	Address string `yaml:"address,omitempty" is:"hostport" ex:"192.0.2.10:1556"`
 }
 
-// Device is a drive or a changer of real hardware.
+// Device is a drive or a changer of real hardware. "capstan devices" finds them.
 type Device struct {
-	// The name by which storage units and reports know it.
+	// The name by which storage units and reports know it; a changer's is the name of its library.
 	Name string `yaml:"name" need:"yes" is:"name" ex:"drive1"`
 	// What it is.
 	Kind string `yaml:"kind" need:"yes" oneof:"drive|changer" ex:"drive"`
-	// The SCSI generic device.
-	Path string `yaml:"path" need:"yes" is:"abspath" ex:"/dev/sg2"`
-	// The serial number, by which the drive is found among the library's.
+	// The serial number, by which the device is found whatever its file in /dev is called, and the drive among the library's.
 	Serial string `yaml:"serial,omitempty" ex:"1068000001"`
-	// The library that the drive stands in, by the name of its changer.
-	Library string `yaml:"library,omitempty" ex:"robot1"`
+	// The SCSI generic device of one that tells no serial number.
+	Path string `yaml:"path,omitempty" is:"abspath" ex:"/dev/sg2"`
+	// Drive only: the library that it stands in, by the name of its changer.
+	Library string `yaml:"library,omitempty" is:"name" ex:"robot1"`
+	// Drive only: its address for the robot, if the library tells no serial numbers.
+	Element int `yaml:"element,omitempty" max:"65535" ex:"256"`
+	// Drive only: sg sends every command itself; st uses the kernel's tape driver, /dev/nst*.
+	Driver string `yaml:"driver" def:"sg" oneof:"sg|st"`
+	// Drive only: the drive compresses what it writes.
+	Compression bool `yaml:"compression" def:"true"`
+	// Drive only: a file with the key, 64 hexadecimal digits, by which the drive encrypts what it writes.
+	KeyFile string `yaml:"keyFile,omitempty" is:"abspath" ex:"/etc/capstan/tape.key"`
+	// Drive only: the drive checks and stores a checksum of each block, if it can.
+	Protection bool `yaml:"protection" def:"true"`
+	// Changer only: what it does otherwise than others, and does not say.
+	Quirks []string `yaml:"quirks,omitempty" oneof:"no-dvcid|dvcid-apart|no-volume-tags" ex:"[no-dvcid]"`
 }
 
 // Library describes a virtual tape library.

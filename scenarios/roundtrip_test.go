@@ -104,7 +104,13 @@ func TestHostRoundTrip(t *testing.T) {
 		h := *h
 		h.StateDir = aPath.Draw(t, "stateDir")
 		h.Hosts = rapid.MapOfN(aName, rapid.SampledFrom([]string{"192.0.2.1:1", "[::1]:1556"}), 1, 5).Draw(t, "hosts")
-		h.Devices = []Device{{Name: aName.Draw(t, "device"), Kind: "drive", Path: aPath.Draw(t, "path"), Serial: rapid.StringMatching(`[A-Z0-9]{0,10}`).Draw(t, "serial")}}
+		h.Devices = []Device{
+			{Name: "robot-1", Kind: "changer", Serial: "L" + rapid.StringMatching(`[A-Z0-9]{0,10}`).Draw(t, "library"), Driver: "sg", Compression: true, Protection: true, Quirks: []string{"no-dvcid"}},
+			{
+				Name: "drive-1", Kind: "drive", Library: "robot-1", Path: aPath.Draw(t, "path"), Serial: rapid.StringMatching(`[A-Z0-9]{0,10}`).Draw(t, "serial"),
+				Element: rapid.IntRange(1, 65535).Draw(t, "element"), Driver: "st", Compression: rapid.Bool().Draw(t, "compression"), KeyFile: aPath.Draw(t, "key"),
+			},
+		}
 		sameAgain(t, &h)
 	})
 }

@@ -22,7 +22,7 @@ func (l *Library) Decks() []*Deck {
 	return all
 }
 
-// Name, Serial, Address and Model never change.
+// Name is the drive's name.
 func (k *Deck) Name() string { return k.d.name }
 
 // Serial is the drive's serial number, which its element tells too.
@@ -66,13 +66,6 @@ func (k *Deck) State() DeckState {
 		return DeckUnloading
 	}
 	return DeckEjected
-}
-
-// Holder is who reserved the drive through [dev.Drive], "" if nobody did.
-func (k *Deck) Holder() string {
-	k.d.lib.lock.Lock()
-	defer k.d.lib.lock.Unlock()
-	return k.d.holder
 }
 
 // CleaningNeeded tells whether the drive asks for a cleaning cartridge.

@@ -74,6 +74,7 @@ var senses = []struct {
 	err   error
 	sense dev.Sense
 }{
+	{dev.ErrEncryption, dev.Sense{Key: 7, ASC: 0x74, ASCQ: 0x01}},
 	{dev.ErrCleaningCartridge, dev.Sense{Key: 2, ASC: 0x30, ASCQ: 0x03}},
 	{dev.ErrNotReady, dev.Sense{Key: 2, ASC: 0x04, ASCQ: 0x02}},
 	{dev.ErrNoMedium, dev.Sense{Key: 2, ASC: 0x3A}},

@@ -423,16 +423,17 @@ func (l *Library) pass(ctx context.Context, d time.Duration) error {
 type unit struct {
 	queue *rt.Queue[*command]
 	ended *rt.Event
+	lock  rt.Lock
+	idle  []*command // that have ended, for use again: no block allocates one
 }
 
 type command struct {
 	run  func(ctx context.Context) error
-	err  error
-	done *rt.Event
+	done *rt.Queue[error] // takes one, its end
 }
 
 func startUnit(ctx context.Context, name string) *unit {
-	u := &unit{queue: rt.NewQueue[*command](ctx, 0), ended: rt.NewEvent(ctx)}
+	u := &unit{queue: rt.NewQueue[*command](ctx, 0), ended: rt.NewEvent(ctx), lock: rt.NewLock(ctx)}
 	rt.Go(ctx, "device "+name, func(ctx context.Context) {
 		ctx = rt.WithoutCancel(ctx)
 		for {
@@ -441,8 +442,9 @@ func startUnit(ctx context.Context, name string) *unit {
 				u.ended.Set()
 				return
 			}
-			c.err = c.run(ctx)
-			c.done.Set()
+			if err := c.done.Put(ctx, c.run(ctx)); err != nil {
+				panic("vtl: the end of a command: " + err.Error())
+			}
 		}
 	})
 	return u
@@ -455,14 +457,33 @@ func (u *unit) do(ctx context.Context, run func(ctx context.Context) error) erro
 	if ctx.Err() != nil {
 		return rt.Cause(ctx)
 	}
-	c := &command{run: run, done: rt.NewEvent(ctx)}
+	c := u.command(ctx)
+	c.run = run
 	if err := u.queue.Put(ctx, c); err != nil {
 		return dev.ErrGone
 	}
-	if err := c.done.Wait(rt.WithoutCancel(ctx)); err != nil {
+	end, err := c.done.Get(rt.WithoutCancel(ctx))
+	if err != nil {
 		return err
 	}
-	return c.err
+	c.run = nil
+	u.lock.Lock()
+	u.idle = append(u.idle, c)
+	u.lock.Unlock()
+	return end
+}
+
+// command is one that is not in use. A caller that is killed while it waits keeps
+// its own.
+func (u *unit) command(ctx context.Context) *command {
+	u.lock.Lock()
+	defer u.lock.Unlock()
+	if n := len(u.idle); n > 0 {
+		c := u.idle[n-1]
+		u.idle = u.idle[:n-1]
+		return c
+	}
+	return &command{done: rt.NewQueue[error](ctx, 0)}
 }
 
 func (u *unit) stop(ctx context.Context) {

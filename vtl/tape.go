@@ -135,10 +135,14 @@ func (t *tape) onlyMarks(object int64) bool {
 	return true
 }
 
-// memory is a body in memory: chunks of equal size.
+// memory is a body in memory: chunks of equal size. Behind them, up to its
+// capacity, the slice keeps some that were cut, to be written again.
 type memory struct{ chunks [][]byte }
 
-const chunkSize = 1 << 20
+const (
+	chunkSize   = 1 << 20
+	spareChunks = 64
+)
 
 func (m *memory) hollow() bool { return true }
 
@@ -165,7 +169,7 @@ func (m *memory) writeBlock(off int64, _ objectKind, p []byte) error {
 	for len(p) > 0 {
 		c := off / chunkSize
 		for c >= int64(len(m.chunks)) {
-			m.chunks = append(m.chunks, make([]byte, chunkSize))
+			m.grow()
 		}
 		n := copy(m.chunks[c][off%chunkSize:], p)
 		p, off = p[n:], off+int64(n)
@@ -173,12 +177,26 @@ func (m *memory) writeBlock(off int64, _ objectKind, p []byte) error {
 	return nil
 }
 
+// grow adds a chunk. What a chunk held before is not read before it is written.
+func (m *memory) grow() {
+	n := len(m.chunks)
+	if n == cap(m.chunks) {
+		m.chunks = append(m.chunks, nil)
+	} else {
+		m.chunks = m.chunks[:n+1]
+	}
+	if m.chunks[n] == nil {
+		m.chunks[n] = make([]byte, chunkSize)
+	}
+}
+
 func (m *memory) writeMarks(int64, int64) error { return nil }
 
 func (m *memory) cut(_ context.Context, off int64) error {
 	keep := (off + chunkSize - 1) / chunkSize
 	if keep < int64(len(m.chunks)) {
-		clear(m.chunks[keep:])
+		all := m.chunks[:cap(m.chunks)]
+		clear(all[min(keep+spareChunks, int64(len(all))):])
 		m.chunks = m.chunks[:keep]
 	}
 	return nil

@@ -31,7 +31,7 @@ func newMediaCommand() *cobra.Command {
 		`Runs the daemon of a media server in the foreground: it has the drives, robots
 and disks that images are written to, and runs the virtual libraries of its
 configuration. With "list" it lists the cartridges instead.`)
-	cmd.AddCommand(newMediaListCommand(), newMediaChangeCommand())
+	cmd.AddCommand(newMediaListCommand(), newMediaChangeCommand(), newMediaInventoryCommand(), newMediaExportCommand(), newMediaImportCommand())
 	return cmd
 }
 

@@ -210,7 +210,7 @@ func (h *hosting) master(ctx context.Context) error {
 
 func (h *hosting) media(ctx context.Context) error {
 	env := h.env
-	devices := ltid.New(ctx, env.Host, h.cfg.Master, env.Devices, h.cfg.Libraries)
+	devices := ltid.New(ctx, env.Host, h.cfg.Master, env.Devices, h.cfg.Libraries, env.Log)
 	for _, s := range []served{
 		{txxcd.Service, txxcd.New(ctx, env.Devices).Mux(ctx)},
 		{txxd.Service, txxd.Mux(ctx)},

@@ -176,6 +176,8 @@ type Element struct {
 	Barcode string      `json:"barcode,omitempty"` // of the cartridge in it; "" if it has none
 	Source  int         `json:"source,omitempty"`  // where the cartridge came from, 0 if unknown
 	Serial  string      `json:"serial,omitempty"`  // of the drive at a drive element (DVCID)
+	// Problem is what keeps the element from being used, in words; "" if nothing is known.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Changer is one robot.
@@ -186,6 +188,12 @@ type Changer interface {
 	// Move carries a cartridge between elements (MOVE MEDIUM).
 	Move(ctx context.Context, from, to int) error
 	Close() error
+}
+
+// Rescanner is a robot that can look anew at what is where, rather than tell what it
+// remembers (INITIALIZE ELEMENT STATUS). It takes minutes.
+type Rescanner interface {
+	Rescan(ctx context.Context) error
 }
 
 // Finder gives the devices of a host by their configured names.

@@ -4,11 +4,10 @@
 package ltid
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"capstan/core/avrd"
@@ -28,7 +27,9 @@ const Service = "ltid"
 type Library struct {
 	Name    string
 	Control string   // the robot control host
-	Drives  []string // names, in the order of their elements
+	Drives  []string // names, in the order of their elements unless Places says which
+	// Places are where the drives of a hardware library stand, by name; nil is by order.
+	Places map[string]Place
 }
 
 // Mount asks for a cartridge, ready in a drive.
@@ -42,6 +43,14 @@ type Drive struct {
 	Drive string `json:"drive"`
 }
 
+// Inventory asks for an inventory of a library.
+type Inventory struct {
+	Library string `json:"library"`
+	// Rescan has the robot look at every element first, which takes minutes; otherwise
+	// it tells what it remembers.
+	Rescan bool `json:"rescan,omitempty"`
+}
+
 // The methods of ltid.
 var (
 	MountIt   = pbx.Declare[Mount, avrd.Seen](Service, "Mount", pbx.Media, pbx.Step("B10", "R12"))
@@ -52,6 +61,8 @@ var (
 	// Begin empties all drives, takes an inventory of every library and says hello
 	// to nbemm: for after a restart of the master, when no job runs.
 	Begin = pbx.Declare[struct{}, struct{}](Service, "Begin", pbx.Master)
+	// TakeInventory asks a library what is where and tells nbemm.
+	TakeInventory = pbx.Declare[Inventory, struct{}](Service, "TakeInventory", pbx.Master|pbx.Media|pbx.User)
 )
 
 // Server is the role.
@@ -59,6 +70,9 @@ type Server struct {
 	host, master string
 	devices      dev.Finder
 	libraries    []Library
+	log          *slog.Logger
+	lock         rt.Lock
+	spent        map[string]bool // cleaning cartridges that did not clean, until they are taken out
 	drives       map[string]*drive
 	beginning    *rt.Semaphore
 	begun        *rt.Event // in this life of the daemon
@@ -73,8 +87,8 @@ type drive struct {
 }
 
 // New makes the role for the libraries of a host.
-func New(ctx context.Context, host, master string, devices dev.Finder, libraries []Library) *Server {
-	s := &Server{host: host, master: master, devices: devices, libraries: libraries, drives: map[string]*drive{},
+func New(ctx context.Context, host, master string, devices dev.Finder, libraries []Library, log *slog.Logger) *Server {
+	s := &Server{host: host, master: master, devices: devices, libraries: libraries, log: log, lock: rt.NewLock(ctx), spent: map[string]bool{}, drives: map[string]*drive{},
 		beginning: rt.NewSemaphore(ctx, 1), begun: rt.NewEvent(ctx)}
 	for _, l := range libraries {
 		for _, name := range l.Drives {
@@ -108,6 +122,13 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	})
 	pbx.Handle(mux, Reset, func(ctx context.Context, _ pbx.Peer, q Drive) (struct{}, error) {
 		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.reset(ctx, d) })
+	})
+	pbx.Handle(mux, TakeInventory, func(ctx context.Context, _ pbx.Peer, q Inventory) (struct{}, error) {
+		return struct{}{}, s.takeInventory(ctx, q)
+	})
+	pbx.Handle(mux, Export, func(ctx context.Context, _ pbx.Peer, q Cartridge) (int, error) { return s.export(ctx, q) })
+	pbx.Handle(mux, Import, func(ctx context.Context, _ pbx.Peer, library string) ([]string, error) {
+		return s.importAll(ctx, library)
 	})
 	pbx.Handle(mux, Begin, func(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, error) {
 		return struct{}{}, s.beginOnce(ctx, s.known)
@@ -150,7 +171,7 @@ func (s *Server) inTurn(ctx context.Context, name string, fn func(d *drive) erro
 	}
 	defer d.turn.Release()
 	if d.element == 0 {
-		return status.Errorf(status.DriveNotReady, "the robot of library %s does not know drive %s: take an inventory", d.library.Name, name)
+		return status.Errorf(status.DriveNotReady, "the robot of library %s does not know drive %s: see the log of host %s", d.library.Name, name, s.host)
 	}
 	return fn(d)
 }
@@ -160,33 +181,47 @@ func (s *Server) inTurn(ctx context.Context, name string, fn func(d *drive) erro
 const readyTime = 2 * time.Hour
 
 func (s *Server) mount(ctx context.Context, d *drive, barcode string) (avrd.Seen, error) {
-	dr, err := s.devices.Drive(ctx, d.name)
-	if err != nil {
-		return avrd.Seen{}, status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
-	}
-	defer dr.Close()
-	inside, err := s.inside(ctx, d)
-	if err != nil {
+	if err := s.with(ctx, d, func(dr dev.Drive) error { return s.bring(ctx, d, dr, barcode) }); err != nil {
 		return avrd.Seen{}, err
 	}
-	if inside != "" && inside != barcode {
-		if err := s.unmount(ctx, d); err != nil {
-			return avrd.Seen{}, err
-		}
-	}
-	if _, err := txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
-		Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
-	}); err != nil {
-		return avrd.Seen{}, err
-	}
-	if err := load(ctx, dr); err != nil {
-		return avrd.Seen{}, status.Errorf(status.MountTimeout, "cartridge %s in drive %s: %w", barcode, d.name, err)
-	}
+	// The handle is closed: some drives have one user at a time.
 	seen, err := avrd.LookAt.Call(ctx, pbx.At(s.host, avrd.Service), avrd.Look{Drive: d.name})
 	if err != nil {
 		return seen, err
 	}
 	return seen, s.mark(ctx, d.name, MediaID(barcode))
+}
+
+// with opens a drive for fn.
+func (s *Server) with(ctx context.Context, d *drive, fn func(dr dev.Drive) error) error {
+	dr, err := s.devices.Drive(ctx, d.name)
+	if err != nil {
+		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
+	}
+	defer dr.Close()
+	return fn(dr)
+}
+
+// bring has a cartridge brought and makes it ready.
+func (s *Server) bring(ctx context.Context, d *drive, dr dev.Drive, barcode string) error {
+	inside, err := s.inside(ctx, d)
+	if err != nil {
+		return err
+	}
+	if inside != "" && inside != barcode {
+		if err := s.takeHome(ctx, d, dr); err != nil {
+			return err
+		}
+	}
+	if _, err := txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
+		Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
+	}); err != nil {
+		return err
+	}
+	if err := load(ctx, dr); err != nil {
+		return status.Errorf(status.MountTimeout, "cartridge %s in drive %s: %w", barcode, d.name, err)
+	}
+	return nil
 }
 
 // load makes the cartridge ready, waiting while the drive says that it becomes so.
@@ -207,24 +242,37 @@ func load(ctx context.Context, d dev.Drive) error {
 	}
 }
 
+// unmount is the end of a job's use of a drive.
 func (s *Server) unmount(ctx context.Context, d *drive) error {
-	if err := s.eject(ctx, d); err != nil {
+	dirty := false
+	if err := s.with(ctx, d, func(dr dev.Drive) error {
+		st, err := dr.Status(ctx)
+		dirty = err == nil && st.CleaningNeeded
+		return s.takeHome(ctx, d, dr)
+	}); err != nil {
+		return err
+	}
+	if dirty {
+		s.say(ctx, d, "must be cleaned, which is done when no job needs it")
+		s.cleanLater(ctx, d)
+	}
+	return nil
+}
+
+// takeHome ejects what is in the drive and tells nbemm.
+func (s *Server) takeHome(ctx context.Context, d *drive, dr dev.Drive) error {
+	if err := s.eject(ctx, d, dr); err != nil {
 		return err
 	}
 	return s.mark(ctx, d.name, "")
 }
 
 // eject unloads the drive and has the robot take the cartridge home.
-func (s *Server) eject(ctx context.Context, d *drive) error {
-	dr, err := s.devices.Drive(ctx, d.name)
-	if err != nil {
-		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
-	}
-	defer dr.Close()
+func (s *Server) eject(ctx context.Context, d *drive, dr dev.Drive) error {
 	if err := dr.Unload(ctx); err != nil && !errors.Is(err, dev.ErrNoMedium) && !errors.Is(err, dev.ErrCleaning) {
 		return status.Errorf(status.MediaClose, "unloading drive %s: %w", d.name, err)
 	}
-	_, err = txxd.UnmountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Unmount{
+	_, err := txxd.UnmountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Unmount{
 		Library: d.library.Name, Control: d.library.Control, Element: d.element,
 	})
 	return err
@@ -240,15 +288,12 @@ func (s *Server) reset(ctx context.Context, d *drive) error {
 
 // empty takes the drive from a holder that is gone and ejects what is in it.
 func (s *Server) empty(ctx context.Context, d *drive) error {
-	dr, err := s.devices.Drive(ctx, d.name)
-	if err != nil {
-		return status.Errorf(status.MediaOpen, "drive %s: %w", d.name, err)
-	}
-	defer dr.Close()
-	if err := dr.Reserve(ctx, "", true); err != nil {
-		return status.Errorf(status.ReservationHeld, "drive %s: %w", d.name, err)
-	}
-	return s.eject(ctx, d)
+	return s.with(ctx, d, func(dr dev.Drive) error {
+		if err := dr.Reserve(ctx, "", true); err != nil {
+			return status.Errorf(status.ReservationHeld, "drive %s: %w", d.name, err)
+		}
+		return s.eject(ctx, d, dr)
+	})
 }
 
 // inside is the barcode of what the robot sees in a drive.
@@ -286,9 +331,6 @@ func Density(barcode string) string {
 	}
 	return ""
 }
-
-// cleaning tells whether a barcode is a cleaning cartridge's.
-func cleaning(barcode string) bool { return strings.HasPrefix(barcode, "CLN") }
 
 // Start empties the drives, which no job can be using yet, and says hello to
 // nbemm. It tries until that has worked, as the master may come up later.
@@ -338,6 +380,9 @@ func (s *Server) begin(ctx context.Context) error {
 	}
 	for _, l := range s.libraries {
 		for _, name := range l.Drives {
+			if s.drives[name].element == 0 {
+				continue // it is down, and was said to be
+			}
 			if err := s.inTurn(ctx, name, func(d *drive) error { return s.empty(ctx, d) }); err != nil {
 				return err
 			}
@@ -349,39 +394,4 @@ func (s *Server) begin(ctx context.Context) error {
 	}
 	_, err = nbemm.SayHello.Call(ctx, pbx.At(s.master, nbemm.Service), hello)
 	return err
-}
-
-// inventory asks every robot what is where.
-func (s *Server) inventory(ctx context.Context) (nbemm.Hello, error) {
-	var hello nbemm.Hello
-	for _, l := range s.libraries {
-		elements, err := txxcd.Inventory.Call(ctx, pbx.At(l.Control, txxcd.Service), l.Name)
-		if err != nil {
-			return hello, err
-		}
-		hello.Libraries = append(hello.Libraries, nbemm.Library{Name: l.Name})
-		slices.SortFunc(elements, func(a, b dev.Element) int { return cmp.Compare(a.Address, b.Address) })
-		n := 0
-		for _, e := range elements {
-			if e.Kind == dev.DriveElement && n < len(l.Drives) {
-				s.drives[l.Drives[n]].element = e.Address
-				d := nbemm.Drive{Name: l.Drives[n], Library: l.Name, Element: e.Address}
-				if e.Full {
-					d.Media = MediaID(e.Barcode)
-				}
-				hello.Drives = append(hello.Drives, d)
-				n++
-			}
-			if e.Full && e.Barcode != "" && !cleaning(e.Barcode) {
-				at := e.Address
-				if e.Kind == dev.DriveElement {
-					at = e.Source
-				}
-				hello.Media = append(hello.Media, nbemm.Media{
-					ID: MediaID(e.Barcode), Barcode: e.Barcode, Library: l.Name, Element: at, Density: Density(e.Barcode),
-				})
-			}
-		}
-	}
-	return hello, nil
 }

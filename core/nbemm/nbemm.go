@@ -72,6 +72,10 @@ const Scratch = "Scratch"
 // DefaultPool is the pool of policies that name none.
 const DefaultPool = "Default"
 
+// CleaningPool is the pool of cleaning cartridges, which nothing is written to. Their
+// mounts are their uses.
+const CleaningPool = "Cleaning"
+
 // Media is a cartridge.
 type Media struct {
 	ID      string `json:"id"` // the last six characters of the barcode
@@ -193,7 +197,7 @@ type DriveMedia struct {
 type Hello struct {
 	Libraries []Library `json:"libraries"`
 	Drives    []Drive   `json:"drives"`
-	Media     []Media   `json:"media"` // by inventory: ID, Barcode, Library, Element, Density
+	Media     []Media   `json:"media"` // by inventory: ID, Barcode, Library, Element, Density, Pool of a cleaning cartridge
 }
 
 // List is all that nbemm knows, for people.

@@ -323,7 +323,7 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 // a cartridge (Held) prefers one without images.
 func writeRank(m *Media, mounted bool, pool string, u *StorageUnit, q *Request) int {
 	switch {
-	case m.Full, m.Frozen, m.Suspended, slices.Contains(q.Avoid, m.ID), u.Density != "" && m.Density != u.Density:
+	case m.Pool == CleaningPool, m.Full, m.Frozen, m.Suspended, slices.Contains(q.Avoid, m.ID), u.Density != "" && m.Density != u.Density:
 		return 0
 	case m.Images > 0 && (m.Pool != pool || m.Retention != q.Retention && !u.MixRetentions):
 		return 0
@@ -515,7 +515,7 @@ func (s *Server) hello(ctx context.Context, from pbx.Peer, q Hello) (struct{}, e
 				return err
 			}
 			if !ok {
-				m = Media{ID: found.ID, Barcode: found.Barcode, Pool: Scratch}
+				m = Media{ID: found.ID, Barcode: found.Barcode, Pool: cmp.Or(found.Pool, Scratch)}
 			} else if m.Barcode != found.Barcode {
 				return status.Errorf(status.MediaNotDefined, "cartridges %s and %s would both be media id %s: rename one", m.Barcode, found.Barcode, m.ID)
 			}

@@ -26,7 +26,9 @@ var (
 	MoveMedium = pbx.Declare[Move, struct{}](Service, "Move", pbx.Media, pbx.Step("B10", "R12"))
 	// ReturnMedium is the same on the way home.
 	ReturnMedium = pbx.Declare[Move, struct{}](Service, "Return", pbx.Media, pbx.Step("", "R15"))
-	Inventory    = pbx.Declare[string, []dev.Element](Service, "Inventory", pbx.Media|pbx.Master, pbx.Query())
+	// Rescan has the robot look at every element; one that always knows need not.
+	Rescan    = pbx.Declare[string, struct{}](Service, "Rescan", pbx.Media)
+	Inventory = pbx.Declare[string, []dev.Element](Service, "Inventory", pbx.Media|pbx.Master, pbx.Query())
 )
 
 // Server is the role.
@@ -49,6 +51,14 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	}
 	pbx.Handle(mux, MoveMedium, move)
 	pbx.Handle(mux, ReturnMedium, move)
+	pbx.Handle(mux, Rescan, func(ctx context.Context, _ pbx.Peer, library string) (struct{}, error) {
+		return struct{}{}, s.with(ctx, library, func(c dev.Changer) error {
+			if r, ok := c.(dev.Rescanner); ok {
+				return r.Rescan(ctx)
+			}
+			return nil
+		})
+	})
 	pbx.Handle(mux, Inventory, func(ctx context.Context, _ pbx.Peer, library string) (es []dev.Element, err error) {
 		err = s.with(ctx, library, func(c dev.Changer) (err error) {
 			es, err = c.Inventory(ctx)

@@ -6,6 +6,7 @@ package convert
 import (
 	"time"
 
+	"capstan/core/ltid"
 	"capstan/core/nbemm"
 	"capstan/core/policy"
 	"capstan/scenarios"
@@ -111,4 +112,24 @@ func DriveNames(l *scenarios.Library) []string {
 		names[i] = d.Name
 	}
 	return names
+}
+
+// Hardware are the libraries of real hardware of a host, each with its drives.
+func Hardware(c *scenarios.Host) []ltid.Library {
+	var all []ltid.Library
+	for i := range c.Devices {
+		robot := &c.Devices[i]
+		if robot.Kind != "changer" {
+			continue
+		}
+		l := ltid.Library{Name: robot.Name, Control: c.Name, Places: map[string]ltid.Place{}}
+		for j := range c.Devices {
+			if d := &c.Devices[j]; d.Kind == "drive" && d.Library == robot.Name {
+				l.Drives = append(l.Drives, d.Name)
+				l.Places[d.Name] = ltid.Place{Serial: d.Serial, Element: d.Element}
+			}
+		}
+		all = append(all, l)
+	}
+	return all
 }

@@ -210,6 +210,7 @@ func (d *running) roles() daemon.Config {
 		l := &c.Libraries[i]
 		out.Libraries = append(out.Libraries, ltid.Library{Name: l.Name, Control: c.Name, Drives: convert.DriveNames(l)})
 	}
+	out.Libraries = append(out.Libraries, convert.Hardware(c)...)
 	for i := range c.StorageUnits {
 		out.Units = append(out.Units, convert.Unit(&c.StorageUnits[i]))
 	}

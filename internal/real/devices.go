@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
@@ -17,10 +18,11 @@ import (
 	"capstan/scenarios"
 )
 
-// devices are the drives and robots of a host's virtual libraries, reached over
-// the sockets of their processes.
+// devices are the drives and robots of a host: of hardware, and of its virtual
+// libraries, which are reached over the sockets of their processes.
 type devices struct {
-	sockets map[string]string // of the library, by the name of a drive or a robot
+	hardware *hardware
+	sockets  map[string]string // of the library, by the name of a drive or a robot
 
 	mu      sync.Mutex
 	clients map[string]*vlib.Client // by socket
@@ -32,8 +34,8 @@ var _ dev.Finder = (*devices)(nil)
 // librarySocket is where a library's process answers.
 func librarySocket(runDir, name string) string { return filepath.Join(runDir, "l", name+".sock") }
 
-func newDevices(c *scenarios.Host) *devices {
-	d := &devices{sockets: map[string]string{}, clients: map[string]*vlib.Client{}}
+func newDevices(c *scenarios.Host, log *slog.Logger) *devices {
+	d := &devices{hardware: newHardware(c, log), sockets: map[string]string{}, clients: map[string]*vlib.Client{}}
 	for i := range c.Libraries {
 		l := &c.Libraries[i]
 		socket := librarySocket(c.RunDir, l.Name)
@@ -47,6 +49,9 @@ func newDevices(c *scenarios.Host) *devices {
 
 // Drive opens a drive.
 func (d *devices) Drive(ctx context.Context, name string) (opened dev.Drive, err error) {
+	if d.hardware.has(name) {
+		return d.hardware.drive(ctx, name)
+	}
 	err = d.with(ctx, name, func(c *vlib.Client) (err error) {
 		opened, err = c.Drive(ctx, name)
 		return err
@@ -56,6 +61,9 @@ func (d *devices) Drive(ctx context.Context, name string) (opened dev.Drive, err
 
 // Changer opens a robot.
 func (d *devices) Changer(ctx context.Context, name string) (opened dev.Changer, err error) {
+	if d.hardware.has(name) {
+		return d.hardware.changer(ctx, name)
+	}
 	err = d.with(ctx, name, func(c *vlib.Client) (err error) {
 		opened, err = c.Changer(ctx, name)
 		return err
@@ -74,7 +82,7 @@ const (
 func (d *devices) with(ctx context.Context, device string, open func(*vlib.Client) error) error {
 	socket, ok := d.sockets[device]
 	if !ok {
-		return status.Errorf(status.DrivesDown, "this host has no device %s: see libraries in its configuration", device)
+		return status.Errorf(status.DrivesDown, "this host has no device %s: see devices and libraries in its configuration", device)
 	}
 	for end := rt.Mono(ctx) + libraryWait; ; {
 		c, err := d.client(ctx, socket)

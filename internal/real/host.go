@@ -20,7 +20,7 @@
 //	lock            held by the daemon
 //
 // and below its runDir the sockets of what runs: s/ of services, r/ of rings,
-// l/ of libraries.
+// l/ of libraries; t/ has the locks of tape drives.
 package real
 
 import (
@@ -89,9 +89,6 @@ func parse(path string, text []byte) (*Host, error) {
 		return nil, fmt.Errorf("%s: kinds %v: want master, media, client", path, cfg.Kinds)
 	}
 	h.Kinds = kinds
-	if len(cfg.Devices) > 0 {
-		return nil, fmt.Errorf("%s: devices: this program drives virtual libraries only; remove them, or use libraries", path)
-	}
 	for i := range cfg.Libraries {
 		if socket := librarySocket(cfg.RunDir, cfg.Libraries[i].Name); len(socket) > maxSocket {
 			return nil, fmt.Errorf("%s: runDir: %s would be the socket of a library, with %d bytes; choose a shorter one, at most %d fit", path, socket, len(socket), maxSocket)
@@ -164,7 +161,7 @@ func (h *Host) open(self pbx.Addr, run string, log *slog.Logger) (*port.Port, er
 // world is what a process of the host can reach; closeWorld lets go of it.
 func (h *Host) world(p *port.Port, log *slog.Logger) (env *host.Env, closeWorld func() error) {
 	dirs := newDirs(h.Config.StateDir)
-	devices := newDevices(&h.Config)
+	devices := newDevices(&h.Config, log)
 	env = &host.Env{
 		Host: h.Config.Name, Addr: p.Self(), Calls: p, Data: p,
 		Rings: &rings{Rings: ring.New(h.Config.RunDir, log), devices: devices},

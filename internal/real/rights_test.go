@@ -99,6 +99,10 @@ func TestRights(t *testing.T) {
 		call(ltid.UnmountIt, media(ltid.Service), ltid.Drive{Drive: "vtl1-d1"}),
 		call(ltid.Reset, media(ltid.Service), ltid.Drive{Drive: "vtl1-d1"}),
 		call(ltid.Begin, media(ltid.Service), struct{}{}),
+		call(ltid.TakeInventory, media(ltid.Service), ltid.Inventory{Library: "vtl1"}),
+		call(ltid.Export, media(ltid.Service), ltid.Cartridge{Library: "vtl1", Media: "CAP001"}),
+		call(ltid.Import, media(ltid.Service), "vtl1"),
+		call(txxcd.Rescan, media(txxcd.Service), "vtl1"),
 		call(txxd.MountIt, media(txxd.Service), txxd.Mount{}),
 		call(txxcd.MoveMedium, media(txxcd.Service), txxcd.Move{}),
 		{"restore of another's files to itself", func(ctx context.Context) error {

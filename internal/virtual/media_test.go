@@ -67,9 +67,13 @@ func restoreOnce(ctx context.Context, q bprd.Request) (job.Job, error) {
 // An image that spans cartridges comes back byte for byte, whole and in part,
 // and the next backup is appended to the last cartridge.
 func TestSpanning(t *testing.T) {
-	for _, policyName := range []string{"docs", "docs-disk"} {
-		t.Run(policyName, func(t *testing.T) {
-			w, err := New(spanning(), sim.Options{Codec: true, ShuffleTies: true})
+	for _, tt := range []struct {
+		name, policy string
+		cfg          Config
+	}{{"tape", "docs", spanning()}, {"disk", "docs-disk", spanning()}, {"tape by SCSI commands", "docs", bySCSI(spanning())}} {
+		policyName := tt.policy
+		t.Run(tt.name, func(t *testing.T) {
+			w, err := New(tt.cfg, sim.Options{Codec: true, ShuffleTies: true})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,6 +17,7 @@ import (
 	"capstan/core/host"
 	"capstan/core/image"
 	"capstan/core/job"
+	"capstan/core/ltid"
 	"capstan/core/nbpem"
 	"capstan/core/pbx"
 	"capstan/core/policy"
@@ -275,8 +276,7 @@ func TestCartridgeRemoved(t *testing.T) {
 		if err := lib.PutIn(ctx, id+"L9", vtl.FirstImportExport); err != nil {
 			return err
 		}
-		w.Host("media1").Restart(time.Second)
-		if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
+		if _, err := ltid.Import.Call(ctx, pbx.At("media1", ltid.Service), "tld0"); err != nil {
 			return err
 		}
 		r, err = restoreOnce(ctx, q)

@@ -27,6 +27,10 @@ import (
 type Library struct {
 	Config vtl.Config
 	Server string
+	// Driver is how the media server reaches the drives and the robot; nil is directly.
+	Driver func(ctx context.Context, lib *vtl.Library, server string) dev.Finder
+	// Places are where the drives stand, if their order does not tell.
+	Places map[string]ltid.Place
 }
 
 // Host is a host of the world.
@@ -70,8 +74,11 @@ type state struct {
 // library is a running library: its own host is the hardware, which does not go
 // down with a server.
 type library struct {
-	cfg vtl.Config
-	lib *vtl.Library
+	cfg    vtl.Config
+	lib    *vtl.Library
+	driver func(ctx context.Context, lib *vtl.Library, server string) dev.Finder
+	places map[string]ltid.Place
+	finder dev.Finder
 }
 
 // New makes the world and boots its hosts.
@@ -107,12 +114,17 @@ func (w *World) addLibrary(l *Library) error {
 	if w.libraries[l.Server] != nil {
 		return fmt.Errorf("media server %s has two libraries: give each its own media server", l.Server)
 	}
-	run := &library{cfg: l.Config}
+	run := &library{cfg: l.Config, driver: l.Driver, places: l.Places}
 	w.libraries[l.Server] = run
 	w.devices = append(w.devices, run)
 	h := w.NewHost("library "+l.Config.Name, 0)
 	h.Daemon("library", func(ctx context.Context, _ *host.Env) error {
-		return vtl.Serve(ctx, run.cfg, vtl.Options{Transfer: w.Transfer}, func(lib *vtl.Library) { run.lib = lib })
+		return vtl.Serve(ctx, run.cfg, vtl.Options{Transfer: w.Transfer}, func(lib *vtl.Library) {
+			run.lib, run.finder = lib, lib
+			if run.driver != nil {
+				run.finder = run.driver(ctx, lib, l.Server)
+			}
+		})
 	})
 	return nil
 }
@@ -130,7 +142,7 @@ func (w *World) addHost(c *Host, domain *daemon.Config) error {
 		cfg.Units, cfg.Groups, cfg.Policies = domain.Units, domain.Groups, domain.Policies
 	}
 	if l := w.libraries[c.Name]; l != nil {
-		cfg.Libraries = []ltid.Library{{Name: l.cfg.Name, Control: c.Name, Drives: driveNames(&l.cfg)}}
+		cfg.Libraries = []ltid.Library{{Name: l.cfg.Name, Control: c.Name, Drives: driveNames(&l.cfg), Places: l.places}}
 	}
 	h := w.NewHost(c.Name, c.Kinds)
 	h.Mains = daemon.Mains()
@@ -196,14 +208,14 @@ func (f finder) Drive(ctx context.Context, name string) (dev.Drive, error) {
 	if f.l == nil || f.l.lib == nil {
 		return nil, &dev.Error{Device: name, Op: "open", Err: dev.ErrGone}
 	}
-	return f.l.lib.Drive(ctx, name)
+	return f.l.finder.Drive(ctx, name)
 }
 
 func (f finder) Changer(ctx context.Context, name string) (dev.Changer, error) {
 	if f.l == nil || f.l.lib == nil {
 		return nil, &dev.Error{Device: name, Op: "open", Err: dev.ErrGone}
 	}
-	return f.l.lib.Changer(ctx, name)
+	return f.l.finder.Changer(ctx, name)
 }
 
 // Stats are what the libraries' devices did, in the order of the configuration.

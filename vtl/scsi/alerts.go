@@ -5,15 +5,13 @@ import "fmt"
 // The TapeAlert flags that the units raise by themselves (SSC-5, annex A). The
 // others can be raised by [Target.Alert].
 const (
-	alertHardError      = 3
-	alertMedia          = 4
-	alertReadFailure    = 5
-	alertWriteFailure   = 6
-	alertWriteProtect   = 9
-	alertCleanNow       = 20
-	alertInvalidCleaner = 23
-	alertLoadFailure    = 55
-	alertWORMOverwrite  = 60
+	alertHardError     = 3
+	alertReadFailure   = 5
+	alertWriteFailure  = 6
+	alertWriteProtect  = 9
+	alertCleanNow      = 20
+	alertLoadFailure   = 55
+	alertWORMOverwrite = 60
 )
 
 // alert raises a flag; one out of range is none.

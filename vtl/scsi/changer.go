@@ -24,7 +24,7 @@ func newChanger(t *Target) *changer {
 	u.server = server{
 		target: t, kind: scsi.Changer, name: lib.Name(), serial: serialOf(lib.Name()), product: "VTL LIBRARY",
 		task: lib.InHand, refresh: u.refresh, status: func() error { return nil }, fault: lib.TakeFault,
-		cleared: func() {}, pass: lib.Pass,
+		cleared: func() {}, pass: lib.Pass, suffer: func(error) {},
 	}
 	u.pages = u.modePages()
 	u.logs = []logPage{{0x12, u.alertResponse}, {0x2E, u.tapeAlert}}
@@ -179,8 +179,6 @@ func (u *changer) carry(ctx context.Context, from, to int) error {
 		return sense(scsi.IllegalRequest, 0x3B, 0x0E)
 	case dst.Full && from != to:
 		return sense(scsi.IllegalRequest, 0x3B, 0x0D)
-	case len(u.preventing) > 0 && dst.Kind == dev.ImportExport:
-		return sense(scsi.IllegalRequest, 0x53, 0x02)
 	}
 	if d := u.driveAt(from); d != nil {
 		if err := u.release(ctx, d); err != nil {

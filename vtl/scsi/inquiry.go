@@ -24,9 +24,14 @@ func (s *server) requestSense(r *request) error {
 	} else if err := s.status(); err != nil {
 		sns = conditionFrom(err)
 	}
-	b := sns.Fixed()
+	return r.replySense(sns)
+}
+
+// replySense sends sense data as data, in the format that the command asks for.
+func (r *request) replySense(s scsi.Sense) error {
+	b := s.Fixed()
 	if r.cdb[1]&0x01 != 0 {
-		b = sns.Descriptor()
+		b = s.Descriptor()
 	}
 	return r.reply(b, int(r.cdb[4]))
 }
@@ -66,7 +71,7 @@ func (s *server) standardInquiry() []byte {
 	pad(b[32:36], revision)
 	versions := []uint16{0x00A0, 0x05C0, 0x0960} // SAM-5, SPC-5, iSCSI
 	if s.kind == scsi.Sequential {
-		versions = append(versions, 0x0520) // SSC-5
+		versions = append(versions, 0x05A0) // SSC-5
 	} else {
 		versions = append(versions, 0x0480) // SMC-3
 	}
@@ -118,8 +123,15 @@ func (s *server) vitalPages() []vitalPage {
 	return append([]vitalPage{
 		{0x80, func() []byte { return []byte(s.serial) }},
 		{0x83, s.identification},
-		{0x86, func() []byte { return make([]byte, 60) }}, // no protection, SIMPLE tasks
+		{0x86, extended},
 	}, s.vital...)
+}
+
+// extended is page 86h: SIMPLE tasks, and how long sense data can be.
+func extended() []byte {
+	b := make([]byte, 60)
+	b[1], b[9] = 0x01, 44
+	return b
 }
 
 // naa is a locally assigned name (NAA 3h) made from a text.

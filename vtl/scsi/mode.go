@@ -27,7 +27,7 @@ func page(code, sub byte, body, mask []byte) *modePage {
 	return p
 }
 
-// find is the page with a code, or nil.
+// page is the one with a code, or nil.
 func (s *server) page(code, sub byte) *modePage {
 	for _, p := range s.pages {
 		if p.code == code && p.sub == sub {
@@ -54,6 +54,8 @@ type blocks interface {
 	descriptor() []byte
 	// accept checks a descriptor and the device-specific byte, and takes them.
 	accept(specific byte, descriptor []byte) error
+	// look brings pages that tell of the medium up to date.
+	look()
 	// changed follows pages that were set.
 	changed()
 }
@@ -70,6 +72,7 @@ type noBlocks struct{}
 func (noBlocks) mediumType() byte     { return 0 }
 func (noBlocks) deviceSpecific() byte { return 0 }
 func (noBlocks) descriptor() []byte   { return nil }
+func (noBlocks) look()                {}
 func (noBlocks) changed()             {}
 func (noBlocks) accept(_ byte, d []byte) error {
 	if len(d) != 0 {
@@ -118,6 +121,7 @@ func (s *server) modeData(r *request) ([]byte, error) {
 	if control == 3 {
 		return nil, sense(scsi.IllegalRequest, 0x39, 0x00) // saving parameters not supported
 	}
+	s.blocks().look()
 	var b []byte
 	found := code == 0x3F || (code == 0x00 && sub == 0)
 	for _, p := range s.pages {

@@ -29,6 +29,8 @@ type server struct {
 	status func() error
 	// fault is what was injected into the device for the operation of a command.
 	fault func(op string) *dev.Fault
+	// suffer does to the device what a fault means beside being told.
+	suffer func(err error)
 	// cleared does what a reset does to the unit beside what all units do.
 	cleared func()
 	// pass lets some of the device's time pass.
@@ -41,7 +43,8 @@ type server struct {
 	logs     []logPage
 	timer    timestamp
 
-	reserved   *LUN // by RESERVE(6) or (10)
+	pending    func(ctx context.Context) error // of a command with IMMED
+	reserved   *LUN                            // by RESERVE(6) or (10)
 	persistent persistent
 	preventing []*LUN
 	alerts     uint64 // TapeAlert flags: flag n is bit n-1
@@ -106,6 +109,9 @@ type request struct {
 	out []byte
 	in  []byte
 	n   int // bytes moved
+	// descriptor has sense data be in descriptor format, as the control mode page
+	// says when the command ends.
+	descriptor bool
 }
 
 // reply sends data of which the command takes alloc bytes at most.
@@ -143,13 +149,14 @@ func (l *LUN) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 	if l.missing {
 		return r.result(l.absent(r))
 	}
-	if early := l.server.early(r); early != nil {
-		return r.result(early)
+	if answered, end := l.server.early(r); answered {
+		return r.result(end)
 	}
 	var err error
 	gone := l.server.task(ctx, func(ctx context.Context) error {
 		r.ctx = ctx
 		err = l.server.serve(r)
+		r.descriptor = l.server.descriptorSense()
 		return nil
 	})
 	if gone != nil {
@@ -158,17 +165,30 @@ func (l *LUN) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 	return r.result(err)
 }
 
-// early is the answer to a command that need not wait for the device: one that is
-// given while the medium is being loaded, which can take hours.
-func (s *server) early(r *request) error {
-	if len(r.cdb) == 0 || s.kind != scsi.Sequential {
-		return nil
+// early answers a command that need not wait for the device, while the medium is
+// being loaded: that can take hours.
+func (s *server) early(r *request) (answered bool, end error) {
+	if len(r.cdb) < 6 || s.kind != scsi.Sequential {
+		return false, nil
+	}
+	loading := s.target.tapes[s.number-1].becomingReady()
+	if loading == nil {
+		return false, nil
 	}
 	switch r.cdb[0] {
-	case scsi.Inquiry, scsi.RequestSense, scsi.ReportLUNs, scsi.LogSense:
-		return nil
+	case scsi.LogSense:
+		return false, nil
+	case scsi.Inquiry:
+		return true, s.inquiry(r)
+	case scsi.ReportLUNs:
+		if len(r.cdb) < cdbLength(r.cdb[0]) {
+			return true, badField()
+		}
+		return true, s.reportLUNs(r)
+	case scsi.RequestSense:
+		return true, r.replySense(conditionFrom(loading))
 	}
-	return s.target.tapes[s.number-1].becomingReady()
+	return true, loading
 }
 
 // result is the command's end as the initiator sees it.
@@ -179,7 +199,7 @@ func (r *request) result(err error) (scsi.Result, error) {
 	case err == nil:
 	case errors.As(err, &c):
 		res.Status = scsi.CheckCondition
-		res.Sense = r.lun.encode(&c.Sense)
+		res.Sense = r.encode(&c.Sense)
 	case errors.Is(err, errConflict):
 		res.Status = scsi.ReservationConflict
 	case errors.Is(err, errLost):
@@ -191,7 +211,7 @@ func (r *request) result(err error) (scsi.Result, error) {
 			break
 		}
 		c := conditionOf(err)
-		res.Status, res.Sense = scsi.CheckCondition, r.lun.encode(&c.Sense)
+		res.Status, res.Sense = scsi.CheckCondition, r.encode(&c.Sense)
 	}
 	return res, nil
 }
@@ -209,9 +229,9 @@ func conditionOf(err error) *check {
 	return sense(scsi.HardwareError, 0x44, 0x00)
 }
 
-// encode is sense data in the format that the control mode page asks for.
-func (l *LUN) encode(s *scsi.Sense) []byte {
-	if !l.missing && l.server.descriptorSense() {
+// encode is the sense data that goes to the initiator.
+func (r *request) encode(s *scsi.Sense) []byte {
+	if r.descriptor {
 		return s.Descriptor()
 	}
 	return s.Fixed()
@@ -219,6 +239,7 @@ func (l *LUN) encode(s *scsi.Sense) []byte {
 
 // serve checks a command in the order that SPC-5 and SAM-5 give, and runs it.
 func (s *server) serve(r *request) error {
+	s.finish(r.ctx)
 	s.refresh()
 	c, err := s.find(r)
 	if err != nil {
@@ -249,6 +270,27 @@ func (s *server) serve(r *request) error {
 	return err
 }
 
+// immediate answers a command with IMMED: it is carried out after its answer, and
+// before the next command. Its error is told by nothing but the state it leaves.
+func (s *server) immediate(r *request, run func(ctx context.Context) error) error {
+	if !s.target.lib.Timed() {
+		return run(r.ctx)
+	}
+	s.pending = run
+	rt.Go(r.ctx, "immediate command of "+s.name, func(ctx context.Context) {
+		_ = s.task(ctx, func(ctx context.Context) error { s.finish(ctx); return nil })
+	})
+	return nil
+}
+
+// finish carries out what was answered before it was done.
+func (s *server) finish(ctx context.Context) {
+	if run := s.pending; run != nil {
+		s.pending = nil
+		_ = run(ctx)
+	}
+}
+
 // run carries out the command, or what was injected into the device for it.
 func (s *server) run(r *request, c *command) error {
 	if c.medium {
@@ -259,25 +301,27 @@ func (s *server) run(r *request, c *command) error {
 	if c.fault == "" {
 		return c.run(r)
 	}
-	f := s.fault(c.fault)
+	return s.struck(r, c, s.fault(c.fault), c.run)
+}
+
+// struck carries a command out as a fault of the device has it, if there is one.
+func (s *server) struck(r *request, c *command, f *dev.Fault, run func(r *request) error) error {
 	if f == nil {
-		return c.run(r)
+		return run(r)
 	}
 	if err := s.pass(r.ctx, f.Delay); err != nil {
 		return err
 	}
-	if f.Err == nil {
-		return c.run(r)
-	}
-	if f.Done {
-		if err := c.run(r); err != nil {
+	if f.Err == nil || f.Done {
+		if err := run(r); err != nil || f.Err == nil {
 			return err
 		}
 	}
-	if errors.Is(f.Err, dev.ErrGone) {
+	s.suffer(f.Err)
+	switch {
+	case errors.Is(f.Err, dev.ErrGone):
 		return errLost
-	}
-	if errors.Is(f.Err, dev.ErrReservation) {
+	case errors.Is(f.Err, dev.ErrReservation):
 		return errConflict
 	}
 	return residue(r, c, f)

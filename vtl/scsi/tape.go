@@ -20,6 +20,7 @@ type tape struct {
 	warned      bool   // programmable early warning was told in this zone
 	loads       int64  // of the deck, that were noticed
 	resets      int64  // same
+	cleaning    bool   // the drive asked to be cleaned, which was noticed
 	overwrite   int64  // the object that ALLOW OVERWRITE allows, -1 is none
 	crypt       crypto // what keys do to data
 	counters    counters
@@ -40,7 +41,7 @@ func newTape(t *Target, d *vtl.Deck) *tape {
 	u := &tape{deck: d, overwrite: -1}
 	u.server = server{
 		target: t, kind: scsi.Sequential, name: d.Name(), serial: d.Serial(), product: "VTL " + d.Model().Name,
-		task: d.Do, refresh: u.refresh, status: u.ready, fault: d.TakeFault, cleared: u.cleared, pass: d.Pass,
+		task: d.Do, refresh: u.refresh, status: u.ready, fault: d.TakeFault, cleared: u.cleared, pass: d.Pass, suffer: d.Suffer,
 	}
 	u.vital = u.vitalTape()
 	u.pages = u.modePages()
@@ -50,14 +51,21 @@ func newTape(t *Target, d *vtl.Deck) *tape {
 	return u
 }
 
-// refresh notices a medium that was loaded, and a reset.
+// refresh notices a reset, a medium that was loaded, and a drive that asks to be
+// cleaned.
 func (u *tape) refresh() {
 	if n := u.deck.Resets(); n != u.resets {
 		u.resets = n
+		u.persistent = persistent{} // none lasts through a loss of power
 		u.wasReset(powerOn)
 	}
 	if n := u.deck.Loads(); n != u.loads {
 		u.loaded(nil)
+	}
+	if asks := u.deck.CleaningNeeded(); asks != u.cleaning {
+		if u.cleaning = asks; asks {
+			u.alert(alertCleanNow)
+		}
 	}
 }
 

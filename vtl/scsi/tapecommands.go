@@ -28,11 +28,11 @@ func (u *tape) tapeCommands() []command {
 		{scsi.ReadPosition, noAction, "READ POSITION", minute, reading, u.readPosition, false, true, dev.OpPosition},
 		{scsi.ReportDensitySupport, noAction, "REPORT DENSITY SUPPORT", minute, free, u.densities, false, false, ""},
 		{scsi.AllowOverwrite, noAction, "ALLOW OVERWRITE", minute, writing, u.allowOverwrite, false, true, ""},
-		{scsi.ReadAttribute, noAction, "READ ATTRIBUTE", minute, free, u.readAttribute, false, false, ""},
+		{scsi.ReadAttribute, noAction, "READ ATTRIBUTE", minute, reading, u.readAttribute, false, false, ""},
 		{scsi.WriteAttribute, noAction, "WRITE ATTRIBUTE", minute, writing, u.writeAttribute, false, false, ""},
-		{scsi.SecurityProtocolIn, noAction, "SECURITY PROTOCOL IN", minute, writing, u.securityIn, false, false, ""},
+		{scsi.SecurityProtocolIn, noAction, "SECURITY PROTOCOL IN", minute, reading, u.securityIn, false, false, ""},
 		{scsi.SecurityProtocolOut, noAction, "SECURITY PROTOCOL OUT", minute, writing, u.securityOut, false, false, ""},
-		{scsi.MaintenanceIn, 0x1D, "RECEIVE RECOMMENDED ACCESS ORDER", minute, writing, u.receiveOrder, false, true, ""},
+		{scsi.MaintenanceIn, 0x1D, "RECEIVE RECOMMENDED ACCESS ORDER", minute, reading, u.receiveOrder, false, true, ""},
 		{scsi.MaintenanceOut, 0x1D, "GENERATE RECOMMENDED ACCESS ORDER", toMove, writing, u.generateOrder, false, true, ""},
 	}
 }

@@ -10,7 +10,8 @@ type generation struct {
 	medium  byte // the medium type of the mode parameter header
 	bpmm    int  // bits per mm
 	tracks  int
-	name    string // of the density, "U-18"
+	name    string // of the density
+	license string // code of the volume's licence
 }
 
 // generations has the codes of LTO-5 to LTO-9 (T10, density codes; IBM LTO SCSI
@@ -18,15 +19,15 @@ type generation struct {
 func generationOf(n int) generation {
 	switch n {
 	case 5:
-		return generation{0x58, 0x58, 15142, 1280, "U-516"}
+		return generation{0x58, 0x58, 15142, 1280, "U-516", "U516"}
 	case 6:
-		return generation{0x5A, 0x68, 15143, 2176, "U-616"}
+		return generation{0x5A, 0x68, 15143, 2176, "U-616", "U616"}
 	case 7:
-		return generation{0x5C, 0x78, 19107, 3584, "U-732"}
+		return generation{0x5C, 0x78, 19107, 3584, "U-732", "U732"}
 	case 8:
-		return generation{0x5E, 0x88, 20668, 6656, "U-832"}
+		return generation{0x5E, 0x88, 20668, 6656, "U-832", "U832"}
 	case 9:
-		return generation{0x60, 0x98, 21450, 8960, "U-932"}
+		return generation{0x60, 0x98, 21450, 8960, "U-932", "U932"}
 	}
 	return generation{}
 }
@@ -73,16 +74,19 @@ func (u *tape) deviceSpecific() byte {
 	if u.unbuffered {
 		b = 0
 	}
-	m, ok := u.deck.Medium()
-	worm := byte(0)
-	if ok && m.Protected {
+	if m, ok := u.deck.Medium(); ok && m.Protected {
 		b |= 0x80
 	}
-	if ok && m.WORM {
+	return b
+}
+
+// look has the medium configuration page tell what the medium is.
+func (u *tape) look() {
+	worm := byte(0)
+	if m, ok := u.deck.Medium(); ok && m.WORM {
 		worm = 0x01
 	}
 	u.page(0x1D, 0).current[2] = worm
-	return b
 }
 
 func (u *tape) descriptor() []byte {
@@ -128,9 +132,9 @@ func (u *tape) accept(specific byte, d []byte) error {
 // vitalTape are the vital product data pages of a drive.
 func (u *tape) vitalTape() []vitalPage {
 	return []vitalPage{
-		{0xB0, func() []byte { return []byte{0x01, 0} }},                        // WORM is known
-		{0xB1, func() []byte { return []byte(u.serial) }},                       // manufacturer-assigned serial number
-		{0xB3, func() []byte { return []byte(u.target.lib.Name() + "-robot") }}, // the automation device's
+		{0xB0, func() []byte { return []byte{0x01, 0} }},                       // WORM is known
+		{0xB1, func() []byte { return []byte(u.serial) }},                      // manufacturer-assigned serial number
+		{0xB3, func() []byte { return []byte(serialOf(u.target.lib.Name())) }}, // the automation device's
 		{0xB5, func() []byte { // logical block protection: two methods of 4 bytes
 			return []byte{0, 0, 0, 0, 8, methodReedSolomon, guardLength, 0xC0, 0, 0, 0, 0, 0, 8, methodCRC32C, guardLength, 0xC0, 0, 0, 0, 0, 0}
 		}},
@@ -169,10 +173,10 @@ func (u *tape) sequentialLog() []byte {
 	b = parameter(b, 2, 8, uint64(c.bytesFromMedium))
 	b = parameter(b, 3, 8, uint64(c.bytesToHost))
 	if m, ok := u.deck.Medium(); ok && u.ready() == nil {
-		at := u.deck.Place().Bytes
-		b = parameter(b, 4, 4, uint64(at/1e6))                     // from beginning to position
-		b = parameter(b, 5, 4, uint64(m.Used/1e6))                 // to end of data
-		b = parameter(b, 6, 4, uint64((m.Capacity-m.Reserve)/1e6)) // to early warning
+		b = parameter(b, 4, 4, uint64(m.Used/1e6))                 // from the beginning to the end of data
+		b = parameter(b, 5, 4, uint64((m.Capacity-m.Reserve)/1e6)) // to early warning
+		b = parameter(b, 6, 4, uint64(m.Reserve/1e6))              // from there to the end
+		b = parameter(b, 7, 4, uint64(u.deck.Place().Bytes/1e6))   // from the beginning to the position
 	}
 	need := uint64(0)
 	if u.deck.CleaningNeeded() {
@@ -186,24 +190,20 @@ func (u *tape) sequentialLog() []byte {
 func (u *tape) activity() []byte {
 	v := []byte{0, 0, 0, 0}
 	m, ok := u.deck.Medium()
-	v[0] = 0x80 // PAMR: removal is prevented
-	if len(u.preventing) == 0 {
-		v[0] = 0
-	}
-	if ok {
-		v[1] |= 0x40 // MPRSNT
-		v[0] |= 0x02 // MACC: the chip can be read
-		if m.Protected {
-			v[0] |= 0x08
+	set := func(on bool, at int, bit byte) {
+		if on {
+			v[at] |= bit
 		}
 	}
-	if ok && u.ready() == nil {
-		v[1] |= 0x21 // MTHRD, at BOP or not: mounted
-		v[0] |= 0x01 // DINIT
-	}
-	if u.deck.CleaningNeeded() {
-		v[0] |= 0x04 // CRQST
-	}
+	loaded := ok && u.ready() == nil
+	set(len(u.preventing) > 0, 0, 0x80)   // PAMR
+	set(ok, 0, 0x20)                      // MACC: the chip can be read
+	set(ok && m.Protected, 0, 0x08)       // WRTP
+	set(u.deck.CleaningNeeded(), 0, 0x04) // CRQST
+	set(true, 0, 0x01)                    // DINIT
+	set(ok && !loaded, 1, 0x20)           // RAA: the robot may take it
+	set(ok, 1, 0x10)                      // MPRSNT
+	set(loaded, 1, 0x04|0x02|0x01)        // MSTD, MTHRD, MOUNTED
 	b := append([]byte{0, 0, 0x03, 4}, v...)
 	return parameter(b, 1, 2, 500) // how often to ask, ms
 }
@@ -232,8 +232,10 @@ func (u *tape) volumeStatistics() []byte {
 		b = append(b, f...)
 	}
 	text(0x40, 32, m.Barcode) // volume serial number
-	text(0x42, 8, generationOf(m.Model.Generation).name)
-	text(0x44, 32, m.Barcode) // barcode
+	text(0x42, 32, m.Barcode) // barcode
+	text(0x43, 8, vendor)
+	text(0x44, 4, generationOf(m.Model.Generation).license)
+	text(0x45, 9, "Ultrium-"+m.Model.Density[len("LTO-"):])
 	protected, worm := uint64(0), uint64(0)
 	if m.Protected {
 		protected = 1

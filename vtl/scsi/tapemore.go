@@ -166,19 +166,19 @@ func (u *tape) receiveOrder(r *request) error {
 		return badField()
 	}
 	alloc := int(min(binary.BigEndian.Uint32(r.cdb[6:]), 1<<20))
-	if r.cdb[2]&0x07 == 1 || r.cdb[2]&0x07 == 2 { // limits
-		b := make([]byte, 16)
-		b[1] = 0x01
-		binary.BigEndian.PutUint16(b[4:], maxAccesses)
-		binary.BigEndian.PutUint16(b[6:], accessBytes)
-		binary.BigEndian.PutUint16(b[8:], 0)
-		return r.reply(b, alloc)
+	if r.cdb[1]&0x80 != 0 { // UDS_LIMITS
+		return r.reply(binary.BigEndian.AppendUint16([]byte{maxAccesses >> 8, maxAccesses & 0xFF}, accessBytes), alloc)
 	}
-	if len(r.lun.last) == 0 {
+	from := uint64(binary.BigEndian.Uint32(r.cdb[2:])) * accessBytes
+	switch {
+	case len(r.lun.last) == 0:
 		return badSequence()
+	case from >= uint64(len(r.lun.last)):
+		return badField()
 	}
+	left := r.lun.last[from:]
 	b := make([]byte, 8)
-	b[1] = 0x02 // status: the list was made
-	binary.BigEndian.PutUint32(b[4:], uint32(len(r.lun.last)))
-	return r.reply(append(b, r.lun.last...), alloc)
+	b[0] = 0x02 << 3 // the list is complete
+	binary.BigEndian.PutUint32(b[4:], uint32(len(left)))
+	return r.reply(append(b, left...), alloc)
 }

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"context"
 	"encoding/binary"
 	"math"
 
@@ -11,7 +12,7 @@ import (
 
 func (u *tape) rewind(r *request) error {
 	u.warned = false
-	return u.deck.Rewind(r.ctx)
+	return u.perhapsLater(r, u.deck.Rewind)
 }
 
 // stopped is the end of a SPACE or LOCATE that met something: how many were left.
@@ -142,32 +143,37 @@ func (u *tape) readPosition(r *request) error {
 	return badField()
 }
 
+// loadUnload answers LOAD UNLOAD. Faults tell the two apart.
 func (u *tape) loadUnload(r *request) error {
-	op := dev.OpUnload
+	c, op := u.commands[scsi.LoadUnload][0], dev.OpUnload
 	if r.cdb[4]&0x01 != 0 {
 		op = dev.OpLoad
 	}
-	if f := u.fault(op); f != nil {
-		if err := u.pass(r.ctx, f.Delay); err != nil {
-			return err
-		}
-		if f.Err != nil && !f.Done {
-			return f.Err
-		}
-	}
-	hold := r.cdb[4]&0x08 != 0
+	return u.struck(r, c, u.fault(op), u.moveMedium)
+}
+
+func (u *tape) moveMedium(r *request) error {
+	load, hold := r.cdb[4]&0x01 != 0, r.cdb[4]&0x08 != 0
 	switch {
-	case r.cdb[4]&0x04 != 0 && op == dev.OpLoad: // EOT and LOAD
+	case load && r.cdb[4]&0x04 != 0: // at the end of the tape
 		return badField()
 	case u.deck.State() == vtl.DeckEmpty:
 		return sense(scsi.NotReady, 0x3A, 0x00)
-	case op == dev.OpLoad && hold:
+	case load && hold:
 		return nil // in the drive and not threaded: so it is
-	case op == dev.OpLoad:
-		return u.load(r.ctx, r.lun)
+	case load:
+		return u.perhapsLater(r, func(ctx context.Context) error { return u.load(ctx, r.lun) })
 	case len(u.preventing) > 0:
 		return sense(scsi.IllegalRequest, 0x53, 0x02)
 	}
 	u.crypt.unloaded()
-	return u.deck.Unload(r.ctx)
+	return u.perhapsLater(r, u.deck.Unload)
+}
+
+// perhapsLater is immediate if the command has IMMED.
+func (u *tape) perhapsLater(r *request, run func(ctx context.Context) error) error {
+	if r.cdb[1]&0x01 != 0 {
+		return u.immediate(r, run)
+	}
+	return run(r.ctx)
 }
