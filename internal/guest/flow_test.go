@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -248,6 +249,11 @@ func smallTree(t *testing.T) string {
 }
 
 func bigTree(t *testing.T) string {
+	mib, err := strconv.Atoi(os.Getenv(envSize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	capacity := mib << 20
 	sizes := []int{3 * capacity / 4}
 	for range 20 {
 		sizes = append(sizes, capacity/13)
