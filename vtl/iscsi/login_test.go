@@ -155,7 +155,7 @@ func TestLoginsMakeRoom(t *testing.T) {
 
 // A login has a time limit, and a byte now and then does not make it longer.
 func TestLoginsThatDoNotEnd(t *testing.T) {
-	at, _ := serve(t, target.Config{Units: newFake(), Timeouts: target.Timeouts{Login: 300 * time.Millisecond}})
+	at, _ := serve(t, target.Config{Units: newFake(), Timeouts: target.Timeouts{Login: time.Second}})
 	silent, slow := connect(t, at), connect(t, at)
 	go func() {
 		for {
