@@ -181,7 +181,11 @@ func (s *Session) nop(h *iscsi.Header) error {
 	s.mu.Lock()
 	r.Set(24, s.cmdSN)
 	s.mu.Unlock()
+	if s.pinged.Swap(true) {
+		return nil // one answer says as much as two
+	}
 	go func() { // the reading goroutine must not wait for room to write
+		defer s.pinged.Store(false)
 		if err := s.w.send(&r, b); err != nil {
 			s.end(err)
 		}

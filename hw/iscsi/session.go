@@ -21,6 +21,7 @@ type Session struct {
 
 	expStatSN atomic.Uint32
 	order     sync.Mutex    // of commands: they go out in the order of their numbers
+	pinged    atomic.Bool   // the target's ping is being answered
 	over      chan struct{} // closed when the reading goroutine has ended
 
 	mu       sync.Mutex

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"capstan/core/iscsi"
 )
@@ -278,9 +279,13 @@ func (c *connection) logout(h *iscsi.Header) error {
 	return err
 }
 
+const goodbyeLimit = 2 * time.Second
+
 // sayGoodbye tells the initiator that the target stops (asynchronous event 3), and
-// closes the connection.
+// closes the connection, also if the initiator does not read.
 func (c *connection) sayGoodbye() {
+	late := time.AfterFunc(goodbyeLimit, func() { c.nc.Close() })
+	defer late.Stop()
 	h := iscsi.New(iscsi.Async, iscsi.Final, iscsi.NoTag)
 	h[36] = 3
 	if err := c.send(&h, nil, withStatus); err != nil {

@@ -154,6 +154,48 @@ func TestAbort(t *testing.T) {
 	}
 }
 
+// Aborts that wait for a device are bounded: one more is rejected.
+func TestAbortsAreBounded(t *testing.T) {
+	f := newFake()
+	at, _ := serve(t, target.Config{Units: f})
+	r := connect(t, at)
+	r.login()
+	r.send(r.command(0, iscsi.Final, 0, []byte{scsi.Rewind, 0, 0, 0, 0, 0}), nil)
+	<-f.working
+	rewind := r.tag
+	for range 8 {
+		r.send(r.tmf(1, 0, rewind), nil)
+	}
+	r.send(r.tmf(1, 0, rewind), nil)
+	if p := r.want(iscsi.Reject); p.Header[2] != 0x06 {
+		t.Errorf("reason %02Xh", p.Header[2])
+	}
+	close(f.hang)
+	for range 8 {
+		if p := r.want(iscsi.TaskResponse); p.Header[2] != 0 {
+			t.Errorf("response %d", p.Header[2])
+		}
+	}
+	r.ping()
+}
+
+// A target that stops does not wait for an initiator that reads nothing.
+func TestStopWithAnInitiatorThatDoesNotRead(t *testing.T) {
+	f := newFake()
+	at, stop := serve(t, target.Config{Units: f})
+	r := connect(t, at)
+	r.login()
+	f.mu.Lock()
+	for range 64 {
+		f.blocks[0] = append(f.blocks[0], make([]byte, 1<<20))
+	}
+	f.mu.Unlock()
+	for range 30 {
+		r.send(r.command(0, iscsi.Final|iscsi.Read, 1<<20, transfer(scsi.Read6, 1<<20)), nil)
+	}
+	stop() // it fails the test if that takes long
+}
+
 // A reset reaches the commands of other initiators, who are told, and the unit.
 func TestResets(t *testing.T) {
 	for _, tt := range []struct {

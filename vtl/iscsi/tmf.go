@@ -38,10 +38,26 @@ func (c *connection) manage(h *iscsi.Header) error {
 	if s.nexus == nil {
 		return c.sendReject(h, rejectProtocol)
 	}
+	s.mu.Lock()
+	full := s.managing == maxManagement
+	if !full {
+		s.managing++
+	}
+	s.mu.Unlock()
+	if full { // each waits in a goroutine of its own
+		if !c.numbered(h) {
+			return nil
+		}
+		return c.sendReject(h, rejectImmediate)
+	}
 	m := &management{c: c, s: s, function: h[1] & 0x7F, tag: h.Tag(), ref: h.Word(20), refSN: h.Word(32), sn: h.CmdSN()}
 	m.lun, m.lunOK = h.LUN()
 	if !h.Immediate() {
-		s.inOrder(h.CmdSN(), arrival{call: m.begin})
+		if !s.inOrder(h.CmdSN(), arrival{call: m.begin}) {
+			s.mu.Lock()
+			s.managing--
+			s.mu.Unlock()
+		}
 		return nil
 	}
 	s.mu.Lock()
@@ -68,7 +84,7 @@ type management struct {
 	busy     []*task // aborted ones that a device works on
 }
 
-// maxManagement is how many requests of a session may wait for devices.
+// maxManagement is how many requests a session may have in hand.
 const maxManagement = 8
 
 // begin aborts the tasks that the request names, among its session's own, so that
@@ -93,10 +109,6 @@ func (m *management) begin() {
 	default:
 		m.response = tmfRejected
 	}
-	if s.managing == maxManagement {
-		m.response = tmfRejected
-	}
-	s.managing++
 	s.running++ // the nexus is needed
 	s.target.all.Add(1)
 	rt.Go(s.target.run, "iscsi task management", m.finish)
