@@ -515,3 +515,42 @@ func TestManyFilemarks(t *testing.T) {
 		})
 	}
 }
+
+// TestCleaningAndWORM is what cartridges of other kinds say to the roles.
+func TestCleaningAndWORM(t *testing.T) {
+	cfg := vtl.Demo("robot", 16<<20, 0)
+	cfg.Cartridges[1].WORM = true
+	cfg.Cartridges = append(cfg.Cartridges, vtl.CartridgeConfig{Barcode: "CLN001L1", Slot: 9})
+	with(t, cfg, vtl.Options{}, func(ctx context.Context, l *vtl.Library) {
+		robot, d := mount(t, ctx, l, 2)
+		want(t, "write", d.Write(ctx, []byte("kept")), nil)
+		want(t, "filemark", d.WriteFilemarks(ctx, 1, false), nil)
+		want(t, "append", d.Write(ctx, []byte("more")), nil)
+		want(t, "rewind", d.Rewind(ctx), nil)
+		want(t, "overwrite", d.Write(ctx, []byte("lost")), dev.ErrWriteProtected)
+		want(t, "erase", d.Erase(ctx), dev.ErrWriteProtected)
+		b := make([]byte, 10)
+		n, err := d.Read(ctx, b)
+		want(t, "read", err, nil)
+		if string(b[:n]) != "kept" {
+			t.Errorf("a WORM cartridge lost its first block: %q", b[:n])
+		}
+		l.Inject(dev.Fault{Op: dev.OpRewind, Err: dev.ErrCleaning})
+		want(t, "rewind", d.Rewind(ctx), dev.ErrCleaning)
+		s, err := d.Status(ctx)
+		want(t, "status", err, nil)
+		if !s.CleaningNeeded {
+			t.Error("the drive does not ask to be cleaned")
+		}
+		want(t, "unload", d.Unload(ctx), nil)
+		want(t, "move", robot.Move(ctx, vtl.DriveAddress(0), vtl.SlotAddress(2)), nil)
+		want(t, "move", robot.Move(ctx, vtl.SlotAddress(9), vtl.DriveAddress(0)), nil)
+		want(t, "load", d.Load(ctx), dev.ErrCleaningCartridge)
+		s, err = d.Status(ctx)
+		want(t, "status", err, nil)
+		if s.CleaningNeeded || s.Ready {
+			t.Errorf("after the cleaning: %+v", s)
+		}
+		want(t, "move", robot.Move(ctx, vtl.DriveAddress(0), vtl.SlotAddress(9)), nil)
+	})
+}

@@ -52,6 +52,8 @@ const (
 	busyLimit = 2 * time.Minute
 	busyPause = 100 * time.Millisecond
 	busyLong  = 2 * time.Second
+	// mostLate is how many errors of earlier commands may come in a row.
+	mostLate = 16
 )
 
 // Do sends a command. Its errors are [dev.Error]s: of the sense data's condition (also
@@ -63,7 +65,7 @@ func (d *Device) Do(ctx context.Context, op string, c *scsi.Command) (Reply, err
 	if c.Timeout == 0 {
 		c.Timeout = d.limits.of(c.CDB)
 	}
-	pause := busyPause
+	pause, late := busyPause, 0
 	for end := time.Duration(0); ; {
 		r, err := d.t.Do(ctx, c)
 		if err != nil {
@@ -74,8 +76,12 @@ func (d *Device) Do(ctx context.Context, op string, c *scsi.Command) (Reply, err
 			return Reply{N: r.N}, nil
 		case scsi.CheckCondition:
 			again, reply, err := d.check(op, r)
-			if again {
+			if again && late < mostLate {
+				late++
 				continue
+			}
+			if again {
+				err = d.Error(op, fmt.Errorf("%w: no end of errors of earlier commands", dev.ErrHardware))
 			}
 			return reply, err
 		case scsi.Busy, scsi.TaskSetFull:

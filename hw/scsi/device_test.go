@@ -139,6 +139,20 @@ func TestDoBusyForEver(t *testing.T) {
 	})
 }
 
+// TestNoEndOfLateErrors: a device that never gets to a command is given up.
+func TestNoEndOfLateErrors(t *testing.T) {
+	inWorld(t, func(ctx context.Context) {
+		s := &script{t: t, answers: make([]answer, 1000)}
+		for i := range s.answers {
+			s.answers[i] = answer{sense: scsiSense(1, 0x17, 0), late: true}
+		}
+		_, err := NewDevice("drive1", s).Do(ctx, "WRITE", &scsi.Command{CDB: make([]byte, 6)})
+		if !errors.Is(err, dev.ErrHardware) || len(s.sent) != mostLate+1 {
+			t.Errorf("after %d commands: %v", len(s.sent), err)
+		}
+	})
+}
+
 // TestAttentions: a unit attention reaches whoever must know, on whatever command.
 func TestAttentions(t *testing.T) {
 	inWorld(t, func(ctx context.Context) {

@@ -33,6 +33,9 @@ type resetter interface {
 // Reserve takes the drive or gives it back; see [dev.Drive].
 func (d *Drive) Reserve(ctx context.Context, holder string, force bool) error {
 	d.last = ctx
+	if holder == "" && d.holder != "" {
+		d.restore(ctx) // while it is still this holder's
+	}
 	if err := d.takeLock(holder, force); err != nil {
 		return d.fail(dev.OpReserve, err)
 	}
@@ -65,20 +68,29 @@ func (d *Drive) Reserve(ctx context.Context, holder string, force bool) error {
 func (d *Drive) reserve(ctx context.Context, holder string, force bool) error {
 	if d.can.persist != no {
 		err := d.persist(ctx, holder, force)
-		if !errors.Is(err, dev.ErrNotSupported) {
+		if !lacking(err) {
 			return err
 		}
 		d.can.persist = no
 	}
 	if d.can.reserve != no {
 		err := d.reserve6(ctx, holder, force)
-		if !errors.Is(err, dev.ErrNotSupported) {
+		if !lacking(err) {
 			return err
 		}
 		d.can.reserve = no
 	}
-	d.log.Warn("the drive knows no reservations: other hosts that reach it are not kept out")
+	if holder != "" {
+		d.log.Warn("the drive knows no reservations: other hosts that reach it are not kept out")
+	}
 	return nil
+}
+
+// lacking tells whether a drive does not have a command, or not its service action. To
+// have no room for another registration, say, is something else.
+func lacking(err error) bool {
+	var e *dev.Error
+	return errors.As(err, &e) && e.Sense.Key == scsi.IllegalRequest && (e.Sense.ASC == 0x20 || e.Sense.ASC == 0x24)
 }
 
 // persist is the reservation by key.

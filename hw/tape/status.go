@@ -26,6 +26,9 @@ func (d *Drive) Status(ctx context.Context) (dev.DriveStatus, error) {
 	case errors.Is(err, dev.ErrNotLoaded), errors.Is(err, dev.ErrNoMedium):
 	case lu.BecomesReady(err):
 		s.Loaded = true
+	case errors.Is(err, dev.ErrCleaningCartridge): // what was asked for is being done
+		d.u.Cleaning = false
+		return s, err
 	default:
 		return s, err
 	}

@@ -179,8 +179,6 @@ func (u *changer) carry(ctx context.Context, from, to int) error {
 		return sense(scsi.IllegalRequest, 0x3B, 0x0E)
 	case dst.Full && from != to:
 		return sense(scsi.IllegalRequest, 0x3B, 0x0D)
-	case len(u.preventing) > 0 && dst.Kind == dev.ImportExport:
-		return sense(scsi.IllegalRequest, 0x53, 0x02)
 	}
 	if d := u.driveAt(from); d != nil {
 		if err := u.release(ctx, d); err != nil {

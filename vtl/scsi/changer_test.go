@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 
+	"capstan/core/dev"
+	"capstan/core/scsi"
 	"capstan/vtl"
 	target "capstan/vtl/scsi"
 )
@@ -57,7 +59,10 @@ func TestRemovalPrevented(t *testing.T) {
 		r.want(0, move(vtl.DriveAddress(0), vtl.SlotAddress(1)), nil, 0, good)
 		r.want(1, "00 00 00 00 00 00", nil, 0, "2/3A/00")
 		r.want(0, "1E 00 00 00 01 00", nil, 0, good)
-		r.want(0, move(vtl.SlotAddress(1), vtl.FirstImportExport), nil, 0, "5/53/02")
+		r.want(0, "1B 00 0300 00 00", nil, 0, "5/53/02") // open the mail slot
+		r.want(0, move(vtl.SlotAddress(1), vtl.FirstImportExport), nil, 0, good)
+		r.want(0, "1E 00 00 00 00 00", nil, 0, good)
+		r.want(0, "1B 00 0300 00 00", nil, 0, good)
 	})
 	with(t, func(r *rig) {
 		r.mount(1)
@@ -145,5 +150,38 @@ func TestChangerModes(t *testing.T) {
 		r.want(0, "1A 08 1F 00 FF 00", nil, 255, good)
 		r.want(0, "1A 08 1E 00 FF 00", nil, 255, good)
 		r.want(0, "1A 08 0F 00 FF 00", nil, 255, "5/24/00")
+	})
+}
+
+// TestEveryConditionOfTheRobot injects each sense at each of the robot's commands,
+// not done and done, and looks where the cartridge is.
+func TestEveryConditionOfTheRobot(t *testing.T) {
+	senses := []dev.Sense{
+		{Key: 2, ASC: 0x04, ASCQ: 1}, {Key: 2, ASC: 0x04, ASCQ: 3}, {Key: 4, ASC: 0x15, ASCQ: 1}, {Key: 4, ASC: 0x53}, {Key: 5, ASC: 0x21, ASCQ: 1}, {Key: 5, ASC: 0x3B, ASCQ: 0x0D},
+		{Key: 5, ASC: 0x3B, ASCQ: 0x0E}, {Key: 5, ASC: 0x3B, ASCQ: 0x11}, {Key: 5, ASC: 0x53, ASCQ: 1}, {Key: 5, ASC: 0x53, ASCQ: 2}, {Key: 6, ASC: 0x28, ASCQ: 1}, {Key: 6, ASC: 0x29},
+		{Key: 6, ASC: 0x3B, ASCQ: 0x12}, {Key: 0xB, ASC: 0x44},
+	}
+	with(t, func(r *rig) {
+		r.settle()
+		at, to := vtl.SlotAddress(1), vtl.SlotAddress(9)
+		for _, done := range []bool{false, true} {
+			for _, s := range senses {
+				for _, cmd := range []string{"MOVE", "B8 10 0000 FFFF 00 00FFFF 00 00", "07 00 00 00 00 00", "00 00 00 00 00 00", "1A 08 1D 00 FF 00"} {
+					moves := cmd == "MOVE"
+					if moves {
+						cmd = move(at, to)
+					}
+					r.tgt.Inject(target.Injection{Unit: "robot", Opcodes: []int{int(cdb(cmd)[0])}, Status: scsi.CheckCondition, Sense: scsi.Sense{Sense: s}, Done: done})
+					r.want(0, cmd, nil, 65535, s.String())
+					if moves && done {
+						at, to = to, at
+					}
+					b := r.want(0, fmt.Sprintf("B8 10 %04X 0001 00 00FFFF 00 00", at), nil, 65535, good)
+					if b[16+2]&0x01 == 0 || string(b[16+12:16+20]) != "CAP001L9" {
+						t.Errorf("%s with %s, done %v: element %d is % X", cmd, s, done, at, b[16:])
+					}
+				}
+			}
+		}
 	})
 }

@@ -27,11 +27,8 @@ func FuzzCommands(f *testing.F) {
 				n := min(cdbLen(b), len(b))
 				c := &scsi.Command{CDB: b[:n:n], In: make([]byte, in)}
 				rest := b[n:]
-				c.Out = rest[:min(len(rest), 64)]
-				if len(rest) < 64 {
-					rest = nil
-				}
-				b = rest
+				out := min(len(rest), int(in)%600) // how much of it is data-out
+				c.Out, b = rest[:out], rest[out:]
 				res, err := r.nexus.LUN(lun).Do(r.ctx, c)
 				if err != nil || res.N < 0 || res.N > max(len(c.In), len(c.Out)) {
 					t.Errorf("% X: moved %d of %d and %d: %v", c.CDB, res.N, len(c.In), len(c.Out), err)

@@ -3,6 +3,7 @@ package target
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"capstan/core/dev"
 	"capstan/core/scsi"
@@ -133,7 +134,10 @@ func transportID(name string) []byte {
 	name = name[:min(len(name), 223)]
 	n := max((len(name)+4)/4*4, 20)
 	b := make([]byte, 4+n)
-	b[0] = 0x05
+	b[0] = 0x05 // a device's name
+	if strings.Contains(name, ",i,0x") {
+		b[0] |= 0x40 // a port's
+	}
 	binary.BigEndian.PutUint16(b[2:], uint16(n))
 	copy(b[4:], name)
 	return b

@@ -109,6 +109,9 @@ type request struct {
 	out []byte
 	in  []byte
 	n   int // bytes moved
+	// descriptor has sense data be in descriptor format, as the control mode page
+	// says when the command ends.
+	descriptor bool
 }
 
 // reply sends data of which the command takes alloc bytes at most.
@@ -153,6 +156,7 @@ func (l *LUN) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 	gone := l.server.task(ctx, func(ctx context.Context) error {
 		r.ctx = ctx
 		err = l.server.serve(r)
+		r.descriptor = l.server.descriptorSense()
 		return nil
 	})
 	if gone != nil {
@@ -195,7 +199,7 @@ func (r *request) result(err error) (scsi.Result, error) {
 	case err == nil:
 	case errors.As(err, &c):
 		res.Status = scsi.CheckCondition
-		res.Sense = r.lun.encode(&c.Sense)
+		res.Sense = r.encode(&c.Sense)
 	case errors.Is(err, errConflict):
 		res.Status = scsi.ReservationConflict
 	case errors.Is(err, errLost):
@@ -207,7 +211,7 @@ func (r *request) result(err error) (scsi.Result, error) {
 			break
 		}
 		c := conditionOf(err)
-		res.Status, res.Sense = scsi.CheckCondition, r.lun.encode(&c.Sense)
+		res.Status, res.Sense = scsi.CheckCondition, r.encode(&c.Sense)
 	}
 	return res, nil
 }
@@ -225,9 +229,9 @@ func conditionOf(err error) *check {
 	return sense(scsi.HardwareError, 0x44, 0x00)
 }
 
-// encode is sense data in the format that the control mode page asks for.
-func (l *LUN) encode(s *scsi.Sense) []byte {
-	if !l.missing && l.server.descriptorSense() {
+// encode is the sense data that goes to the initiator.
+func (r *request) encode(s *scsi.Sense) []byte {
+	if r.descriptor {
 		return s.Descriptor()
 	}
 	return s.Fixed()

@@ -56,6 +56,7 @@ func newTape(t *Target, d *vtl.Deck) *tape {
 func (u *tape) refresh() {
 	if n := u.deck.Resets(); n != u.resets {
 		u.resets = n
+		u.persistent = persistent{} // none lasts through a loss of power
 		u.wasReset(powerOn)
 	}
 	if n := u.deck.Loads(); n != u.loads {

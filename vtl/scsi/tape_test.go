@@ -120,6 +120,30 @@ func TestMedia(t *testing.T) {
 	})
 }
 
+// TestLoad is told to the others, not to who gave the command.
+func TestLoad(t *testing.T) {
+	with(t, func(a *rig) {
+		a.mount(1)
+		b := a.as("b")
+		a.want(1, "1B 00 00 00 00 00", nil, 0, good)
+		b.want(1, "00 00 00 00 00 00", nil, 0, "2/04/02")
+		a.want(1, "1B 00 00 00 01 00", nil, 0, good)
+		a.want(1, "00 00 00 00 00 00", nil, 0, good)
+		b.want(1, "00 00 00 00 00 00", nil, 0, "6/28/00")
+		b.want(1, "00 00 00 00 00 00", nil, 0, good)
+		b.want(1, "15 10 0000 0C 00", blockLength(512), 0, good)
+		a.want(1, "00 00 00 00 00 00", nil, 0, "6/2A/01")
+		b.want(1, "00 00 00 00 00 00", nil, 0, good)
+	})
+	with(t, func(r *rig) {
+		r.settle()
+		r.want(0, move(vtl.SlotAddress(1), vtl.DriveAddress(0)), nil, 0, good)
+		r.want(1, "00 00 00 00 00 00", nil, 0, "2/04/02")
+		r.want(1, "1B 00 00 00 01 00", nil, 0, good)
+		r.want(1, "00 00 00 00 00 00", nil, 0, good)
+	}, func(_ *vtl.Config, o *target.Options) { o.StayUnloaded = true })
+}
+
 func TestAppendOnly(t *testing.T) {
 	with(t, func(r *rig) {
 		r.mount(1)
@@ -225,12 +249,17 @@ func TestPowerCycle(t *testing.T) {
 		r.want(1, "10 00 000001 00", nil, 0, good)
 		r.want(1, write6(3), []byte("def"), 0, good)
 		r.want(1, "15 10 0000 0C 00", blockLength(512), 0, good)
+		r.pr(0, 0, 0, 1, good)
+		r.pr(1, 3, 1, 0, good)
 		if err := r.lib.PowerCycle(r.ctx, "robot-d0"); err != nil {
 			t.Fatal(err)
 		}
 		r.want(1, write6(3), []byte("xyz"), 0, "6/29/00")
 		if b := r.want(1, "1A 00 00 00 FF 00", nil, 255, good); !bytes.Equal(b[9:12], []byte{0, 0, 0}) {
 			t.Errorf("the block length outlived the reset: % X", b)
+		}
+		if k := r.want(1, "5E 00 00 00 00 00 00 0100 00", nil, 256, good); len(k) != 8 {
+			t.Errorf("registrations outlived the loss of power: % X", k)
 		}
 		r.want(1, "11 03 000000 00", nil, 0, good)
 		p := r.want(1, "34 06 00 00 00 00 00 0020 00", nil, 32, good)

@@ -147,7 +147,7 @@ func (u *tape) erase16(r *request) error {
 	switch {
 	case r.cdb[3] != 0: // partition
 		return badField()
-	case r.cdb[1]&0x04 != 0: // CP: at the position that the command names
+	case r.cdb[1]&0x0C != 0: // FCS, LCS: the command says where the drive must be
 		if binary.BigEndian.Uint64(r.cdb[4:]) != uint64(u.deck.Place().Block) {
 			return badField()
 		}
