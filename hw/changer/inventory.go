@@ -142,9 +142,13 @@ func (c *Changer) pieces(ctx context.Context, kind dev.ElementKind, r Range, tag
 
 // answered is the answer of n bytes in b. tgt counts the header among the bytes that
 // come after it and keeps as many back although there is room for them: they are the
-// last descriptor's reserved ones, which are zero.
+// last descriptor's, which are taken for zeros. Identifiers end in them, so that one of
+// theirs is the part that came.
 func answered(b []byte, n int) []byte {
 	n = min(max(n, 0), len(b))
+	if n < statusHeader || int(number24(b[5:])) != n {
+		return b[:n] // what is missing did not fit
+	}
 	end := min(n+statusHeader, len(b))
 	clear(b[n:end])
 	return b[:end]

@@ -285,8 +285,9 @@ func senseOf(err error) dev.Sense {
 	return dev.Sense{}
 }
 
-// refused tells whether a changer has no such command or no such field.
+// refused tells whether a changer has no such command or no such field. Other illegal
+// requests are of the moment: a magazine that is out.
 func refused(err error) bool {
 	s := senseOf(err)
-	return errors.Is(err, dev.ErrNotSupported) && s.Key == scsi.IllegalRequest
+	return s.Key == scsi.IllegalRequest && (s.ASC == 0x20 || s.ASC == 0x24)
 }
