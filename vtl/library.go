@@ -29,6 +29,7 @@ type Library struct {
 	faults   []*dev.Fault
 	stats    dev.RobotStats
 	inserted int64 // cartridges that people put in or took out
+	locked   bool  // the mail slots, for people
 	at       int   // index of the element where the hand is
 }
 

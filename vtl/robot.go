@@ -138,6 +138,9 @@ func (l *Library) carry(from, to int, took time.Duration, drop bool) error {
 // library and returns its barcode.
 func (l *Library) TakeOut(ctx context.Context, address int) (barcode string, err error) {
 	err = l.hand.do(ctx, func(ctx context.Context) error {
+		if err := l.unlocked(); err != nil {
+			return err
+		}
 		l.lock.Lock()
 		e := l.find(address)
 		ok := e != nil && e.kind == dev.ImportExport && e.cart != nil
@@ -159,6 +162,9 @@ func (l *Library) TakeOut(ctx context.Context, address int) (barcode string, err
 // configuration that is in no element.
 func (l *Library) PutIn(ctx context.Context, barcode string, address int) error {
 	return l.hand.do(ctx, func(ctx context.Context) error {
+		if err := l.unlocked(); err != nil {
+			return err
+		}
 		l.lock.Lock()
 		e, c := l.find(address), l.cartridge(barcode)
 		ok := e != nil && e.kind == dev.ImportExport && e.cart == nil && c != nil && l.holder(c) == nil
@@ -172,4 +178,20 @@ func (l *Library) PutIn(ctx context.Context, barcode string, address int) error 
 		}
 		return l.save(ctx)
 	})
+}
+
+// LockMailSlots keeps people from the mail slots, or lets them again.
+func (l *Library) LockMailSlots(locked bool) {
+	l.lock.Lock()
+	l.locked = locked
+	l.lock.Unlock()
+}
+
+func (l *Library) unlocked() error {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	if l.locked {
+		return fmt.Errorf("library %s: the mail slots are locked: %w", l.cfg.Name, dev.ErrRemovalPrevented)
+	}
+	return nil
 }

@@ -24,7 +24,7 @@ func newChanger(t *Target) *changer {
 	u.server = server{
 		target: t, kind: scsi.Changer, name: lib.Name(), serial: serialOf(lib.Name()), product: "VTL LIBRARY",
 		task: lib.InHand, refresh: u.refresh, status: func() error { return nil }, fault: lib.TakeFault,
-		cleared: func() {}, pass: lib.Pass, suffer: func(error) {},
+		cleared: func() {}, pass: lib.Pass, suffer: func(error) {}, kept: lib.LockMailSlots,
 	}
 	u.pages = u.modePages()
 	u.logs = []logPage{{0x12, u.alertResponse}, {0x2E, u.tapeAlert}}
@@ -122,7 +122,8 @@ func (u *changer) element(address int) (dev.Element, bool) {
 	return dev.Element{}, false
 }
 
-// openClose does nothing that is seen: people put in and take out at any time.
+// openClose does nothing that is seen: people put in and take out at any time, unless
+// it is prevented.
 func (u *changer) openClose(r *request) error {
 	e, ok := u.element(int(binary.BigEndian.Uint16(r.cdb[2:])))
 	switch {

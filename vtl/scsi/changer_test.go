@@ -3,6 +3,7 @@ package target_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -61,7 +62,14 @@ func TestRemovalPrevented(t *testing.T) {
 		r.want(0, "1E 00 00 00 01 00", nil, 0, good)
 		r.want(0, "1B 00 0300 00 00", nil, 0, "5/53/02") // open the mail slot
 		r.want(0, move(vtl.SlotAddress(1), vtl.FirstImportExport), nil, 0, good)
+		if _, err := r.lib.TakeOut(r.ctx, vtl.FirstImportExport); !errors.Is(err, dev.ErrRemovalPrevented) {
+			t.Errorf("a person takes a cartridge out of a locked mail slot: %v", err)
+		}
 		r.want(0, "1E 00 00 00 00 00", nil, 0, good)
+		if _, err := r.lib.TakeOut(r.ctx, vtl.FirstImportExport); err != nil {
+			t.Error(err)
+		}
+		r.want(0, "00 00 00 00 00 00", nil, 0, "6/28/01")
 		r.want(0, "1B 00 0300 00 00", nil, 0, good)
 	})
 	with(t, func(r *rig) {

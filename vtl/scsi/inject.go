@@ -31,6 +31,7 @@ type Injection struct {
 	// Lost has the command, or its answer if it was Done, get lost on its way.
 	Lost bool `json:"lost,omitempty"`
 	// Attention owes Sense to the initiator as a unit attention from this command on.
+	// INQUIRY and REPORT LUNS do not raise one.
 	Attention bool `json:"attention,omitempty"`
 }
 

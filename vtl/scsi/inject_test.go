@@ -126,6 +126,19 @@ func TestTime(t *testing.T) {
 		if rt.Mono(r.ctx) != begun {
 			t.Error("REWIND with IMMED took time")
 		}
+		if err := rt.Sleep(r.ctx, time.Millisecond); err != nil { // it is under way
+			t.Fatal(err)
+		}
+		begun = rt.Mono(r.ctx)
+		r.want(1, "12 00 00 00 60 00", nil, 96, good)
+		r.want(1, "A0 00 00 00 00 00 00000100 00 00", nil, 256, good)
+		if rt.Mono(r.ctx) != begun {
+			t.Error("INQUIRY waited for the tape")
+		}
+		r.want(1, "00 00 00 00 00 00", nil, 0, good)
+		if rt.Mono(r.ctx) == begun {
+			t.Error("TEST UNIT READY did not wait for its turn: was the tape moving?")
+		}
 		if b := r.want(1, read6(3), nil, 3, good); string(b) != "abc" {
 			t.Errorf("after REWIND with IMMED, READ gives %q", b)
 		}

@@ -227,6 +227,7 @@ func (s *server) preventAllow(r *request) error {
 	case r.cdb[4]&0x01 == 0 && held >= 0:
 		s.preventing = append(s.preventing[:held:held], s.preventing[held+1:]...)
 	}
+	s.kept(len(s.preventing) > 0)
 	return nil
 }
 

@@ -31,6 +31,8 @@ type server struct {
 	fault func(op string) *dev.Fault
 	// suffer does to the device what a fault means beside being told.
 	suffer func(err error)
+	// kept follows that initiators prevent removal, or do no more.
+	kept func(prevented bool)
 	// cleared does what a reset does to the unit beside what all units do.
 	cleared func()
 	// pass lets some of the device's time pass.
@@ -149,7 +151,7 @@ func (l *LUN) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 	if l.missing {
 		return r.result(l.absent(r))
 	}
-	if answered, end := l.server.early(r); answered {
+	if answered, end := l.server.early(ctx, r); answered {
 		return r.result(end)
 	}
 	var err error
@@ -165,27 +167,34 @@ func (l *LUN) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 	return r.result(err)
 }
 
-// early answers a command that need not wait for the device, while the medium is
-// being loaded: that can take hours.
-func (s *server) early(r *request) (answered bool, end error) {
-	if len(r.cdb) < 6 || s.kind != scsi.Sequential {
+// early answers a command that need not wait for the device, where devices take
+// time: what the unit is, always, for hosts ask with little patience; and, while
+// the medium is being loaded, which can take hours, that it is.
+func (s *server) early(ctx context.Context, r *request) (answered bool, end error) {
+	if !s.target.lib.Timed() || len(r.cdb) < 6 {
+		return false, nil
+	}
+	c, err := s.find(r)
+	if err != nil {
+		return false, nil // in its turn
+	}
+	if c.op == scsi.Inquiry || c.op == scsi.ReportLUNs {
+		r.ctx = ctx
+		if in := s.target.injection(r, c); in != nil && !in.Attention {
+			if err := in.strike(r); err != nil {
+				return true, err
+			}
+		}
+		return true, c.run(r)
+	}
+	if s.kind != scsi.Sequential || c.op == scsi.LogSense {
 		return false, nil
 	}
 	loading := s.target.tapes[s.number-1].becomingReady()
 	if loading == nil {
 		return false, nil
 	}
-	switch r.cdb[0] {
-	case scsi.LogSense:
-		return false, nil
-	case scsi.Inquiry:
-		return true, s.inquiry(r)
-	case scsi.ReportLUNs:
-		if len(r.cdb) < cdbLength(r.cdb[0]) {
-			return true, badField()
-		}
-		return true, s.reportLUNs(r)
-	case scsi.RequestSense:
+	if c.op == scsi.RequestSense {
 		return true, r.replySense(conditionFrom(loading))
 	}
 	return true, loading
@@ -389,6 +398,7 @@ func (l *LUN) leave() {
 		s.reserved = nil
 	}
 	s.preventing = slices.DeleteFunc(s.preventing, func(o *LUN) bool { return o == l })
+	s.kept(len(s.preventing) > 0)
 	l.attentions, l.last, l.key = nil, nil, dataKey{}
 }
 
@@ -403,6 +413,7 @@ func (s *server) reset(ctx context.Context, a dev.Sense) error {
 
 func (s *server) wasReset(a dev.Sense) {
 	s.reserved, s.preventing = nil, nil
+	s.kept(false)
 	for _, p := range s.pages {
 		copy(p.current, p.def)
 	}

@@ -41,7 +41,7 @@ func newTape(t *Target, d *vtl.Deck) *tape {
 	u := &tape{deck: d, overwrite: -1}
 	u.server = server{
 		target: t, kind: scsi.Sequential, name: d.Name(), serial: d.Serial(), product: "VTL " + d.Model().Name,
-		task: d.Do, refresh: u.refresh, status: u.ready, fault: d.TakeFault, cleared: u.cleared, pass: d.Pass, suffer: d.Suffer,
+		task: d.Do, refresh: u.refresh, status: u.ready, fault: d.TakeFault, cleared: u.cleared, pass: d.Pass, suffer: d.Suffer, kept: func(bool) {},
 	}
 	u.vital = u.vitalTape()
 	u.pages = u.modePages()
