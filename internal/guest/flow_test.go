@@ -323,7 +323,9 @@ func TestFlow(t *testing.T) {
 	first, spans = d.images(t, "small-sg"), d.images(t, "big-sg")
 	d.stop(t)
 	t.Run("mt and tar read it", func(t *testing.T) { readByTar(t, r, first, small) })
-	t.Run("tar -M reads it from two cartridges", func(t *testing.T) { readByTarM(t, r, spans, big) })
+	if r.ours { // behind the end of data tgt gives tar bytes that nobody wrote, and it has no end
+		t.Run("tar -M reads it from two cartridges", func(t *testing.T) { readByTarM(t, r, spans, big) })
+	}
 	r.empty(t)
 }
 
@@ -336,8 +338,12 @@ func readByTar(t *testing.T, r *rig, images []image, tree string) {
 	r.insert(t, images[0].Where[0])
 	to := extractDir(t)
 	sh(t, "mt -f "+st+" setblk 0 && mt -f "+st+" rewind && mt -f "+st+" fsf 1")
-	sh(t, "tar -x -p -b 512 -f "+st+" -C "+to)
+	sh(t, "tar -x -p -M -b 512 -f "+st+" -C "+to)
 	same(t, tree, filepath.Join(to, tree))
+	again := extractDir(t)
+	sh(t, "mt -f "+st+" rewind && mt -f "+st+" fsf 1")
+	sh(t, "dd if="+st+" bs=256k status=none | tar -x -p -C "+again)
+	same(t, tree, filepath.Join(again, tree))
 }
 
 // readByTarM reads an image that spans, with a script that changes the cartridge. It

@@ -12,10 +12,15 @@ import (
 	"testing"
 )
 
+// shell is a command of the guest, which may not take for ever.
+func shell(command string) *exec.Cmd {
+	return exec.Command("timeout", "-k", "5", "120", "sh", "-c", command)
+}
+
 // sh runs a command of the guest and gives what it printed.
 func sh(t *testing.T, command string) string {
 	t.Helper()
-	out, err := exec.Command("sh", "-c", command).CombinedOutput()
+	out, err := shell(command).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, out)
 	}
@@ -25,7 +30,7 @@ func sh(t *testing.T, command string) string {
 // shFails runs a command that must fail.
 func shFails(t *testing.T, command string) string {
 	t.Helper()
-	out, err := exec.Command("sh", "-c", command).CombinedOutput()
+	out, err := shell(command).CombinedOutput()
 	if err == nil {
 		t.Fatalf("%s: it succeeded\n%s", command, out)
 	}
