@@ -325,6 +325,9 @@ func (p *peer) connected(conn *net.UnixConn) {
 	close(p.here)
 	go p.listen(conn)
 	p.look() // what was filled before it came needs no byte, but a side may wait already
+	// The other side has the memory since before we knew of it: it may wait already
+	// for what we did then, with no connection to say so.
+	p.knockLocked()
 }
 
 func (p *peer) listen(conn *net.UnixConn) {
@@ -349,9 +352,12 @@ func (p *peer) look() {
 func (p *peer) knock() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.conn == nil {
-		return // it comes and looks
+	if p.conn != nil { // else connected knocks
+		p.knockLocked()
 	}
+}
+
+func (p *peer) knockLocked() {
 	raw, err := p.conn.SyscallConn()
 	if err != nil {
 		return // closed: listen says so

@@ -50,10 +50,10 @@ func TestMain(m *testing.M) {
 // small ones.
 var boots = []struct{ name, library, dir, size, tests string }{
 	{"Capstan's library: the kernel's tools", "capstan", "a", "2048", "^TestLibrary"},
-	{"Capstan's library: Capstan on it", "capstan", "b", "64", "^TestFlow"},
+	{"Capstan's library: Capstan on it", "capstan", "b", "64", "^TestCapstan"},
 	{"Capstan's library: after a reboot", "capstan", "b", "64", "^TestReboot"},
 	{"tgt: the kernel's tools", "tgt", "c", "2048", "^TestLibrary"},
-	{"tgt: Capstan on it", "tgt", "d", "64", "^TestFlow"},
+	{"tgt: Capstan on it", "tgt", "d", "64", "^TestCapstan"},
 	{"tgt: after a reboot", "tgt", "d", "64", "^TestReboot"},
 }
 

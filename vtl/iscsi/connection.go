@@ -42,7 +42,7 @@ func (c *connection) serve() {
 	defer c.nc.Close()
 	defer close(c.left)
 	err := c.login()
-	c.target.loggedIn()
+	c.target.loggedIn(c)
 	s := c.session.Load()
 	if err != nil {
 		log.Info("iscsi: no login", "error", err)

@@ -14,6 +14,7 @@ const (
 	loginOK          = 0x0000
 	loginBad         = 0x0200
 	loginDenied      = 0x0201
+	loginForbidden   = 0x0202
 	loginNotFound    = 0x0203
 	loginVersion     = 0x0205
 	loginTooMany     = 0x0206

@@ -1,11 +1,15 @@
 package iscsi_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"capstan/core/iscsi"
+	"capstan/core/scsi"
+	initiator "capstan/hw/iscsi"
 	target "capstan/vtl/iscsi"
 )
 
@@ -139,10 +143,19 @@ func TestLoginTextInPieces(t *testing.T) {
 	}
 }
 
-// Who opens connections and does not log in keeps nobody else out for long, and a
-// byte now and then does not help.
+// Who opens connections and does not log in keeps nobody out: the oldest makes room.
+func TestLoginsMakeRoom(t *testing.T) {
+	at, _ := serve(t, target.Config{Units: newFake(), Limits: target.Limits{Logins: 2}})
+	a, b := connect(t, at), connect(t, at)
+	in := connect(t, at)
+	in.login()
+	a.wantClosed()
+	b.login()
+}
+
+// A login has a time limit, and a byte now and then does not make it longer.
 func TestLoginsThatDoNotEnd(t *testing.T) {
-	at, _ := serve(t, target.Config{Units: newFake(), Limits: target.Limits{Logins: 2}, Timeouts: target.Timeouts{Login: 300 * time.Millisecond}})
+	at, _ := serve(t, target.Config{Units: newFake(), Timeouts: target.Timeouts{Login: time.Second}})
 	silent, slow := connect(t, at), connect(t, at)
 	go func() {
 		for {
@@ -152,17 +165,29 @@ func TestLoginsThatDoNotEnd(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}()
-	for { // until both are counted, further ones are closed at once
-		r := connect(t, at)
-		r.nc.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		if _, err := r.read(); err != nil && !strings.Contains(err.Error(), "timeout") {
-			break
-		}
-		r.nc.Close()
-	}
 	silent.wantClosed()
 	slow.wantClosed()
 	connect(t, at).login()
+}
+
+// A session belongs to the account that was proven: another cannot take its place by
+// using its name, nor join it.
+func TestSessionsBelongToAccounts(t *testing.T) {
+	const one, two = "the secret of one", "the secret of two"
+	at, _ := serve(t, target.Config{Units: newFake(), Accounts: map[string]string{"one": one, "two": two}})
+	cfg := initiator.Config{Address: at, User: "one", Secret: one}
+	s := dial(t, cfg)
+	cfg.User, cfg.Secret, cfg.Initiator, cfg.Target = "two", two, ourName, targetName
+	if _, err := initiator.Dial(context.Background(), cfg); !errors.Is(err, initiator.ErrLogin) || !strings.Contains(err.Error(), "0202") {
+		t.Errorf("another account, with the name of the first: %v", err)
+	}
+	do(t, s.LUN(0), &scsi.Command{CDB: make([]byte, 6)})
+	cfg.ISID = 1
+	beside, err := initiator.Dial(context.Background(), cfg)
+	if err != nil {
+		t.Fatalf("beside it: %v", err)
+	}
+	beside.Close()
 }
 
 // A login with the same name and ISID takes the place of the session that is there;

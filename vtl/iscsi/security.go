@@ -31,6 +31,7 @@ type auth struct {
 	algorithm string
 	id        uint8
 	challenge []byte
+	account   string // that was proven
 }
 
 // done tells whether the login may leave the security stage.
@@ -98,7 +99,7 @@ func (l *login) prove(v map[string]string) ([]iscsi.Pair, error) {
 	if !ok || subtle.ConstantTimeCompare(proof, want) != 1 || !known {
 		return nil, denied("the proof of %.80q is wrong", v["CHAP_N"])
 	}
-	a.step = chapProven
+	a.step, a.account = chapProven, v["CHAP_N"]
 	if v["CHAP_I"] == "" && v["CHAP_C"] == "" {
 		return nil, nil
 	}

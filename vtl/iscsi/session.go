@@ -15,6 +15,7 @@ import (
 type session struct {
 	target    *Target
 	initiator string
+	account   string // that was proven; "" where none is needed
 	isid      [6]byte
 	tsih      uint16
 	params    Params // of the leading connection
@@ -52,7 +53,7 @@ const maxUrgent = 16
 const maxWorkers = 1024
 
 func newSession(t *Target, l *login, tsih uint16) *session {
-	s := &session{target: t, initiator: l.initiator, isid: l.isid, tsih: tsih, params: l.params, gone: make(chan struct{}),
+	s := &session{target: t, initiator: l.initiator, account: l.auth.account, isid: l.isid, tsih: tsih, params: l.params, gone: make(chan struct{}),
 		conns: map[uint16]*connection{}, held: map[uint32]arrival{}, workers: map[uint64]*worker{}}
 	s.settled.L = &s.mu
 	s.expCmdSN.Store(l.c.loginCmdSN)

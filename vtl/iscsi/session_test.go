@@ -248,7 +248,7 @@ func TestResets(t *testing.T) {
 // that answers stays.
 func TestVanished(t *testing.T) {
 	f := newFake()
-	at, _ := serve(t, target.Config{Units: f, Timeouts: target.Timeouts{Idle: 100 * time.Millisecond}})
+	at, _ := serve(t, target.Config{Units: f, Timeouts: target.Timeouts{Idle: 500 * time.Millisecond}})
 	r := connect(t, at)
 	r.login()
 	for range 3 {

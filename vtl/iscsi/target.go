@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -122,7 +123,7 @@ type Target struct {
 
 	mu       sync.Mutex
 	conns    map[*connection]bool
-	logins   int // connections that have not logged in
+	logins   []*connection // those that have not logged in, the oldest first
 	sessions map[uint16]*session
 	lastTSIH uint16
 	closing  bool
@@ -170,14 +171,19 @@ func (t *Target) Serve(ctx context.Context, l net.Listener) error {
 	return fmt.Errorf("iscsi: listening at %s: %w", l.Addr(), err)
 }
 
-// admit begins a connection, if the limits allow it.
+// admit begins a connection, if the limits allow it. If too many have not logged
+// in, the oldest makes room: a login takes a moment, so it is not one who wants in.
 func (t *Target) admit(nc net.Conn) {
 	c := newConnection(t, nc)
 	t.mu.Lock()
-	full := t.closing || len(t.conns) >= t.cfg.Limits.Connections || t.logins >= t.cfg.Limits.Logins
+	full := t.closing || len(t.conns) >= t.cfg.Limits.Connections
 	if !full {
+		if len(t.logins) >= t.cfg.Limits.Logins {
+			t.logins[0].nc.Close()
+			t.logins = slices.Delete(t.logins, 0, 1)
+		}
 		t.conns[c] = true
-		t.logins++
+		t.logins = append(t.logins, c)
 		t.all.Add(1)
 	}
 	t.mu.Unlock()
@@ -196,9 +202,9 @@ func (t *Target) admit(nc net.Conn) {
 }
 
 // loggedIn says that a connection's login has ended, well or not.
-func (t *Target) loggedIn() {
+func (t *Target) loggedIn(c *connection) {
 	t.mu.Lock()
-	t.logins--
+	t.logins = slices.DeleteFunc(t.logins, func(o *connection) bool { return o == c })
 	t.mu.Unlock()
 }
 
@@ -241,6 +247,9 @@ func (t *Target) join(c *connection, l *login) (status uint16) {
 			break
 		}
 		t.mu.Unlock()
+		if old.account != l.auth.account {
+			return loginForbidden
+		}
 		t.cfg.Log.Info("iscsi: a session is reinstated", "initiator", l.initiator)
 		old.end()
 		select {
@@ -284,6 +293,9 @@ func (t *Target) addConnection(c *connection, l *login) uint16 {
 	t.mu.Unlock()
 	if s == nil || s.nexus == nil || s.initiator != l.initiator || s.isid != l.isid {
 		return loginNoSession
+	}
+	if s.account != l.auth.account {
+		return loginForbidden
 	}
 	for {
 		s.mu.Lock()
