@@ -288,9 +288,9 @@ func (r *rig) insert(t *testing.T, media string) {
 	sh(t, "mtx -f "+r.Changer+" load "+m[1]+" 0")
 }
 
-// TestFlow is the whole flow on the hardware: what is backed up comes back, and other
+// TestCapstan is the whole flow on the hardware: what is backed up comes back, and other
 // programs can read it.
-func TestFlow(t *testing.T) {
+func TestCapstan(t *testing.T) {
 	r := newRig(t)
 	var d *domain
 	if !t.Run("capstan devices", func(t *testing.T) { d = newDomain(t, "one") }) {
