@@ -11,6 +11,12 @@ func TestStates(t *testing.T) {
 		{Name: "drive1", Host: "media1", Library: "vtl1", Element: 256, State: "up", Media: "CAP001", Job: 12, LastUsed: night},
 		{Name: "drive2", Host: "media1", Library: "vtl1", Element: 257, State: "down"},
 	}, WriteDriveStates, Options{})
+	both(t, "attached", []Attached{
+		{Path: "/dev/sg3", Tape: "/dev/nst0", Kind: "drive", Vendor: "IBM", Product: "ULTRIUM-HH8", Revision: "N9M1", Serial: "10WT012345", Name: "drive1",
+			Library: "00X4U78D1234LL0", Element: 256, Loaded: "CAP001L8"},
+		{Path: "/dev/sg4", Kind: "changer", Vendor: "IBM", Product: "3573-TL", Revision: "F.11", Serial: "00X4U78D1234LL0", Loaded: "22 of 24 slots",
+			Problems: []string{"some cartridges have no barcode that could be read: they are not used"}},
+	}, WriteAttached, Options{})
 	both(t, "policies", []Policy{
 		{Name: "home-to-tape", Active: true, Clients: []string{"web1", "db1", "files1", "files2", "files3"}, Paths: []string{"/home"},
 			Storage: "tape1", Schedules: []string{"weekly", "daily"}, Next: night},
