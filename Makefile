@@ -15,7 +15,7 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint determinism scenarios fuzz fuzz-short bench generate clean
+.PHONY: help build demo test test-devices check lint determinism scenarios fuzz fuzz-short bench generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ test: ## install what tests need, run all tests
 	@internal/ci/deps.sh
 	$(GO) test $(TESTFLAGS) ./...
 
+test-devices: build ## real /dev/nst* and /dev/sg* of a user-mode Linux kernel: tools of others, and Capstan, on its own library and on tgt
+	@internal/ci/deps-devices.sh
+	CGO_ENABLED=0 $(GO) test -c -tags devices -o $(BIN)/devices.test ./internal/guest
+	CAPSTAN_GUEST_KERNEL=$(CURDIR)/.cache/uml CAPSTAN_BINARY=$(CURDIR)/$(BIN)/capstan $(BIN)/devices.test
+
 check: lint determinism scenarios fuzz-short ## everything that a change must pass: lint, house rules, race detector, determinism, scenarios, fuzzing
 	@internal/ci/deps.sh race
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m ./...
@@ -39,6 +44,7 @@ lint: $(GOLANGCI) ## gofmt, go vet, golangci-lint, and the house's own analyzers
 	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; fi
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
+	$(GO) vet -tags devices ./internal/guest
 	$(GOLANGCI) run ./...
 	$(GO) run ./internal/lint/cmd/capstan-lint ./...
 

@@ -107,6 +107,7 @@ type kernelTape struct {
 	f        tapeFile       // nil until it is needed: it has one opener at a time
 	generic  scsi.Transport // nil if there is none
 	compress bool
+	wound    bool // it was rewound, and nothing was read or written since
 }
 
 var _ scsi.Transport = (*kernelTape)(nil)
@@ -238,9 +239,11 @@ func (k *kernelTape) failed(err error, key, asc, ascq uint8) *scsi.Result {
 func (k *kernelTape) carry(c *scsi.Command) (scsi.Result, error) {
 	count := int(c.CDB[2])<<16 | int(c.CDB[3])<<8 | int(c.CDB[4])
 	var r *scsi.Result
+	wound := k.wound
+	k.wound = false
 	switch c.CDB[0] {
 	case scsi.Read6:
-		r = k.read(c.In)
+		r = k.read(c.In, wound)
 	case scsi.Write6:
 		r = k.write(c.Out)
 	case scsi.WriteFilemarks6:
@@ -253,6 +256,7 @@ func (k *kernelTape) carry(c *scsi.Command) (scsi.Result, error) {
 		r = k.space(c.CDB[1]&7, int(int32(count<<8)>>8))
 	case scsi.Rewind:
 		r = k.tell(mtREW, 1, scsi.HardwareError, 0x15)
+		k.wound = r.Status == scsi.Good
 	case scsi.Locate16:
 		r = k.seek(binary.BigEndian.Uint64(c.CDB[4:]))
 	case scsi.Locate10:
@@ -319,7 +323,8 @@ func (k *kernelTape) space(code byte, n int) *scsi.Result {
 // read is READ. The kernel gives no bytes at a filemark, and at the end of data; it has
 // passed a block that was too long. Of a drive that says end of medium with its end of
 // data, as tgt does, the kernel gives bytes that nobody wrote, and its status tells.
-func (k *kernelTape) read(p []byte) *scsi.Result {
+// Where the tape was wound to its beginning before, that is a blank tape.
+func (k *kernelTape) read(p []byte, wound bool) *scsi.Result {
 	n, err := k.f.Read(p)
 	switch {
 	case errors.Is(err, unix.ENOMEM):
@@ -335,7 +340,7 @@ func (k *kernelTape) read(p []byte) *scsi.Result {
 	switch {
 	case err != nil:
 		return k.failed(err, scsi.MediumError, 0x11, 0x00)
-	case got&gotEndOfData != 0:
+	case got&gotEndOfData != 0, got&gotEnd != 0 && wound:
 		return answer(scsi.BlankCheck, 0x00, 0x05)
 	case n == 0:
 		return told(0, scsi.Sense{Sense: dev.Sense{ASCQ: 0x01}, Filemark: true})

@@ -75,7 +75,7 @@ func startTgt() error {
 	var err error
 	adm := func(args string) {
 		for range 50 { // it takes a moment to listen
-			if out, err = exec.Command("tgtadm", strings.Fields(args)...).CombinedOutput(); err == nil || !bytes.Contains(out, []byte("can't connect")) {
+			if out, err = exec.Command("tgtadm", strings.Fields(args)...).CombinedOutput(); err == nil || !bytes.Contains(out, []byte("can't connect")) && !bytes.Contains(out, []byte("failed to send")) {
 				break
 			}
 			time.Sleep(50 * time.Millisecond)

@@ -5,6 +5,7 @@ package guest_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -85,7 +86,11 @@ func onHost(ctx context.Context) error {
 			Args: []string{"-test.v", "-test.failfast=false", "-test.timeout=280s", "-test.run=" + b.tests},
 		})
 		rows = append(rows, fmt.Sprintf("== %s (%.1f s)", b.name, time.Since(began).Seconds()))
-		rows = append(rows, results(console.String())...)
+		found := results(console.String())
+		if err == nil && len(found) == 0 {
+			err = errors.New("no test ran in the guest")
+		}
+		rows = append(rows, found...)
 		if err != nil {
 			rows = append(rows, "FAIL  "+err.Error())
 			failed++

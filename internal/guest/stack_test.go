@@ -12,10 +12,15 @@ import (
 	"testing"
 )
 
+// shell is a command of the guest, which may not take for ever.
+func shell(command string) *exec.Cmd {
+	return exec.Command("timeout", "-k", "5", "120", "sh", "-c", command)
+}
+
 // sh runs a command of the guest and gives what it printed.
 func sh(t *testing.T, command string) string {
 	t.Helper()
-	out, err := exec.Command("sh", "-c", command).CombinedOutput()
+	out, err := shell(command).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, out)
 	}
@@ -25,7 +30,7 @@ func sh(t *testing.T, command string) string {
 // shFails runs a command that must fail.
 func shFails(t *testing.T, command string) string {
 	t.Helper()
-	out, err := exec.Command("sh", "-c", command).CombinedOutput()
+	out, err := shell(command).CombinedOutput()
 	if err == nil {
 		t.Fatalf("%s: it succeeded\n%s", command, out)
 	}
@@ -95,16 +100,19 @@ func lastLine(s string) string {
 }
 
 // testMT writes two files of blocks and goes about on them.
-func testMT(t *testing.T, st string, positions bool) {
+func testMT(t *testing.T, st string, exact bool) {
 	mt := "mt -f " + st + " "
+	buffer := "bs=128k"
+	if !exact { // tgt counts a block that is shorter than the buffer wrongly
+		buffer = "bs=51200"
+	}
 	sh(t, mt+"rewind && "+mt+"setblk 0")
 	sh(t, "head -c 307200 /bin/bash > /tmp/a && head -c 102400 /bin/ls > /tmp/b")
 	sh(t, "dd if=/tmp/a of="+st+" bs=102400 2>/dev/null && dd if=/tmp/b of="+st+" bs=51200 2>/dev/null")
 	sh(t, mt+"rewind && "+mt+"fsf 1")
-	sh(t, "dd if="+st+" bs=64k of=/tmp/b2 2>/dev/null && cmp /tmp/b /tmp/b2")
-	sh(t, mt+"rewind && dd if="+st+" bs=128k of=/tmp/a2 2>/dev/null && cmp /tmp/a /tmp/a2")
-	sh(t, mt+"bsfm 1 || true; "+mt+"rewind")
-	if positions { // tgt's residues are wrong, and with them the kernel's file number
+	sh(t, "dd if="+st+" "+buffer+" of=/tmp/b2 2>/dev/null && cmp /tmp/b /tmp/b2")
+	sh(t, mt+"rewind && dd if="+st+" bs=102400 of=/tmp/a2 2>/dev/null && cmp /tmp/a /tmp/a2")
+	if exact { // tgt's residues are wrong, and with them the kernel's file number
 		sh(t, mt+"eod")
 		want(t, sh(t, mt+"status"), `(?i)file number=2`)
 		sh(t, mt+"bsf 1")
