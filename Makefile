@@ -66,7 +66,7 @@ fuzz-short:
 
 bench: build ## measure beside tar, Bacula and restic, and write the figures into docs/benchmarks.md
 	@internal/ci/deps-bench.sh
-	$(GO) run ./internal/bench -capstan $(BIN)/capstan -out docs/benchmarks.md
+	PATH="$$PATH:/usr/sbin:$(CURDIR)/.cache/peers/usr/sbin" $(GO) run ./internal/bench -capstan $(BIN)/capstan -out docs/benchmarks.md
 
 generate: ## write the JSON Schemas and docs anew
 	$(GO) generate ./scenarios ./cmd/capstan
