@@ -8,8 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Config says what to boot.
@@ -42,7 +46,10 @@ const (
 )
 
 // memory is what the guest has.
-const memory = "1536M"
+const (
+	memory      = "1536M"
+	memoryBytes = 1536 << 20
+)
 
 // ErrFailed says that the guest ran to its end and its tests failed.
 var ErrFailed = errors.New("tests failed in the guest")
@@ -62,22 +69,28 @@ func Boot(ctx context.Context, c Config) error {
 	if err := errors.Join(os.RemoveAll(result), os.WriteFile(filepath.Join(c.Dir, argsFile), []byte(strings.Join(c.Args, "\n")), 0o600)); err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp("/dev/shm", "uml") // the guest's memory and its control socket
+	tmp, err := os.MkdirTemp(memoryDir(), "uml") // the guest's memory and its control socket
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(tmp)
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	// On one core: its processes are traced, and a trace across cores is ten times as slow.
-	cmd := exec.CommandContext(ctx, "taskset", "-c", "1", path,
+	core, err := oneCore()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "taskset", "-c", strconv.Itoa(core), path,
 		"mem="+memory, "root=/dev/root", "rootfstype=hostfs", "hostfs=/", "ro", "panic=-1", "quiet", "loglevel=3",
-		"con=null", "con0=null,fd:1", "umid=capstan-"+filepath.Base(tmp), "init="+self, envInit+"=1", envDir+"="+c.Dir, envModules+"="+filepath.Join(c.Kernel, "root/usr/lib/uml/modules"))
+		"con=null", "con0=null,fd:1", "umid=capstan-"+filepath.Base(tmp), "uml_dir="+tmp+"/", "init="+self, envInit+"=1", envDir+"="+c.Dir, envModules+"="+filepath.Join(c.Kernel, "root/usr/lib/uml/modules"))
 	for k, v := range c.Env {
 		cmd.Args = append(cmd.Args, k+"="+v)
 	}
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 	cmd.Stdout, cmd.Stderr = c.Console, c.Console
+	// Its processes are the kernel's, and end with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	err = cmd.Run()
 	said, rerr := os.ReadFile(result)
@@ -90,4 +103,30 @@ func Boot(ctx context.Context, c Config) error {
 		return fmt.Errorf("%w: %s", ErrFailed, said)
 	}
 	return nil
+}
+
+// memoryDir is where the guest's memory is kept, a file: in memory if there is room.
+func memoryDir() string {
+	const dir = "/dev/shm"
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil || int64(fs.Bavail)*fs.Bsize < memoryBytes {
+		return os.TempDir()
+	}
+	return dir
+}
+
+// oneCore is the core that the guest runs on: its processes are traced, and a trace
+// across cores is ten times as slow.
+func oneCore() (int, error) {
+	var may unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &may); err != nil {
+		return 0, fmt.Errorf("the cores that may be used: %w", err)
+	}
+	last := 0
+	for n := range len(may) * 64 {
+		if may.IsSet(n) {
+			last = n
+		}
+	}
+	return last, nil
 }

@@ -181,7 +181,7 @@ func (v *driving) stream() {
 	}
 	v.must("filemark", v.d.WriteFilemarks(ctx, 1, false))
 	v.at(blocks+1, 1)
-	v.Logf("written %d MB/s", pace(blocks*len(block), rt.Mono(ctx)-began))
+	v.Logf("pace: %s writes, 256 KiB blocks: %d MB/s", v.how(), pace(blocks*len(block), rt.Mono(ctx)-began))
 	v.must("rewind", v.d.Rewind(ctx))
 	began = rt.Mono(ctx)
 	p := make([]byte, len(block))
@@ -191,7 +191,15 @@ func (v *driving) stream() {
 			v.Fatalf("block %d: %d bytes, %v", n, got, err)
 		}
 	}
-	v.Logf("read %d MB/s", pace(blocks*len(block), rt.Mono(ctx)-began))
+	v.Logf("pace: %s reads, 256 KiB blocks: %d MB/s", v.how(), pace(blocks*len(block), rt.Mono(ctx)-began))
+}
+
+// how is the way to the drive.
+func (v *driving) how() string {
+	if v.st {
+		return "Capstan by st"
+	}
+	return "Capstan by sg"
 }
 
 func pace(bytes int, took time.Duration) int {

@@ -173,6 +173,7 @@ type image struct {
 	Where     []string `json:"where"`
 }
 
+// images are those of a policy; of all with "".
 func (d *domain) images(t *testing.T, policy string) []image {
 	t.Helper()
 	var all, of []image
@@ -180,7 +181,7 @@ func (d *domain) images(t *testing.T, policy string) []image {
 		t.Fatal(err)
 	}
 	for _, i := range all {
-		if i.Policy == policy {
+		if policy == "" || i.Policy == policy {
 			of = append(of, i)
 		}
 	}
@@ -399,10 +400,21 @@ func TestReboot(t *testing.T) {
 		d.start(t)
 		defer d.stop(t)
 		before := d.images(t, "small-sg")
+		written := map[string]bool{}
+		for _, i := range d.images(t, "") {
+			for _, media := range i.Where {
+				written[media] = true
+			}
+		}
 		d.run(t, "backup", "small-sg", "--wait")
 		after := d.images(t, "small-sg")
 		if len(before) != 1 || len(after) != 2 {
 			t.Fatalf("%d images before, %d after", len(before), len(after))
+		}
+		for _, i := range after {
+			if !written[i.Where[0]] {
+				t.Errorf("the image is on %s, which was empty: it was not appended", i.Where)
+			}
 		}
 		d.restored(t, small)
 	})

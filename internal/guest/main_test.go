@@ -53,6 +53,7 @@ var boots = []struct{ name, library, dir, size, tests string }{
 	{"Capstan's library: the kernel's tools", "capstan", "a", "2048", "^TestLibrary"},
 	{"Capstan's library: Capstan on it", "capstan", "b", "64", "^TestCapstan"},
 	{"Capstan's library: after a reboot", "capstan", "b", "64", "^TestReboot"},
+	{"Capstan's library: what goes wrong", "capstan", "e", "64", "^TestFaults"},
 	{"tgt: the kernel's tools", "tgt", "c", "2048", "^TestLibrary"},
 	{"tgt: Capstan on it", "tgt", "d", "64", "^TestCapstan"},
 	{"tgt: after a reboot", "tgt", "d", "64", "^TestReboot"},
@@ -103,9 +104,13 @@ func onHost(ctx context.Context) error {
 	return nil
 }
 
-var line = regexp.MustCompile(`(?m)^\s*--- (PASS|FAIL|SKIP): (\S+) \(([\d.]+)s\)`)
+var (
+	line = regexp.MustCompile(`(?m)^\s*--- (PASS|FAIL|SKIP): (\S+) \(([\d.]+)s\)`)
+	note = regexp.MustCompile(`(?m)^\s*\S+\.go:\d+: pace: (.*?)\r?$`)
+)
 
-// results are the rows of the table from a guest's console: the innermost tests.
+// results are the rows of the table from a guest's console: the innermost tests, and
+// the paces that they measured.
 func results(console string) []string {
 	found := line.FindAllStringSubmatch(console, -1)
 	var rows []string
@@ -114,6 +119,9 @@ func results(console string) []string {
 			continue // its parts have rows of their own
 		}
 		rows = append(rows, fmt.Sprintf("%s  %-55s %7s s", m[1], strings.TrimPrefix(m[2], "Test"), m[3]))
+	}
+	for _, m := range note.FindAllStringSubmatch(console, -1) {
+		rows = append(rows, "      "+m[1])
 	}
 	return rows
 }

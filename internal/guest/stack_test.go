@@ -87,9 +87,9 @@ func TestLibrary(t *testing.T) {
 	t.Run("throughput of dd", func(t *testing.T) {
 		sh(t, "mt -f "+d.ST+" rewind && mt -f "+d.ST+" setblk 0")
 		out := sh(t, "dd if=/dev/zero of="+d.ST+" bs=256k count=200 2>&1")
-		t.Log("written: ", lastLine(out))
+		t.Log("pace: dd writes, 256 KiB blocks:", lastLine(out))
 		sh(t, "mt -f "+d.ST+" rewind")
-		t.Log("read: ", lastLine(sh(t, "dd if="+d.ST+" of=/dev/null bs=256k 2>&1")))
+		t.Log("pace: dd reads, 256 KiB blocks: ", lastLine(sh(t, "dd if="+d.ST+" of=/dev/null bs=256k 2>&1")))
 	})
 	sh(t, "mt -f "+d.ST+" rewind && mt -f "+d.ST+" offline || true; mtx -f "+r.Changer+" unload 1 0")
 }
