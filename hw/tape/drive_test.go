@@ -248,6 +248,42 @@ func TestSentAgain(t *testing.T) {
 	}
 }
 
+// TestNotAllTaken: a block of which bytes are left over is not written, whatever the
+// status says.
+func TestNotAllTaken(t *testing.T) {
+	for _, tt := range []fault{
+		{code: scsi.Write6, sense: scsi.Sense{Sense: dev.Sense{ASCQ: 2}, EOM: true, Valid: true, Information: 200}, done: true},
+		{code: scsi.Write6, lost: 200, done: true},
+	} {
+		with(t, newUnit(), Options{}, func(ctx context.Context, f *fixture) {
+			f.layout(ctx)
+			f.u.faults = []fault{tt}
+			f.want("write", f.d.Write(ctx, block(7, 300)), dev.ErrHardware)
+			f.want("write", f.d.Write(ctx, block(7, 300)), dev.ErrPositionLost)
+		})
+	}
+}
+
+// TestLateError: an error of an earlier command that comes in the place of a READ has
+// not passed the filemark that it tells of.
+func TestLateError(t *testing.T) {
+	for _, s := range []scsi.Sense{
+		{Sense: dev.Sense{ASCQ: 1}, Filemark: true, Deferred: true},
+		{Sense: dev.Sense{ASCQ: 2}, EOM: true, Deferred: true},
+	} {
+		with(t, newUnit(), Options{}, func(ctx context.Context, f *fixture) {
+			f.layout(ctx)
+			f.want("locate", f.d.Locate(ctx, 1), nil)
+			f.u.faults = []fault{{code: scsi.Read6, sense: s}}
+			_, err := f.d.Read(ctx, make([]byte, 1000))
+			if err == nil {
+				f.Error("a READ went well that was not carried out")
+			}
+			f.want("write", f.d.Write(ctx, block(7, 300)), dev.ErrPositionLost)
+		})
+	}
+}
+
 // TestLyingPosition: a drive that counts otherwise than this side is found at the next
 // filemark that is waited for.
 func TestLyingPosition(t *testing.T) {

@@ -234,12 +234,16 @@ func (d *Drive) Locate(ctx context.Context, block int64) error {
 	if block < 0 {
 		return d.fail(dev.OpLocate, fmt.Errorf("object %d: %w", block, dev.ErrBeginning))
 	}
+	before := d.can
 	err := d.locate(ctx, block)
 	if err == nil {
 		return nil
 	}
 	if !errors.Is(err, dev.ErrNotSupported) {
 		return err
+	}
+	if d.can.locate16 != before.locate16 || d.can.locate10 != before.locate10 {
+		d.lose() // through the kernel's driver nobody can tell a refusal from a failure on the way
 	}
 	return d.walkTo(ctx, dev.OpLocate, block)
 }

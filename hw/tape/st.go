@@ -289,9 +289,13 @@ func (k *kernelTape) seek(block uint64) *scsi.Result {
 	if block > 1<<31-1 {
 		return answer(scsi.IllegalRequest, 0x24, 0x00)
 	}
+	before, berr := k.f.tell()
 	if err := k.f.op(mtSEEK, int(block)); err != nil {
 		if got, serr := k.f.status(); serr == nil && got&gotEndOfData != 0 {
 			return answer(scsi.BlankCheck, 0x00, 0x05)
+		}
+		if at, terr := k.f.tell(); (berr == nil) != (terr == nil) || at != before {
+			return k.failed(err, scsi.HardwareError, 0x15, 0x01) // it has moved, and failed on its way
 		}
 		// It may be a drive that cannot locate. What can be done without is.
 		return answer(scsi.IllegalRequest, 0x20, 0x00)

@@ -26,6 +26,7 @@ type fakeST struct {
 	refuse bool
 	mark   bool // the last read found a filemark
 	noSeek bool
+	slip   int   // a seek that fails leaves the tape so many objects further
 	err    error // of the next call
 	closes int
 }
@@ -118,6 +119,7 @@ func (f *fakeST) op(op, count int) error {
 		f.u.pos, f.u.loaded = 0, false
 	case mtSEEK:
 		if f.noSeek {
+			f.u.pos += f.slip
 			return unix.EIO
 		}
 		f.u.pos = min(count, len(f.u.objects))
@@ -306,4 +308,27 @@ func TestTapeFile(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSTSeekFails: a seek that fails on its way is not taken for a drive that cannot
+// locate, and nothing is counted on from where the tape was before. This holds also if
+// the drive never knows its position.
+func TestSTSeekFails(t *testing.T) {
+	for _, mute := range []bool{false, true} {
+		f := &fakeST{u: newUnit()}
+		f.u.mute = mute
+		withST(t, f, true, func(ctx context.Context, x *fixture) {
+			x.layout(ctx)
+			x.want("rewind", x.d.Rewind(ctx), nil)
+			f.noSeek, f.slip = true, 2
+			err := x.d.Locate(ctx, 4)
+			f.noSeek = false
+			if !mute {
+				x.want("locate", err, dev.ErrHardware)
+				x.want("write", x.d.Write(ctx, block(7, 100)), dev.ErrPositionLost)
+				x.want("locate", x.d.Locate(ctx, 4), nil)
+			}
+			x.read(ctx, block(4, 100))
+		})
+	}
 }

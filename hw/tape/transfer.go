@@ -114,6 +114,9 @@ func (d *Drive) read(ctx context.Context, p []byte) (int, error) {
 func (d *Drive) gave(ctx context.Context, p, in []byte, r lu.Reply, err error) (int, error) {
 	s := &r.Sense
 	switch {
+	case err != nil && s.Deferred: // this command was not carried out (SPC-5 4.4.3)
+		d.lose()
+		return 0, err
 	case errors.Is(err, dev.ErrFilemark):
 		d.pass(0, 1)
 		return 0, err
@@ -249,10 +252,26 @@ func (d *Drive) writeOnce(ctx context.Context, p []byte) (again bool, _ error) {
 		}
 		return false, notReady(err)
 	}
+	if left := untaken(&r, n); left != 0 {
+		d.lose()
+		return false, d.fail(dev.OpWrite, fmt.Errorf("%w: of a block of %d bytes %d were not written, and the drive says that all went well", dev.ErrHardware, n, left))
+	}
 	d.dirty = true
 	d.pass(1, 0)
 	d.end = true // what was after it is gone
 	return false, err
+}
+
+// untaken is how many bytes of a block of n were left over when its WRITE had gone well:
+// at early warning by the drive's own word, and else as the transport counts.
+func untaken(r *lu.Reply, n int) int64 {
+	switch s := &r.Sense; {
+	case *s == scsi.Sense{}:
+		return int64(n - r.N)
+	case s.EOM && s.Valid:
+		return s.Information
+	}
+	return 0
 }
 
 // stands finds out whether a block that failed on its way has left the drive where it

@@ -68,6 +68,7 @@ type fault struct {
 	err    error
 	done   bool // it was carried out before
 	again  int  // so many more
+	lost   int  // bytes that the transport says were not moved of a command that went well
 	then   func(u *unit)
 }
 
@@ -105,6 +106,8 @@ func (u *unit) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 			f.then(u)
 		}
 		switch {
+		case f.lost > 0:
+			return scsi.Result{N: len(c.Out) + len(c.In) - f.lost}, nil
 		case f.err != nil:
 			return scsi.Result{}, f.err
 		case f.status != 0:
