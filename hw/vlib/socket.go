@@ -6,19 +6,23 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// Listen makes the library's socket, in a directory that only this user enters.
-// A socket left behind by a process that has ended is replaced.
+// Listen makes the library's socket, in a directory that only this user enters: one
+// that is there and is others' too is refused, not closed to them. A socket left behind
+// by a process that has ended is replaced.
 func Listen(path string) (*net.UnixListener, error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
+	if st, err := os.Lstat(dir); err != nil {
 		return nil, err
+	} else if !ours(st) {
+		return nil, fmt.Errorf("%s: the library's socket needs a directory of this user that others cannot enter (mode 0700): give another, it is made if it is not there", dir)
 	}
 	addr := &net.UnixAddr{Name: path, Net: "unix"}
 	if c, err := net.DialUnix("unix", nil, addr); err == nil {
@@ -28,6 +32,12 @@ func Listen(path string) (*net.UnixListener, error) {
 		return nil, err
 	}
 	return net.ListenUnix("unix", addr)
+}
+
+// ours tells whether a file is a directory, and no link to one, that is this user's alone.
+func ours(st os.FileInfo) bool {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && st.IsDir() && int(sys.Uid) == os.Geteuid() && st.Mode().Perm()&0o077 == 0
 }
 
 // checkPeer refuses a peer of another user.

@@ -506,3 +506,25 @@ func TestManage(t *testing.T) {
 		t.Error("a cartridge was put in twice")
 	}
 }
+
+// TestSocketDirectory: a directory that is not this user's alone is refused, and is left
+// as it is: /run is one.
+func TestSocketDirectory(t *testing.T) {
+	shared := filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(shared, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(t.TempDir(), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{shared, link} {
+		if l, err := vlib.Listen(filepath.Join(dir, "s")); err == nil {
+			l.Close()
+			t.Errorf("a socket was made in %s", dir)
+		}
+	}
+	if st, err := os.Stat(shared); err != nil || st.Mode().Perm() != 0o755 {
+		t.Errorf("the directory has mode %v, %v", st.Mode(), err)
+	}
+}

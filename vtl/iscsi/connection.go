@@ -258,13 +258,16 @@ func (c *connection) logout(h *iscsi.Header) error {
 		other = c
 	case logoutConnection:
 		s.mu.Lock()
-		other = s.conns[h.Half(20)]
-		s.mu.Unlock()
-		if other == nil {
+		if c.kept.Load() { // it is being logged out itself, by one that waits for it
+			s.mu.Unlock()
+			return errLoggedOut
+		}
+		if other = s.conns[h.Half(20)]; other == nil {
 			r[2] = logoutNoCID
 		} else {
 			other.kept.Store(true)
 		}
+		s.mu.Unlock()
 	default:
 		r[2] = logoutNoRecovery
 	}

@@ -13,3 +13,13 @@ func (t *Target) Sessions() int {
 	defer t.mu.Unlock()
 	return len(t.sessions)
 }
+
+// Hold keeps requests that need a session's lock from going on until the function that it
+// returns is called.
+func (t *Target) Hold(tsih uint16) (release func()) {
+	t.mu.Lock()
+	s := t.sessions[tsih]
+	t.mu.Unlock()
+	s.mu.Lock()
+	return s.mu.Unlock
+}

@@ -78,6 +78,26 @@ func TestConnectionsEnd(t *testing.T) {
 	a.wantClosed()
 }
 
+// Two connections that log each other out at once both end: neither waits for the other.
+func TestLogOutEachOther(t *testing.T) {
+	at, tg, stop := serveTarget(t, target.Config{Units: newFake()})
+	a := connect(t, at)
+	a.login(iscsi.Pair{Key: "MaxConnections", Value: "2"})
+	b := connect(t, at)
+	b.tsih, b.cid = a.tsih, 1
+	b.login()
+	release := tg.Hold(a.tsih)
+	for cid, r := range []*raw{b, a} { // each the other
+		h := iscsi.New(iscsi.LogoutReq, iscsi.Final|1, 9)
+		h[0] |= 0x40
+		h.SetHalf(20, uint16(cid))
+		r.send(h, nil)
+	}
+	time.Sleep(50 * time.Millisecond) // both are in hand, as a rule
+	release()
+	stop()
+}
+
 // The window: no more commands than it has are taken, and it moves on.
 func TestWindow(t *testing.T) {
 	f := newFake()
