@@ -63,8 +63,10 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (Result, 
 		return Result{}, status.Errorf(status.FileOpen, "target of the restore: %w", err)
 	}
 	defer w.Close(ctx)
-	end := trace.Begin(ctx, "R14", "write files")
-	n, err := stream.Splice(ctx, w, conn)
+	// The connection may stand before bptm's parent knows that its child has started
+	// (R13); data comes only after that.
+	end := func(string, int) {}
+	n, err := stream.Splice(ctx, w, &onFirst{Source: conn, fn: func() { end = trace.Begin(ctx, "R14", "write files") }})
 	if err != nil {
 		code := status.Of(err, status.TarError)
 		if errors.Is(err, stream.ErrCut) {
@@ -76,4 +78,20 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (Result, 
 	end(fmt.Sprintf("%d bytes", n.Bytes), 0)
 	st := w.Done()
 	return Result{Files: st.Files, Bytes: st.Bytes, Problems: st.Problems}, nil
+}
+
+// onFirst is a source that calls fn when its first frame has come.
+type onFirst struct {
+	stream.Source
+	fn func()
+}
+
+// Next gives the next frame.
+func (o *onFirst) Next(ctx context.Context, f *stream.Frame) error {
+	err := o.Source.Next(ctx, f)
+	if err == nil && o.fn != nil {
+		o.fn()
+		o.fn = nil
+	}
+	return err
 }
