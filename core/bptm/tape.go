@@ -223,7 +223,7 @@ func (t *tape) write(ctx context.Context, b []byte) (full bool, err error) {
 
 // mark writes a filemark. Past early warning there is room for it.
 func (t *tape) mark(ctx context.Context, immediate bool) error {
-	if err := t.done(t.drive.WriteFilemarks(ctx, 1, immediate)); err != nil && !errors.Is(err, dev.ErrEarlyWarning) {
+	if err := t.done(t.drive.WriteFilemarks(ctx, 1, immediate)); err != nil && !errors.Is(err, dev.ErrEarlyWarning) && !errors.Is(err, dev.ErrProgrammableWarning) {
 		return err
 	}
 	t.block++

@@ -146,13 +146,13 @@ func places(l *Library, elements []dev.Element) (at map[string]dev.Element, miss
 		case p.Element != 0:
 			i = slices.IndexFunc(drives, func(e dev.Element) bool { return e.Address == p.Element })
 		default:
-			i = slices.IndexFunc(drives, func(e dev.Element) bool { return same(e.Serial, p.Serial) })
+			i = slices.IndexFunc(drives, func(e dev.Element) bool { return SameSerial(e.Serial, p.Serial) })
 		}
 		if i < 0 || i >= len(drives) {
 			missing = append(missing, lost(l.Name, name, p, drives))
 			continue
 		}
-		if e := drives[i]; p.Serial != "" && e.Serial != "" && !same(e.Serial, p.Serial) {
+		if e := drives[i]; p.Serial != "" && e.Serial != "" && !SameSerial(e.Serial, p.Serial) {
 			return nil, nil, status.Errorf(status.DrivesDown, "drive %s is configured at element %d of library %s, where the robot says that drive %s stands, not %s: take element out of its configuration", name, e.Address, l.Name, e.Serial, p.Serial)
 		}
 		at[name] = drives[i]
@@ -163,9 +163,9 @@ func places(l *Library, elements []dev.Element) (at map[string]dev.Element, miss
 	return at, missing, nil
 }
 
-// same compares serial numbers as robot and drive tell them: some robots leave out
+// SameSerial compares serial numbers as robot and drive tell them: some robots leave out
 // zeros at the beginning.
-func same(a, b string) bool {
+func SameSerial(a, b string) bool {
 	return a != "" && strings.EqualFold(strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0"))
 }
 

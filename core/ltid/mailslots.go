@@ -56,18 +56,13 @@ func (s *Server) importAll(ctx context.Context, library string) (taken []string,
 	if err != nil {
 		return nil, err
 	}
-	var free []int
-	for _, e := range elements {
-		if e.Kind == dev.Slot && !e.Full && e.Problem == "" {
-			free = append(free, e.Address)
-		}
-	}
+	free := room(elements)
 	for _, e := range elements {
 		if e.Kind != dev.ImportExport || !e.Full {
 			continue
 		}
 		if len(free) == 0 {
-			err = status.Errorf(status.MediaRequest, "library %s has no free slot for what is in mail slot %d: take a cartridge out", library, e.Address)
+			err = status.Errorf(status.MediaRequest, "library %s has no free slot for what is in mail slot %d, beside those of the cartridges in its drives: take a cartridge out", library, e.Address)
 			break
 		}
 		if err = s.carry(ctx, l, e.Address, free[0]); err != nil {
@@ -79,6 +74,29 @@ func (s *Server) importAll(ctx context.Context, library string) (taken []string,
 		err = ierr
 	}
 	return taken, err
+}
+
+// room are the free slots that cartridges can be put into for good: one is kept for each
+// cartridge in a drive, its own if that is free, or the drive could not be emptied.
+func room(elements []dev.Element) []int {
+	var free []int
+	for _, e := range elements {
+		if e.Kind == dev.Slot && !e.Full && e.Problem == "" {
+			free = append(free, e.Address)
+		}
+	}
+	homeless := 0
+	for _, e := range elements {
+		if e.Kind != dev.DriveElement || !e.Full {
+			continue
+		}
+		if i := slices.Index(free, e.Source); i >= 0 {
+			free = slices.Delete(free, i, i+1)
+		} else {
+			homeless++
+		}
+	}
+	return free[:max(len(free)-homeless, 0)]
 }
 
 // contents are the elements of one of this host's libraries, when the drives are in order.

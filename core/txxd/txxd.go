@@ -77,7 +77,7 @@ func unmount(ctx context.Context, _ pbx.Peer, q Unmount) (struct{}, error) {
 		switch {
 		case e.Address == q.Element:
 			home, full = e.Source, e.Full
-		case e.Kind == dev.Slot && !e.Full && free == 0:
+		case e.Kind == dev.Slot && !e.Full && e.Problem == "" && free == 0:
 			free = e.Address
 		}
 	}

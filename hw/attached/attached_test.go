@@ -162,3 +162,13 @@ func TestNoDevices(t *testing.T) {
 		t.Errorf("%v, %v", found, err)
 	}
 }
+
+// TestZeros: a robot that leaves out the zeros before a serial number still names the drive.
+func TestZeros(t *testing.T) {
+	d := attached.Device{Serial: "0010WT01"}
+	for id, want := range map[string]bool{"10WT01": true, "0010WT01": true, "10WT02": false, "": false} {
+		if d.Is(id) != want {
+			t.Errorf("%q: %v; want %v", id, !want, want)
+		}
+	}
+}

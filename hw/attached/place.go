@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"capstan/core/dev"
+	"capstan/core/ltid"
 	"capstan/core/scsi"
 	"capstan/hw/changer"
 )
@@ -143,7 +144,7 @@ func (d *Device) is(id string) bool {
 	if id == "" || d.Err != nil {
 		return false
 	}
-	if id == d.Serial {
+	if ltid.SameSerial(id, d.Serial) {
 		return true
 	}
 	for _, i := range d.Identifiers {

@@ -29,6 +29,7 @@ const (
 	posEOP          = 0x40
 	posFileUnknown  = 0x08 // MPU, of the long form
 	posBlockUnknown = 0x04 // LONU; LOLU of the short form
+	posError        = 0x02 // PERR, of the short form: a number does not fit
 	posBPEW         = 0x01
 )
 
@@ -44,6 +45,7 @@ func ParsePosition(b []byte, long bool) (Position, error) {
 	}
 	p := Position{BOP: b[0]&posBOP != 0, EOP: b[0]&posEOP != 0, BPEW: b[0]&posBPEW != 0, Known: b[0]&posBlockUnknown == 0}
 	if !long {
+		p.Known = p.Known && b[0]&posError == 0
 		p.Partition, p.Block = uint32(b[1]), uint64(binary.BigEndian.Uint32(b[4:]))
 		p.Buffered = binary.BigEndian.Uint32(b[12:]) & 0xFFFFFF
 		return p, nil

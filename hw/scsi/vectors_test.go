@@ -35,6 +35,8 @@ func TestReplies(t *testing.T) {
 			"40 00 0000 00000102 00000100 00 000002 00000000", Position{EOP: true, Known: true, Block: 0x102, Buffered: 2}},
 		{"READ POSITION, short, not known", func(b []byte) (any, error) { return ParsePosition(b, false) },
 			"14 00 0000 00000000 00000000 00 000000 00000000", Position{}},
+		{"READ POSITION, short, too far for its fields", func(b []byte) (any, error) { return ParsePosition(b, false) },
+			"02 00 0000 FFFFFFFF FFFFFFFF 00 000000 00000000", Position{Block: 0xFFFFFFFF}},
 		{"READ POSITION, long", func(b []byte) (any, error) { return ParsePosition(b, true) },
 			"00 000000 00000000 0000000100000002 0000000000000007 0000000000000000",
 			Position{Known: true, FileKnown: true, Block: 1<<32 + 2, File: 7}},

@@ -357,13 +357,15 @@ func (k *kernelTape) read(p []byte, wound bool) *scsi.Result {
 }
 
 // atEnd tells whether the tape stands where its data ends. The kernel says so only
-// behind a filemark: on a blank tape, and behind a block, a read just fails.
+// behind a filemark: on a blank tape, and behind a block, a read just fails. A drive that
+// says block 0 wherever it is would have every bad block be a blank tape, to be written:
+// before the end of a blank tape is no filemark.
 func (k *kernelTape) atEnd() bool {
 	at, err := k.f.tell()
 	if err != nil || k.f.op(mtEOM, 1) != nil {
 		return false
 	}
-	if end, err := k.f.tell(); err == nil && end == at {
+	if end, err := k.f.tell(); err == nil && end == at && (at > 0 || k.f.op(mtBSF, 1) != nil) {
 		return true
 	}
 	_ = k.f.op(mtSEEK, int(at)) // whoever has the error asks where the tape is

@@ -153,8 +153,11 @@ func (f *fakeST) op(op, count int) error {
 func (f *fakeST) status() (uint64, error) { return f.got, nil }
 
 func (f *fakeST) tell() (int64, error) {
-	if f.u.mute {
+	switch {
+	case f.u.mute:
 		return 0, unix.EIO
+	case f.u.still:
+		return 0, nil
 	}
 	return int64(f.u.pos), nil
 }
@@ -331,4 +334,21 @@ func TestSTSeekFails(t *testing.T) {
 			x.read(ctx, block(4, 100))
 		})
 	}
+}
+
+// TestSTBlankOrBad: of a drive that says block 0 wherever it is, a bad block is no blank
+// tape, and a blank tape is.
+func TestSTBlankOrBad(t *testing.T) {
+	f := &fakeST{u: newUnit()}
+	f.u.still = true
+	withST(t, f, true, func(ctx context.Context, x *fixture) {
+		read := func() error { _, err := x.d.Read(ctx, make([]byte, 100)); return err }
+		x.want("load", x.d.Load(ctx), nil)
+		x.want("read of a blank tape", read(), dev.ErrEndOfData)
+		x.want("write", x.d.Write(ctx, block(0, 100)), nil)
+		x.want("filemark", x.d.WriteFilemarks(ctx, 1, false), nil)
+		x.want("rewind", x.d.Rewind(ctx), nil)
+		f.err = unix.EIO
+		x.want("read of a bad block", read(), dev.ErrMedium)
+	})
 }

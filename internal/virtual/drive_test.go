@@ -53,8 +53,18 @@ func TestCleaningRequested(t *testing.T) {
 	}
 }
 
-// Programmable early warning ends the cartridge as early warning does.
+// Programmable early warning ends the cartridge as early warning does. With a filemark
+// it only tells that the mark is written.
 func TestProgrammableWarning(t *testing.T) {
+	inWorld(t, filled(), func(ctx context.Context, w *World) error {
+		w.Library("media1").Inject(dev.Fault{Op: dev.OpFilemarks, Skip: 1, Err: dev.ErrProgrammableWarning})
+		b, err := backupOnce(ctx, "docs")
+		ended(t, b, err, status.OK)
+		r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Target: "/restored"})
+		ended(t, r, err, status.OK)
+		allBack(t, w)
+		return nil
+	})
 	inWorld(t, spanning(), func(ctx context.Context, w *World) error {
 		w.Library("media1").Inject(dev.Fault{Op: dev.OpWrite, Skip: 5, Err: dev.ErrProgrammableWarning})
 		b, err := backupOnce(ctx, "docs")

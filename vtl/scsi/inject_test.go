@@ -144,3 +144,23 @@ func TestTime(t *testing.T) {
 		}
 	}, func(c *vtl.Config, _ *target.Options) { c.TimeScale = 1 })
 }
+
+// TestLate: the error of a command with IMMED comes in the place of the next command of
+// the initiator that gave it, once.
+func TestLate(t *testing.T) {
+	with(t, func(r *rig) {
+		r.settle()
+		r.want(0, move(vtl.SlotAddress(1), vtl.DriveAddress(0)), nil, 0, good)
+		r.want(1, "00 00 00 00 00 00", nil, 0, "2/04/02")
+		r.want(1, "1B 01 00 00 01 00", nil, 0, good) // LOAD, IMMED
+		if err := rt.Sleep(r.ctx, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		r.want(1, "12 00 00 00 60 00", nil, 96, good)
+		r.want(1, "00 00 00 00 00 00", nil, 0, "3/30/00 deferred")
+		r.want(1, "00 00 00 00 00 00", nil, 0, "2/04/02")
+	}, func(c *vtl.Config, o *target.Options) {
+		c.TimeScale, o.StayUnloaded = 1, true
+		c.Cartridges[0].Density = "LTO-5" // which an LTO-9 drive does not read
+	})
+}

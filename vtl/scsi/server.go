@@ -45,7 +45,7 @@ type server struct {
 	logs     []logPage
 	timer    timestamp
 
-	pending    func(ctx context.Context) error // of a command with IMMED
+	pending    func(ctx context.Context) // of a command with IMMED
 	reserved   *LUN                            // by RESERVE(6) or (10)
 	persistent persistent
 	preventing []*LUN
@@ -59,6 +59,7 @@ type LUN struct {
 	missing bool
 
 	attentions []dev.Sense // unit attentions that were not reported yet
+	late       error       // of a command with IMMED: told as a deferred error
 	last       []byte      // descriptors of GENERATE RECOMMENDED ACCESS ORDER
 	key        dataKey     // of the initiator alone
 }
@@ -265,6 +266,9 @@ func (s *server) serve(r *request) error {
 		if ua := r.lun.takeAttention(); ua != nil {
 			return ua
 		}
+		if late := r.lun.takeLate(); late != nil {
+			return late
+		}
 	}
 	if s.conflicts(r.lun, c.rule) {
 		return errConflict
@@ -280,12 +284,13 @@ func (s *server) serve(r *request) error {
 }
 
 // immediate answers a command with IMMED: it is carried out after its answer, and
-// before the next command. Its error is told by nothing but the state it leaves.
+// before the next command. Its error comes in the place of the initiator's next
+// command, as a deferred error (SPC-5 4.4.3).
 func (s *server) immediate(r *request, run func(ctx context.Context) error) error {
 	if !s.target.lib.Timed() {
 		return run(r.ctx)
 	}
-	s.pending = run
+	s.pending = func(ctx context.Context) { r.lun.late = run(ctx) }
 	rt.Go(r.ctx, "immediate command of "+s.name, func(ctx context.Context) {
 		_ = s.task(ctx, func(ctx context.Context) error { s.finish(ctx); return nil })
 	})
@@ -296,7 +301,7 @@ func (s *server) immediate(r *request, run func(ctx context.Context) error) erro
 func (s *server) finish(ctx context.Context) {
 	if run := s.pending; run != nil {
 		s.pending = nil
-		_ = run(ctx)
+		run(ctx)
 	}
 }
 
@@ -391,6 +396,17 @@ func (l *LUN) takeAttention() error {
 	return sense(a.Key, a.ASC, a.ASCQ)
 }
 
+// takeLate is the deferred error that the initiator is owed, which is then told.
+func (l *LUN) takeLate() error {
+	if l.late == nil {
+		return nil
+	}
+	c := &check{conditionFrom(l.late)}
+	c.Deferred = true
+	l.late = nil
+	return c
+}
+
 // leave takes back what the initiator holds for as long as its nexus lasts.
 func (l *LUN) leave() {
 	s := l.server
@@ -399,7 +415,7 @@ func (l *LUN) leave() {
 	}
 	s.preventing = slices.DeleteFunc(s.preventing, func(o *LUN) bool { return o == l })
 	s.kept(len(s.preventing) > 0)
-	l.attentions, l.last, l.key = nil, nil, dataKey{}
+	l.attentions, l.late, l.last, l.key = nil, nil, nil, dataKey{}
 }
 
 // reset does what resets do to a unit: its parameters have their defaults and all
@@ -419,7 +435,7 @@ func (s *server) wasReset(a dev.Sense) {
 	}
 	for _, n := range s.target.all() {
 		l := n.luns[s.number]
-		l.last, l.key = nil, dataKey{}
+		l.late, l.last, l.key = nil, nil, dataKey{}
 	}
 	s.cleared()
 	s.attend(a, nil)
