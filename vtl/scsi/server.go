@@ -46,7 +46,7 @@ type server struct {
 	timer    timestamp
 
 	pending    func(ctx context.Context) // of a command with IMMED
-	reserved   *LUN                            // by RESERVE(6) or (10)
+	reserved   *LUN                      // by RESERVE(6) or (10)
 	persistent persistent
 	preventing []*LUN
 	alerts     uint64 // TapeAlert flags: flag n is bit n-1
