@@ -23,6 +23,9 @@ type Config struct {
 	Kernel string
 	// Dir is a directory of the host that the guest can write to, at [Work].
 	Dir string
+	// Programs is a directory of the host that the guest sees at [Programs]: what lies
+	// below /tmp is hidden in it.
+	Programs string
 	// Env are further variables of the guest's programs.
 	Env map[string]string
 	// Args are the arguments of the test binary in the guest.
@@ -36,11 +39,16 @@ type Config struct {
 // Work is where a guest sees [Config].Dir.
 const Work = "/mnt"
 
+// Programs is where a guest sees [Config].Programs.
+const Programs = "/srv"
+
 // The names by which init knows what to do, and how the host learns how it went.
 const (
 	envInit    = "CAPSTAN_GUEST_INIT"
 	envDir     = "CAPSTAN_GUEST_DIR"
 	envModules = "CAPSTAN_GUEST_MODULES"
+
+	envPrograms = "CAPSTAN_GUEST_PROGRAMS"
 	argsFile   = "guest.args"
 	resultFile = "guest.result"
 )
@@ -82,7 +90,7 @@ func Boot(ctx context.Context, c Config) error {
 	}
 	cmd := exec.CommandContext(ctx, "taskset", "-c", strconv.Itoa(core), path,
 		"mem="+memory, "root=/dev/root", "rootfstype=hostfs", "hostfs=/", "ro", "panic=-1", "quiet", "loglevel=3",
-		"con=null", "con0=null,fd:1", "umid=capstan-"+filepath.Base(tmp), "uml_dir="+tmp+"/", "init="+self, envInit+"=1", envDir+"="+c.Dir, envModules+"="+filepath.Join(c.Kernel, "root/usr/lib/uml/modules"))
+		"con=null", "con0=null,fd:1", "umid=capstan-"+filepath.Base(tmp), "uml_dir="+tmp+"/", "init="+self, envInit+"=1", envDir+"="+c.Dir, envPrograms+"="+c.Programs, envModules+"="+filepath.Join(c.Kernel, "root/usr/lib/uml/modules"))
 	for k, v := range c.Env {
 		cmd.Args = append(cmd.Args, k+"="+v)
 	}

@@ -50,9 +50,14 @@ func runTests() error {
 
 // setUp makes the guest's file systems, loads the drivers and brings loopback up.
 func setUp() error {
+	// First, as the modules may lie below a directory of the host that is hidden next.
+	if err := loadModules(); err != nil {
+		return err
+	}
 	for _, m := range []struct{ kind, at, data string }{
 		{"proc", "/proc", ""}, {"sysfs", "/sys", ""}, {"devtmpfs", "/dev", ""},
 		{"tmpfs", "/run", ""}, {"tmpfs", "/tmp", ""}, {"tmpfs", "/var/lib", ""}, {"hostfs", Work, os.Getenv(envDir)},
+		{"hostfs", Programs, os.Getenv(envPrograms)},
 	} {
 		if err := unix.Mount("none", m.at, m.kind, 0, m.data); err != nil && !errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("mounting %s at %s: %w", m.kind, m.at, err)
@@ -62,9 +67,6 @@ func setUp() error {
 		return err
 	}
 	if err := unix.Mount("none", "/dev/shm", "tmpfs", 0, ""); err != nil {
-		return err
-	}
-	if err := loadModules(); err != nil {
 		return err
 	}
 	return loopbackUp()

@@ -82,8 +82,8 @@ func onHost(ctx context.Context) error {
 		var console bytes.Buffer
 		began := time.Now()
 		err := guest.Boot(ctx, guest.Config{
-			Kernel: os.Getenv(envKernel), Dir: work, Timeout: 5 * time.Minute, Console: io.MultiWriter(&console, os.Stderr),
-			Env:  map[string]string{envLibrary: b.library, envSize: b.size, envBinary: binary},
+			Kernel: os.Getenv(envKernel), Dir: work, Programs: filepath.Dir(binary), Timeout: 5 * time.Minute, Console: io.MultiWriter(&console, os.Stderr),
+			Env:  map[string]string{envLibrary: b.library, envSize: b.size, envBinary: filepath.Join(guest.Programs, filepath.Base(binary))},
 			Args: []string{"-test.v", "-test.failfast=false", "-test.timeout=280s", "-test.run=" + b.tests},
 		})
 		rows = append(rows, fmt.Sprintf("== %s (%.1f s)", b.name, time.Since(began).Seconds()))
