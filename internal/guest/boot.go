@@ -49,8 +49,8 @@ const (
 	envModules = "CAPSTAN_GUEST_MODULES"
 
 	envPrograms = "CAPSTAN_GUEST_PROGRAMS"
-	argsFile   = "guest.args"
-	resultFile = "guest.result"
+	argsFile    = "guest.args"
+	resultFile  = "guest.result"
 )
 
 // memory is what the guest has.
