@@ -15,7 +15,8 @@ import (
 type contender interface {
 	name() string
 	backup(ctx context.Context, t tree) error
-	// restore restores the last backup of the tree and returns where its root is then.
+	// restore restores the last backup of the tree and returns where its root is then,
+	// "" if what is restored is no tree that can be compared.
 	restore(ctx context.Context, t tree, to string) (root string, err error)
 }
 

@@ -28,7 +28,7 @@ const (
 type latencyRow struct {
 	what          string
 	p50, p99, p9n time.Duration
-	calls, errors uint64
+	calls         uint64
 }
 
 // latencies measures calls of a person's commands against a domain.
@@ -69,7 +69,7 @@ func latencies(ctx context.Context, doc *document, c *capstan, t tree) error {
 			return fmt.Errorf("%s: %d of %d calls failed", q.what, s.ErrorTotal, s.ErrorTotal+s.SuccessTotal)
 		}
 		at := func(p float64) time.Duration { return time.Duration(s.SuccessHistogram.ValueAtQuantile(p)) }
-		doc.latencies = append(doc.latencies, latencyRow{q.what, at(50), at(99), at(99.9), s.SuccessTotal, s.ErrorTotal})
+		doc.latencies = append(doc.latencies, latencyRow{q.what, at(50), at(99), at(99.9), s.SuccessTotal})
 	}
 	return nil
 }
