@@ -118,6 +118,7 @@ var (
 	Images        = pbx.Declare[Query, Page](Service, "Images", anyone, pbx.Query())
 	ListDir       = pbx.Declare[Dir, Entries](Service, "ListDir", anyone, pbx.Query())
 	Select        = pbx.Declare[Selection, Selected](Service, "Select", pbx.Master, pbx.Step("", "R2"), pbx.Query())
+	ReadFiles     = pbx.Declare[FilesRange, FilesPart](Service, "ReadFiles", anyone, pbx.Query())
 	ReadBlocks    = pbx.Declare[Blocks, BlocksPart](Service, "ReadBlocks", pbx.Master|pbx.Media, pbx.Query())
 )
 
@@ -205,6 +206,7 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, Images, s.images)
 	pbx.Handle(mux, ListDir, s.listDir)
 	pbx.Handle(mux, Select, s.selectEntries)
+	pbx.Handle(mux, ReadFiles, s.readFiles)
 	pbx.Handle(mux, ReadBlocks, s.readBlocks)
 	pbx.Handle(mux, Expire, s.expire)
 	pbx.Handle(mux, Cleanup, func(ctx context.Context, _ pbx.Peer, _ struct{}) (Cleaned, error) {

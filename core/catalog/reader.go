@@ -27,7 +27,7 @@ func (e *DamageError) Unwrap() error { return e.Err }
 // Reader reads a sealed files file. Tasks may share it.
 type Reader struct {
 	name  string
-	file  store.File
+	file  File
 	cache *Cache
 	id    int64 // in the cache
 	foot  *footer
@@ -43,32 +43,38 @@ func Open(ctx context.Context, d store.Dir, name string, cache *Cache) (*Reader,
 	if err != nil {
 		return nil, fmt.Errorf("open files file %s: %w", name, err)
 	}
+	return OpenFile(ctx, stored{f}, name, cache)
+}
+
+// OpenFile is Open for a file that lies anywhere, and that errors call name. The
+// reader closes f; so does OpenFile when it fails.
+func OpenFile(ctx context.Context, f File, name string, cache *Cache) (*Reader, error) {
 	if cache == nil {
 		cache = NewCache(ctx, privateCache)
 	}
 	r := &Reader{name: name, file: f, cache: cache, id: cache.newReader()}
-	if err := r.open(); err != nil {
+	if err := r.open(ctx); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return r, nil
 }
 
-func (r *Reader) open() (err error) {
-	size, err := r.file.Size()
+func (r *Reader) open(ctx context.Context) (err error) {
+	size, err := r.file.Size(ctx)
 	if err != nil {
 		return fmt.Errorf("files file %s: %w", r.name, err)
 	}
 	if size < headerLen+footerLen {
 		return &DamageError{r.name, 0, fmt.Errorf("it has %d bytes: it was cut short", size)}
 	}
-	head, err := r.read(0, headerLen)
+	head, err := r.read(ctx, 0, headerLen)
 	if err != nil {
 		return err
 	}
 	if err := checkHeader(head); err != nil {
 		return &DamageError{r.name, 0, err}
 	}
-	foot, err := r.read(size-footerLen, footerLen)
+	foot, err := r.read(ctx, size-footerLen, footerLen)
 	if err != nil {
 		return err
 	}
@@ -87,9 +93,9 @@ func (r *Reader) Close() error {
 // Summary is what the files amount to.
 func (r *Reader) Summary() Summary { return r.foot.sum }
 
-func (r *Reader) read(offset, n int64) ([]byte, error) {
+func (r *Reader) read(ctx context.Context, offset, n int64) ([]byte, error) {
 	b := make([]byte, n)
-	got, err := r.file.ReadAt(b, offset)
+	got, err := r.file.ReadAt(ctx, b, offset)
 	if got == len(b) {
 		return b, nil
 	}
@@ -100,12 +106,12 @@ func (r *Reader) read(offset, n int64) ([]byte, error) {
 }
 
 // block gives the decoded block at at; level 0 is a data block.
-func (r *Reader) block(at ref, level int) (*block, error) {
+func (r *Reader) block(ctx context.Context, at ref, level int) (*block, error) {
 	key := blockKey{r.id, at.offset}
 	if b := r.cache.get(key); b != nil && (b.entries != nil) == (level == 0) {
 		return b, nil
 	}
-	framed, err := r.read(at.offset, at.length)
+	framed, err := r.read(ctx, at.offset, at.length)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +167,7 @@ func (s *scanner) block(ctx context.Context, at ref, level int) (more bool, err 
 	if ctx.Err() != nil {
 		return false, rt.Cause(ctx)
 	}
-	b, err := s.r.block(at, level)
+	b, err := s.r.block(ctx, at, level)
 	if err != nil {
 		return false, err
 	}
