@@ -33,10 +33,10 @@ var (
 
 // Summary is what an image's files amount to.
 type Summary struct {
-	Files   int64 `json:"files"`   // files that are not directories, those that hollow entries stand for included
-	Dirs    int64 `json:"dirs"`    // directories, those that are only listed as parents excluded
-	Bytes   int64 `json:"bytes"`   // sum of the entries' sizes
-	Entries int64 `json:"entries"` // entries of the image: Walk's calls for "/"
+	Files   int64 `json:"files"`          // files that are not directories, those that hollow entries stand for included
+	Dirs    int64 `json:"dirs"`           // directories, those that are only listed as parents excluded
+	Bytes   int64 `json:"bytes"`          // sum of the entries' sizes
+	Entries int64 `json:"entries"`        // entries of the image: Walk's calls for "/"
 	Gone    int64 `json:"gone,omitempty"` // entries that say what was no more
 }
 
@@ -247,7 +247,7 @@ func decodeIndex(raw []byte, level int, size int64) ([]ref, error) {
 	last := ""
 	for range n {
 		shared := c.count(len(last))
-		r := ref{first: last[:shared] + c.text(MaxPath + 1)}
+		r := ref{first: last[:shared] + c.text(MaxPath+1)}
 		r.offset, r.length = int64(c.uint()), int64(c.uint())
 		if c.err != nil {
 			return nil, c.err
