@@ -23,6 +23,8 @@ type fileWriter struct {
 	block  blockWriter
 	raw    []byte
 	index  []indexLevel // of the blocks of each level that no index block refers to yet
+	names  *names       // nil for a file that is not searched
+	seg    ref          // of the last segment of the index of names
 	sum    Summary
 	rows   rowSum
 	last   string // path of the last entry
@@ -51,6 +53,9 @@ func (w *fileWriter) add(e *Entry) error {
 		}
 	}
 	b.add(e)
+	if w.names != nil {
+		w.names.add(e.Path)
+	}
 	w.sum.add(e)
 	w.rows.add(e)
 	w.last = e.Path
@@ -68,7 +73,34 @@ func (w *fileWriter) endBlock() error {
 	}
 	r.first = w.block.first
 	w.block.reset()
+	if w.names != nil {
+		if w.names.endBlock(); w.names.full() {
+			if err := w.endSegment(); err != nil {
+				return err
+			}
+		}
+	}
 	return w.refer(0, r)
+}
+
+// endSegment writes a segment of the index of names.
+func (w *fileWriter) endSegment() error {
+	n := w.names
+	s := segment{before: w.seg, firsts: n.firsts}
+	rows := chunkRows(width(len(n.groups)))
+	for at := 0; at < trigrams; at += rows {
+		w.raw = n.turned(w.raw[:0], at, rows)
+		r, err := w.frame(kindBits, w.raw)
+		if err != nil {
+			return err
+		}
+		s.chunks = append(s.chunks, r)
+	}
+	w.raw = s.append(w.raw[:0])
+	r, err := w.frame(kindNames, w.raw)
+	w.seg = r
+	n.reset()
+	return err
 }
 
 // frame writes a block.
@@ -124,7 +156,13 @@ func (w *fileWriter) finish() error {
 			return err
 		}
 	}
-	foot := footer{sum: w.sum}
+	// One group alone needs no index: it is looked through.
+	if n := w.names; n != nil && (len(n.groups) > 1 || len(n.groups) == 1 && w.seg.length != 0) {
+		if err := w.endSegment(); err != nil {
+			return err
+		}
+	}
+	foot := footer{sum: w.sum, names: w.seg}
 	for level := 0; level < len(w.index); level++ {
 		refs := w.index[level].refs
 		switch {

@@ -22,7 +22,8 @@ const (
 	maxLevel      = 32        // of the index; a block of it refers to 2 blocks at least, to hundreds usually
 	kindData      = byte('D') // a block of entries
 	kindIndex     = byte('I') // a block of references to blocks
-	kindNames     = byte('N') // a block of the index of names
+	kindNames     = byte('N') // a segment of the index of names
+	kindBits      = byte('B') // bits of it
 )
 
 var (

@@ -234,6 +234,9 @@ func (r *Reader) verify(ctx context.Context) (rows rowSum, err error) {
 		sum.add(&b.num)
 		mixEntry(&rows, b.dir, b.name, b.link, &b.num)
 	}
+	if err == nil {
+		err = r.verifyNames(ctx)
+	}
 	if err == nil && sum != r.foot.sum {
 		err = &DamageError{r.name, r.foot.size - footerLen, fmt.Errorf("it holds %+v where %+v were written", sum, r.foot.sum)}
 	}

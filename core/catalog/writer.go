@@ -103,7 +103,7 @@ func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 // put adds one entry to those that come in order, or to the others.
 func (w *Writer) put(ctx context.Context, e *Entry) (err error) {
 	if w.direct == nil {
-		if w.direct, err = w.newRun(ctx, encoder, w.opt.Block); err != nil {
+		if w.direct, err = w.newWhole(ctx); err != nil {
 			return err
 		}
 	}
@@ -167,7 +167,7 @@ func (w *Writer) Seal(ctx context.Context) (Summary, error) {
 
 func (w *Writer) seal(ctx context.Context) (sum Summary, err error) {
 	if w.direct == nil { // of nothing
-		if w.direct, err = w.newRun(ctx, encoder, w.opt.Block); err != nil {
+		if w.direct, err = w.newWhole(ctx); err != nil {
 			return sum, err
 		}
 	}
@@ -191,6 +191,15 @@ func (w *Writer) seal(ctx context.Context) (sum Summary, err error) {
 	return out.sum, w.publish(ctx, r.name)
 }
 
+// newWhole begins a run that may become the sealed file.
+func (w *Writer) newWhole(ctx context.Context) (*run, error) {
+	r, err := w.newRun(ctx, encoder, w.opt.Block)
+	if err == nil {
+		r.out.names = &names{}
+	}
+	return r, err
+}
+
 // mergeAll makes one file of all that was added, in the place of direct.
 func (w *Writer) mergeAll(ctx context.Context) error {
 	if err := w.direct.finish(); err != nil {
@@ -198,7 +207,7 @@ func (w *Writer) mergeAll(ctx context.Context) error {
 	}
 	w.mem.sort()
 	runs := append([]*run{w.direct}, w.runs...)
-	whole, err := w.newRun(ctx, encoder, w.opt.Block)
+	whole, err := w.newWhole(ctx)
 	if err != nil {
 		return err
 	}
