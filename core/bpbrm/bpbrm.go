@@ -110,6 +110,7 @@ func (m *manager) mux(ctx context.Context) *pbx.Mux {
 		return struct{}{}, nil
 	})
 	pbx.Handle(mux, bpbkar.Files, m.forward)
+	pbx.Handle(mux, bpbkar.AskBefore, m.before)
 	pbx.Handle(mux, bptm.MediaReady, func(_ context.Context, from pbx.Peer, r bptm.Ready) (struct{}, error) {
 		if err := m.mine(from, bptm.Role, m.env.Host); err != nil {
 			return struct{}{}, err
@@ -156,7 +157,7 @@ func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (s
 		return struct{}{}, err
 	}
 	_, err := bpdbm.AddFiles.Call(ctx, pbx.At(m.args.Master, bpdbm.Service),
-		bpdbm.Files{BackupID: m.args.BackupID, Seq: b.Seq, Entries: b.Entries})
+		bpdbm.Files{BackupID: m.args.BackupID, Seq: b.Seq, Entries: append(b.Entries, b.Amended...)})
 	if err != nil {
 		return struct{}{}, err
 	}
@@ -172,6 +173,16 @@ func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (s
 	_, err = bpjobd.Progress.Call(ctx, pbx.At(m.args.Master, bpjobd.Service), u)
 	_ = err // shown, not needed
 	return struct{}{}, nil
+}
+
+// before passes on what bpbkar asks of the backups that this one builds on.
+func (m *manager) before(ctx context.Context, from pbx.Peer, q bpbkar.Before) (bpbkar.Known, error) {
+	if err := m.mine(from, bpbkar.Role, m.args.Client); err != nil {
+		return bpbkar.Known{}, err
+	}
+	p, err := bpdbm.AskBefore.Call(ctx, pbx.At(m.args.Master, bpdbm.Service),
+		bpdbm.Before{BackupID: m.args.BackupID, Path: q.Path, Names: q.Names, After: q.After})
+	return bpbkar.Known(p), err
 }
 
 // outcome is how one process of the job ended.

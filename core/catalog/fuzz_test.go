@@ -37,16 +37,24 @@ func FuzzBlocks(f *testing.F) {
 		w.add(&e)
 	}
 	f.Add(w.appendTo(nil))
-	f.Add(appendIndex(nil, 1, []ref{{"/a", 16, 100}, {"/b", 116, 100}}))
+	f.Add(appendIndex(nil, 1, []ref{{first: "/a", offset: 16, length: 100}, {first: "/b", offset: 116, length: 100}}))
 	e := entry("/a", 0)
 	f.Add(AppendEntry(nil, &e))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if entries, err := decodeBlock(b); err == nil {
-			for i := range entries {
-				if err := entries[i].check(); err != nil {
-					t.Errorf("an entry that is not valid came out: %v", err)
-				}
+		var r blockReader
+		last := ""
+		for more, err := r.init(b) == nil, error(nil); more; {
+			if more, err = r.next(); !more || err != nil {
+				break
 			}
+			e := r.entry()
+			if err := e.check(); err != nil {
+				t.Errorf("an entry that is not valid came out: %v", err)
+			}
+			if last != "" && comparePaths(last, e.Path) >= 0 {
+				t.Errorf("%q came after %q", e.Path, last)
+			}
+			last = e.Path
 		}
 		if refs, err := decodeIndex(b, 1, 1<<20); err == nil && len(refs) == 0 {
 			t.Error("an index block of nothing")

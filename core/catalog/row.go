@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"capstan/core/rt"
 )
@@ -22,7 +23,7 @@ func AppendEntry(b []byte, e *Entry) []byte {
 		b = binary.AppendVarint(b, v)
 	}
 	b = appendText(b, e.Link)
-	for _, v := range [...]uint64{uint64(e.Major), uint64(e.Minor), e.Dev, e.Ino, e.XHash} {
+	for _, v := range [...]uint64{uint64(e.Major), uint64(e.Minor), e.Dev, e.Ino, e.XHash, uint64(e.CRC)} {
 		b = binary.AppendUvarint(b, v)
 	}
 	for _, v := range [...]int64{e.Offset, e.HeadLen, e.DataLen, e.Count} {
@@ -34,13 +35,13 @@ func AppendEntry(b []byte, e *Entry) []byte {
 // ParseEntry reads a row from the beginning of b and returns what follows it.
 func ParseEntry(b []byte) (e Entry, rest []byte, err error) {
 	c := cursor{b: b}
-	e.Path = c.text(MaxPath)
+	e.Path = c.text(MaxPath + 1)
 	e.Type, e.Damage = Type(c.byte()), c.byte()
 	e.Mode, e.UID, e.GID = c.uint32(), c.uint32(), c.uint32()
 	e.Size, e.MTime, e.CTime = c.int(), rt.Time(c.int()), rt.Time(c.int())
 	e.Link = c.text(MaxPath)
 	e.Major, e.Minor = c.uint32(), c.uint32()
-	e.Dev, e.Ino, e.XHash = c.uint(), c.uint(), c.uint()
+	e.Dev, e.Ino, e.XHash, e.CRC = c.uint(), c.uint(), c.uint(), c.uint32()
 	e.Offset, e.HeadLen, e.DataLen, e.Count = c.int(), c.int(), c.int(), c.int()
 	if c.err == nil {
 		c.err = e.check()
@@ -53,20 +54,32 @@ func ParseEntry(b []byte) (e Entry, rest []byte, err error) {
 
 // check refuses an entry that no walk of a file tree gives.
 func (e *Entry) check() error {
-	if err := checkPath(e.Path); err != nil {
+	path := e.Path
+	if e.Type == Gone && len(path) > 1 {
+		path = strings.TrimSuffix(path, "/")
+	}
+	if err := checkPath(path); err != nil {
 		return err
 	}
-	switch {
-	case e.Type < Regular || e.Type > FIFO:
-		return fmt.Errorf("%.200q: type %q: want one of 0 to 6", e.Path, byte(e.Type))
-	case e.Mode > 0o7777:
-		return fmt.Errorf("%.200q: mode %o: want permission bits, at most 7777", e.Path, e.Mode)
-	case len(e.Link) > MaxPath:
+	if len(e.Link) > MaxPath {
 		return fmt.Errorf("%.200q: a link's target of %d bytes: at most %d are kept", e.Path, len(e.Link), MaxPath)
+	}
+	if err := e.checkNumbers(); err != nil {
+		return fmt.Errorf("%.200q: %w", e.Path, err)
+	}
+	return nil
+}
+
+func (e *Entry) checkNumbers() error {
+	switch {
+	case (e.Type < Regular || e.Type > FIFO) && e.Type != Gone:
+		return fmt.Errorf("type %q: want one of 0 to 6, or -", byte(e.Type))
+	case e.Mode > 0o7777:
+		return fmt.Errorf("mode %o: want permission bits, at most 7777", e.Mode)
 	case e.Size < 0 || e.Offset < -1 || e.HeadLen < 0 || e.DataLen < 0 || e.Count < 0:
-		return fmt.Errorf("%.200q: a negative size, offset, length or count", e.Path)
+		return errors.New("a negative size, offset, length or count")
 	case e.Offset > maxStream || e.HeadLen > maxStream || e.DataLen > maxStream:
-		return fmt.Errorf("%.200q: an offset or length over %d", e.Path, int64(maxStream))
+		return fmt.Errorf("an offset or length over %d", int64(maxStream))
 	}
 	return nil
 }
