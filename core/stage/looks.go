@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"path"
 	"time"
 
 	"capstan/core/rt"
@@ -28,24 +29,36 @@ func NewLooks(lock rt.Lock) *Looks {
 	return &Looks{lock: lock, listed: map[look]time.Duration{}, opened: map[look]time.Duration{}}
 }
 
-// Listed notes that a process has listed a directory.
-func (k *Looks) Listed(now time.Duration, process, dir string) {
+// Listed notes that a process has listed a directory of a tree.
+func (k *Looks) Listed(now time.Duration, process, tree, dir string) {
 	k.lock.Lock()
 	defer k.lock.Unlock()
-	note(k.listed, look{process, dir}, now)
+	note(k.listed, look{process, tree + dir}, now)
 }
 
-// Opened notes that a file of a directory was opened by a process of a user. It tells
-// whether the directory's other files should be fetched too: the process has listed it
-// before, or it is the second file that the user opens in it.
-func (k *Looks) Opened(now time.Duration, process, user, dir string) bool {
+// Opened notes that a file of a tree was opened by a process of a user. If he copies, dir
+// is what he copies as far as can be told: the topmost of the directories above the file
+// that the process has listed, or the file's own if it is the second that the user opens
+// in it.
+func (k *Looks) Opened(now time.Duration, process, user, tree, file string) (dir string, copies bool) {
 	k.lock.Lock()
 	defer k.lock.Unlock()
-	own := look{user, dir}
-	at, again := k.opened[own]
-	note(k.opened, own, now)
-	listed, did := k.listed[look{process, dir}]
-	return did && now-listed < memory || again && now-at < memory
+	own := path.Dir(file)
+	at, again := k.opened[look{user, tree + own}]
+	note(k.opened, look{user, tree + own}, now)
+	for d := own; ; d = path.Dir(d) {
+		if listed, did := k.listed[look{process, tree + d}]; !did || now-listed >= memory {
+			break
+		}
+		dir, copies = d, true
+		if d == "/" {
+			break
+		}
+	}
+	if !copies && again && now-at < memory {
+		return own, true
+	}
+	return dir, copies
 }
 
 // note keeps a bounded number of looks: if there are too many, the old ones go, and if

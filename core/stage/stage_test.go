@@ -161,20 +161,24 @@ func TestPlaceOf(t *testing.T) {
 func TestLooks(t *testing.T) {
 	inWorld(t, func(ctx context.Context) {
 		k := stage.NewLooks(rt.NewLock(ctx))
-		k.Listed(0, "cp 7", "/d")
+		for _, dir := range []string{"/d", "/d/e", "/d/e/f", "/x"} {
+			k.Listed(0, "cp 7", "t", dir)
+		}
 		for _, c := range []struct {
-			at                 time.Duration
-			process, user, dir string
-			want               bool
+			at                        time.Duration
+			process, user, tree, file string
+			want                      string
 		}{
-			{time.Second, "cp 7", "u", "/d", true},      // it copies
-			{time.Second, "cat 8", "u", "/e", false},    // one file
-			{2 * time.Second, "cat 9", "u", "/e", true}, // and another
-			{time.Hour, "cp 7", "u", "/d", false},
-			{time.Hour, "cat 9", "v", "/e", false},
+			{time.Second, "cp 7", "u", "t", "/d/e/f/1", "/d"}, // it copies /d
+			{time.Second, "cp 7", "u", "t", "/x/1", "/x"},
+			{time.Second, "cp 7", "v", "other", "/x/1", ""},
+			{time.Second, "cat 8", "v", "t", "/d/e/1", ""},         // one file
+			{2 * time.Second, "cat 9", "v", "t", "/d/e/2", "/d/e"}, // and another
+			{time.Hour, "cp 7", "u", "t", "/d/e/f/2", ""},
+			{time.Hour, "cat 9", "v", "t", "/d/e/3", ""},
 		} {
-			if got := k.Opened(c.at, c.process, c.user, c.dir); got != c.want {
-				t.Errorf("%+v: %v", c, got)
+			if got, _ := k.Opened(c.at, c.process, c.user, c.tree, c.file); got != c.want {
+				t.Errorf("%+v: %q", c, got)
 			}
 		}
 	})
