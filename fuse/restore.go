@@ -231,6 +231,7 @@ type inbox struct {
 
 var (
 	_ fs.NodeSymlinker = (*inbox)(nil)
+	_ fs.NodeLookuper  = (*inbox)(nil)
 	_ fs.NodeGetattrer = (*inbox)(nil)
 	_ fs.NodeRenamer   = (*file)(nil)
 )
@@ -239,6 +240,11 @@ var (
 func (b *inbox) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode, out.Nlink = syscall.S_IFDIR|0o1777, 2
 	return 0
+}
+
+// Lookup finds nothing: what was put in was a request, and may be one again.
+func (b *inbox) Lookup(context.Context, string, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	return nil, syscall.ENOENT
 }
 
 // Symlink asks for what the link leads to.

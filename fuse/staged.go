@@ -77,6 +77,8 @@ func keyOf(image, path string) string {
 	return hex.EncodeToString(h[:20])
 }
 
+func (s *staged) path(key string) string { return filepath.Join(s.dir, key) }
+
 func (s *staged) note(key string, info os.FileInfo) *stagedFile {
 	f := &stagedFile{key: key, size: info.Size()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -2,29 +2,35 @@ package fuse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fs"
+	"golang.org/x/sys/unix"
+
 	"capstan/core/stage"
 )
 
 const prefix = "user.capstan."
 
-// listed are the attributes that listxattr tells; the others are there for who asks.
-var listed = []string{"locality", "image", "media", "position"}
-
-// Getxattr tells where a file is. Programs that list ask for security labels and ACLs of
-// every file, which there are none of.
+// Getxattr tells where a file is, by names that are not listed: programs that copy
+// attributes would copy them. A file's own attributes are not in the catalog, but with
+// its contents once it is staged. Programs that list ask for the label and the ACL of
+// every file, which few have.
 func (n *file) Getxattr(_ context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
 	name, ours := strings.CutPrefix(attr, prefix)
 	if !ours {
-		return 0, syscall.ENODATA
+		if n.e.XHash == 0 {
+			return 0, syscall.ENODATA
+		}
+		got, err := unix.Lgetxattr(n.s.staged.path(n.key()), attr, dest)
+		return size(got, err)
 	}
 	var value string
-	place := stage.PlaceOf(n.header, &n.e)
 	switch name {
 	case "locality":
 		value = n.locality()
@@ -33,7 +39,7 @@ func (n *file) Getxattr(_ context.Context, attr string, dest []byte) (uint32, sy
 	case "media":
 		value = strings.Join(n.media(), ",")
 	case "position":
-		value = fmt.Sprint(place.Block)
+		value = fmt.Sprint(stage.PlaceOf(n.header, &n.e).Block)
 	case "eta":
 		eta := time.Duration(0)
 		if n.locality() == nearline {
@@ -60,13 +66,24 @@ func (n *file) media() (all []string) {
 	return all
 }
 
-// Listxattr lists them.
+// Listxattr lists the attributes of a file that is staged.
 func (n *file) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
-	var b strings.Builder
-	for _, name := range listed {
-		b.WriteString(prefix + name + "\x00")
+	if n.e.XHash == 0 {
+		return 0, 0
 	}
-	return give(b.String(), dest)
+	return size(unix.Llistxattr(n.s.staged.path(n.key()), dest))
+}
+
+// size is what the kernel is told of a length, or of an error: there is nothing of a
+// file that is not staged.
+func size(n int, err error) (uint32, syscall.Errno) {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return 0, syscall.ENODATA
+	case err != nil:
+		return 0, fs.ToErrno(err)
+	}
+	return uint32(n), 0
 }
 
 func give(value string, dest []byte) (uint32, syscall.Errno) {
