@@ -223,7 +223,7 @@ func (s *Server) tellFresh(ctx context.Context) {
 
 // try asks nbemm; the result is why the request must wait on, "" if it was answered.
 func (s *Server) try(ctx context.Context, w *waiting) string {
-	jctx := trace.WithRole(trace.WithJob(ctx, w.Job), Service)
+	jctx := trace.As(ctx, w.Job, Service)
 	a, err := nbemm.Allocate.Call(jctx, pbx.At(s.master, nbemm.Service), w.Need)
 	if nbemm.Later(err) {
 		return status.Detail(err)
@@ -254,7 +254,7 @@ func (s *Server) try(ctx context.Context, w *waiting) string {
 }
 
 func (s *Server) tell(ctx context.Context, m *pbx.Method[Grant, struct{}], w *waiting, g Grant) error {
-	jctx := trace.WithRole(trace.WithJob(ctx, w.Job), Service)
+	jctx := trace.As(ctx, w.Job, Service)
 	_, err := m.Call(jctx, w.Reply, g)
 	return err
 }
