@@ -78,11 +78,12 @@ func Handle[Q, P any](mux *Mux, m *Method[Q, P], fn func(ctx context.Context, fr
 	}
 }
 
-// handling is the context of a handler: its job, its role, and what it asked for
-// with [AfterReply].
+// handling is the context of a handler, with what it asked for with [AfterReply];
+// nil is nothing. The reply, which is remembered, keeps only that.
 type handling struct {
 	context.Context
-	after afterReply
+	lock  rt.Lock
+	after *afterReply
 }
 
 type afterKey struct{}
@@ -101,9 +102,12 @@ func AfterReply(ctx context.Context, fn func()) {
 	if h == nil {
 		panic("pbx: AfterReply outside a handler")
 	}
-	h.after.lock.Lock()
+	h.lock.Lock()
+	if h.after == nil {
+		h.after = &afterReply{lock: h.lock}
+	}
 	h.after.fns = append(h.after.fns, fn)
-	h.after.lock.Unlock()
+	h.lock.Unlock()
 }
 
 // Changes tells whether a call of the method may change anything. A transport may
@@ -221,13 +225,15 @@ func (x *Mux) answer(ctx context.Context, from Identity, req *Message) *Message 
 			return x.failed(ctx, status.Errorf(status.BadParameter, "%s from %s: %w", req.Method, from, err))
 		}
 	}
-	in := &handling{Context: trace.As(ctx, req.Head.Job, x.role), after: afterReply{lock: x.lock}}
+	in := &handling{Context: trace.As(ctx, req.Head.Job, x.role), lock: x.lock}
 	body, err := h.handle(in, Peer{Identity: from, Addr: req.Head.From}, q)
 	rep := &Message{Body: body}
 	if err != nil {
 		rep = x.failed(ctx, err)
 	}
-	rep.after = &in.after
+	x.lock.Lock()
+	rep.after = in.after
+	x.lock.Unlock()
 	return rep
 }
 

@@ -3,6 +3,7 @@ package virtual
 import (
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"testing"
 	"time"
@@ -107,6 +108,11 @@ func benchmarkNights(b *testing.B, s *scenarios.Scenario) {
 	}
 	took := time.Since(began)
 	after := measure()
+	if f := os.Getenv("HEAPPROF"); f != "" {
+		o, _ := os.Create(f)
+		pprof.Lookup("heap").WriteTo(o, 0)
+		o.Close()
+	}
 	if jobs, err = w.collect(s, &Result{}); err != nil {
 		b.Fatal(err)
 	}
