@@ -1,9 +1,11 @@
 package virtual
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -13,7 +15,8 @@ import (
 	"capstan/sim"
 )
 
-// nights is the year's scenario with another number of clients and nights.
+// nights is the year's scenario with another number of clients and nights, and
+// with a media server, its four drives and its disk for each thousand clients.
 func nights(tb testing.TB, clients, n int) *scenarios.Scenario {
 	tb.Helper()
 	const file = "testdata/year.yaml"
@@ -29,7 +32,40 @@ func nights(tb testing.TB, clients, n int) *scenarios.Scenario {
 		s.Clients[i].Count = clients / len(s.Clients)
 	}
 	s.Length = scenarios.Duration(time.Duration(n) * 24 * time.Hour)
+	scale(s, max(clients/1000, 1))
 	return s
+}
+
+// scale gives the scenario n times its media servers, in groups of their units.
+func scale(s *scenarios.Scenario, n int) {
+	if n == 1 {
+		return
+	}
+	groups := make([]scenarios.Group, len(s.StorageUnits))
+	for i := range groups {
+		groups[i] = scenarios.Group{Name: s.StorageUnits[i].Name, Choice: "priority"}
+	}
+	server, library, units := s.MediaServers[0], s.Libraries[0], s.StorageUnits
+	s.MediaServers, s.Libraries, s.StorageUnits, s.Groups = nil, nil, nil, groups
+	for k := range n {
+		tag := strconv.Itoa(k)
+		m, l := server, library
+		m.Name, l.Name, l.Host = "media"+tag, "lib"+tag, "media"+tag
+		l.Drives = slices.Clone(l.Drives)
+		for i := range l.Drives {
+			l.Drives[i].Name = l.Name + l.Drives[i].Name
+		}
+		l.Cartridges.Prefix = fmt.Sprintf("C%02d", k)
+		s.MediaServers, s.Libraries = append(s.MediaServers, m), append(s.Libraries, l)
+		for i, u := range units {
+			u.Name, u.MediaServer = u.Name+tag, m.Name
+			if u.Library != "" {
+				u.Library = l.Name
+			}
+			groups[i].Units = append(groups[i].Units, u.Name)
+			s.StorageUnits = append(s.StorageUnits, u)
+		}
+	}
 }
 
 // benchmarkNight is one night of clients with one job each, hollow data.
