@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/pprof"
 	"slices"
 	"strconv"
 	"testing"
@@ -70,6 +69,7 @@ func scale(s *scenarios.Scenario, n int) {
 
 // benchmarkNight is one night of clients with one job each, hollow data.
 func benchmarkNight(b *testing.B, clients int, quiet bool) {
+	SpendMemory()
 	s := nights(b, clients, 1)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -121,6 +121,7 @@ func BenchmarkYear(b *testing.B) {
 }
 
 func benchmarkNights(b *testing.B, s *scenarios.Scenario) {
+	SpendMemory()
 	began := time.Now()
 	w, err := New(config(s), sim.Options{Seed: 1, Start: rt.FromStd(s.Start), NoEvents: true, NoHash: true})
 	if err != nil {
@@ -144,11 +145,6 @@ func benchmarkNights(b *testing.B, s *scenarios.Scenario) {
 	}
 	took := time.Since(began)
 	after := measure()
-	if f := os.Getenv("HEAPPROF"); f != "" {
-		o, _ := os.Create(f)
-		pprof.Lookup("heap").WriteTo(o, 0)
-		o.Close()
-	}
 	if jobs, err = w.collect(s, &Result{}); err != nil {
 		b.Fatal(err)
 	}
