@@ -110,7 +110,7 @@ var eventTable = store.Declare[[2]int64, event]("trace", 1,
 
 // Schemas are the tables of the role.
 func Schemas() []*store.Schema {
-	return []*store.Schema{job.Table.Schema(), job.Log.Schema(), eventTable.Schema()}
+	return []*store.Schema{job.Table.Schema(), job.Log.Schema(), eventTable.Schema(), cleaned.Schema()}
 }
 
 // Server is the role.
