@@ -18,6 +18,7 @@ import (
 	"capstan/core/bpjobd"
 	"capstan/core/bptm"
 	"capstan/core/host"
+	"capstan/core/media"
 	"capstan/core/nbemm"
 	"capstan/core/pbx"
 	"capstan/core/rt"
@@ -40,6 +41,7 @@ type Args struct {
 	Selection archive.Selection `json:"selection,omitzero"`
 	Expires   rt.Time           `json:"expires,omitempty"`
 	Pool      string            `json:"pool,omitempty"`
+	Image     media.Image       `json:"image,omitzero"` // backup: what the media say of it
 
 	Restore bool                 `json:"restore,omitempty"`
 	Options archive.WriteOptions `json:"options,omitzero"`
@@ -76,6 +78,7 @@ type manager struct {
 	lock  rt.Lock
 	done  bptm.Done // by bptm
 	batch int64     // of entries forwarded
+	ends  *media.ImageEnd
 }
 
 // Main is the process's main function.
@@ -110,6 +113,12 @@ func (m *manager) mux(ctx context.Context) *pbx.Mux {
 		return struct{}{}, nil
 	})
 	pbx.Handle(mux, bpbkar.Files, m.forward)
+	pbx.Handle(mux, bpbkar.Ends, m.imageEnds)
+	pbx.Handle(mux, bptm.AskEnd, func(_ context.Context, from pbx.Peer, _ struct{}) (*media.ImageEnd, error) {
+		m.lock.Lock()
+		defer m.lock.Unlock()
+		return m.ends, m.mine(from, bptm.Role, m.env.Host)
+	})
 	pbx.Handle(mux, bptm.MediaReady, func(_ context.Context, from pbx.Peer, r bptm.Ready) (struct{}, error) {
 		if err := m.mine(from, bptm.Role, m.env.Host); err != nil {
 			return struct{}{}, err
@@ -171,6 +180,21 @@ func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (s
 	m.lock.Unlock()
 	_, err = bpjobd.Progress.Call(ctx, pbx.At(m.args.Master, bpjobd.Service), u)
 	_ = err // shown, not needed
+	return struct{}{}, nil
+}
+
+// imageEnds keeps what bpbkar says of the image, until bptm asks for it.
+func (m *manager) imageEnds(_ context.Context, from pbx.Peer, r bpbkar.Result) (struct{}, error) {
+	if err := m.mine(from, bpbkar.Role, m.args.Client); err != nil {
+		return struct{}{}, err
+	}
+	end := &media.ImageEnd{Began: r.Began, Files: r.Files}
+	if r.Problems > 0 {
+		end.Status = int(status.Partial)
+	}
+	m.lock.Lock()
+	m.ends = end
+	m.lock.Unlock()
 	return struct{}{}, nil
 }
 
@@ -275,7 +299,7 @@ func (m *manager) backup(ctx context.Context) Finished {
 	job := trace.JobOf(ctx)
 	bptmArgs := bptm.Args{
 		Master: a.Master, Bpbrm: m.env.Addr, Nbjm: a.Nbjm, Epoch: a.Epoch, Client: a.Client,
-		BackupID: a.BackupID, Expires: a.Expires, Pool: a.Pool,
+		BackupID: a.BackupID, Expires: a.Expires, Pool: a.Pool, Image: a.Image,
 	}
 	bpjobd.Say(ctx, a.Master, "connecting to client "+a.Client)
 	client, err := host.StartOn(ctx, "B8", a.Client, bpbkar.Role, 0, a.Epoch,

@@ -13,6 +13,7 @@ import (
 	"capstan/core/bpdbm"
 	"capstan/core/catalog"
 	"capstan/core/image"
+	"capstan/core/media"
 	"capstan/core/nbemm"
 	"capstan/core/nbrb"
 	"capstan/core/pbx"
@@ -31,9 +32,11 @@ type Args struct {
 	Client   string   `json:"client"`             // backup: whose data comes; restore: whom it goes to
 	BackupID string   `json:"backupId,omitempty"` // backup
 	Expires  rt.Time  `json:"expires,omitempty"`
-	Pool     string   `json:"pool,omitempty"`
-	Restore  bool     `json:"restore,omitempty"`
-	Needed   pbx.Addr `json:"needed,omitempty"` // restore: who answers [AskNeeded]
+	// Image is what the media of a backup say of the image.
+	Image   media.Image `json:"image,omitzero"`
+	Pool    string      `json:"pool,omitempty"`
+	Restore bool        `json:"restore,omitempty"`
+	Needed  pbx.Addr    `json:"needed,omitempty"` // restore: who answers [AskNeeded]
 }
 
 // ChildArgs is what the parent starts the child with.
@@ -117,6 +120,8 @@ var (
 	MediaDone   = pbx.Declare[struct{}, struct{}]("nbjm", "MediaDone", pbx.Media, pbx.Step("B13", "R15"))
 	MediaReady  = pbx.Declare[Ready, struct{}]("bpbrm", "MediaReady", pbx.Media)
 	AddFragment = pbx.Declare[FragmentDone, struct{}]("bpbrm", "AddFragment", pbx.Media)
-	AllDone     = pbx.Declare[Done, struct{}]("bpbrm", "AllDone", pbx.Media, pbx.Step("B13", ""))
-	AskNeeded   = pbx.Declare[NeededQuery, Needed]("bprd", "Needed", pbx.Media, pbx.Query())
+	// AskEnd asks what the client said of the image before it ended; nil if it did not.
+	AskEnd    = pbx.Declare[struct{}, *media.ImageEnd]("bpbrm", "AskEnd", pbx.Media, pbx.Query())
+	AllDone   = pbx.Declare[Done, struct{}]("bpbrm", "AllDone", pbx.Media, pbx.Step("B13", ""))
+	AskNeeded = pbx.Declare[NeededQuery, Needed]("bprd", "Needed", pbx.Media, pbx.Query())
 )

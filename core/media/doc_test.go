@@ -54,7 +54,7 @@ func examples(t *testing.T) map[string][]byte {
 	}
 	var small media.BlockTable
 	small.Add(512, 0xaabbccdd)
-	if err := w.Close(small, true); err != nil {
+	if err := w.Close(small, true, nil); err != nil {
 		t.Fatal(err)
 	}
 	records := head[512 : 512+strings.IndexByte(string(head[512:]), 0)]
