@@ -5,6 +5,7 @@
 // nbjm that the job has finished, with the status that it alone decides (B13).
 // Restore: it starts its child and bptm (R6); the child starts tar on the client
 // and hands the connection to bptm (R8); at the end it reports to bprd (R17).
+// Import: it starts bptm (R6) and reports (R17).
 package bpbrm
 
 import (
@@ -44,6 +45,7 @@ type Args struct {
 	Image     media.Image       `json:"image,omitzero"` // backup: what the media say of it
 
 	Restore bool                 `json:"restore,omitempty"`
+	Import  bool                 `json:"import,omitempty"` // with Restore: only bptm is started, to read what stands on media
 	Options archive.WriteOptions `json:"options,omitzero"`
 }
 
@@ -99,6 +101,9 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (struct{}
 	run, tell, to := m.backup, JobFinished, args.Nbjm
 	if args.Restore {
 		run, tell, to = m.restore, Report, args.Starter
+	}
+	if args.Import {
+		run = m.importImages
 	}
 	f := run(ctx)
 	_, err = tell.Call(rt.WithoutCancel(ctx), to, f)

@@ -270,14 +270,22 @@ func (w *writer) endFragment(ctx context.Context, last bool, end *media.ImageEnd
 	w.current.Length = f.Bytes
 	cur := *w.current
 	w.current = nil
-	const part = 1 << 20 // of a block table, in one message
-	blocks := media.EncodeBlocks(f.Blocks)
+	return inParts(f.Blocks, func(blocks []byte, more bool) error {
+		_, err := AddFragment.Call(ctx, w.p.args.Bpbrm, FragmentDone{
+			BackupID: w.p.args.BackupID, Fragment: cur, Blocks: blocks, More: more,
+		})
+		return err
+	})
+}
+
+// inParts has a block table sent in messages that are not too long.
+func inParts(t media.BlockTable, send func(blocks []byte, more bool) error) error {
+	const part = 1 << 20
+	blocks := media.EncodeBlocks(t)
 	for more := true; more; {
 		n := min(part, len(blocks))
 		more = n < len(blocks)
-		if _, err := AddFragment.Call(ctx, w.p.args.Bpbrm, FragmentDone{
-			BackupID: w.p.args.BackupID, Fragment: cur, Blocks: blocks[:n], More: more,
-		}); err != nil {
+		if err := send(blocks[:n], more); err != nil {
 			return err
 		}
 		blocks = blocks[n:]

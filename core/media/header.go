@@ -355,6 +355,23 @@ func (v *values) time(key string) rt.Time {
 	return t
 }
 
+// ParseDiskName takes the name of a fragment's data file apart.
+func ParseDiskName(name string) (backupID string, copy, number int, ok bool) {
+	base, isData := strings.CutSuffix(name, ".tar")
+	f := strings.LastIndex(base, "_F")
+	if !isData || f < 0 {
+		return "", 0, 0, false
+	}
+	c := strings.LastIndex(base[:f], "_C")
+	if c <= 0 {
+		return "", 0, 0, false
+	}
+	copy, err1 := strconv.Atoi(base[c+2 : f])
+	number, err2 := strconv.Atoi(base[f+2:])
+	data, _ := DiskName(base[:c], copy, number)
+	return base[:c], copy, number, err1 == nil && err2 == nil && copy > 0 && number > 0 && data == name
+}
+
 // DiskName gives the names of a fragment's two files on a disk storage unit.
 func DiskName(backupID string, copy, number int) (data, trailer string) {
 	base := fmt.Sprintf("%s_C%d_F%d", backupID, copy, number)

@@ -67,6 +67,7 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, ReleaseAll, s.release)
 	pbx.Handle(mux, MarkWritten, s.markWritten)
 	pbx.Handle(mux, DeassignEmpty, s.deassignEmpty)
+	pbx.Handle(mux, MarkImported, s.markImported)
 	pbx.Handle(mux, ChangeMedia, s.changeMedia)
 	pbx.Handle(mux, MarkDrive, s.markDrive)
 	pbx.Handle(mux, SayHello, s.hello)
@@ -121,7 +122,7 @@ func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocatio
 	a.Job, a.Try, a.Write = q.Job, q.Try, q.Write
 	if old := s.has[h]; old == nil {
 		s.count(&a, 1)
-	} else if !a.Write {
+	} else if !a.Write && !q.Keep {
 		// A cartridge that was written stays the job's until the job ends: before its
 		// image is recorded nobody else may append to it.
 		delete(s.media, old.Media.ID)

@@ -285,6 +285,9 @@ func (s *Server) discardLater(ctx context.Context, server string, q bptm.Discard
 		if rt.Sleep(ctx, wait) != nil {
 			return
 		}
+		if _, complete, err := s.image(ctx, q.BackupID); err != nil || complete {
+			continue // somebody has imported it meanwhile: it stays as long as it is in the catalog
+		}
 		if _, err := bptm.Discard.Call(ctx, pbx.At(server, bptm.Role), q); err == nil {
 			return
 		}
