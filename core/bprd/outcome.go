@@ -84,6 +84,9 @@ func (im *found) told(dry bool) string {
 func (im *found) lacks() string {
 	var gaps []string
 	at := len(im.got) + 1
+	if f, read := im.seen[at]; read {
+		return fmt.Sprintf("fragment %d, on %s, has no trailer: its backup did not end, or the trailer is on the cartridge that follows", at, where(&f))
+	}
 	for _, n := range slices.Sorted(maps.Keys(im.seen)) {
 		if n > at {
 			gaps = append(gaps, span("fragment", at, n-1)+" not found")

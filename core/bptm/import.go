@@ -51,7 +51,7 @@ func (im *importer) run(ctx context.Context) error {
 			return err
 		}
 		if v.Done {
-			return im.forget(ctx)
+			return nil
 		}
 		im.volume = v
 		if v.Media == "" {
