@@ -49,17 +49,21 @@ func (r *reading) end(ctx context.Context) {
 		}
 		r.say(ctx, "%s", im.told(r.q.DryRun))
 	}
+	var ended []nbemm.Imported
 	for _, v := range r.volumes {
 		if v.label.UUID == "" || r.q.DryRun {
 			continue
 		}
 		q := nbemm.Imported{Media: v.Media, UUID: v.label.UUID, Ended: true, Whole: v.read && !v.left && !v.waits}
-		if _, err := nbemm.MarkImported.Call(ctx, r.service(nbemm.Service), q); err != nil {
-			r.say(ctx, "cartridge %s: %v", v.Media, err)
-		}
-		if !q.Whole {
+		if ended = append(ended, q); !q.Whole {
 			r.say(ctx, "cartridge %s holds what is not in the catalog: it stays frozen", v.Media)
 		}
+	}
+	if len(ended) == 0 {
+		return
+	}
+	if _, err := nbemm.MarkImported.Call(ctx, r.service(nbemm.Service), ended); err != nil {
+		r.say(ctx, "the cartridges stay frozen: %v", err)
 	}
 }
 

@@ -129,7 +129,7 @@ func (r *reading) opened(ctx context.Context, l media.Label) (struct{}, error) {
 	if r.q.DryRun {
 		return struct{}{}, nil
 	}
-	return nbemm.MarkImported.Call(ctx, r.service(nbemm.Service), nbemm.Imported{Media: v.Media, UUID: l.UUID, Pool: l.Pool})
+	return nbemm.MarkImported.Call(ctx, r.service(nbemm.Service), []nbemm.Imported{{Media: v.Media, UUID: l.UUID, Pool: l.Pool}})
 }
 
 // found takes a fragment's header; wanted says whether its trailer is to be read.

@@ -17,7 +17,7 @@ import (
 // drive's, or the end of the job.
 func (im *importer) cartridge(ctx context.Context) error {
 	a, err := im.p.ask(ctx, Media{Next: im.tape != nil, Need: nbemm.Request{
-		Media: im.volume.Media, Storage: im.volume.Storage, Held: im.alloc.Drive.Name, Keep: true,
+		Media: im.volume.Media, Storage: im.volume.Storage, Held: im.alloc.Drive.Name,
 	}})
 	if err != nil {
 		return im.refuse(ctx, err)

@@ -27,30 +27,38 @@ type Imported struct {
 // a cartridge that nobody writes to and that is not freed. What is counted is what
 // stands in the catalog, and nothing is appended behind what this master has not
 // written itself.
-func (s *Server) markImported(ctx context.Context, _ pbx.Peer, q Imported) (struct{}, error) {
+func (s *Server) markImported(ctx context.Context, _ pbx.Peer, qs []Imported) (struct{}, error) {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
 	j := trace.JobOf(ctx)
-	if by := s.media[q.Media]; !q.Ended && by != (holder{j.ID, j.Try}) {
-		return struct{}{}, status.Errorf(status.NotAllowed, "job %d does not hold cartridge %s", j.ID, q.Media)
+	for _, q := range qs {
+		if by := s.media[q.Media]; !q.Ended && by != (holder{j.ID, j.Try}) {
+			return struct{}{}, status.Errorf(status.NotAllowed, "job %d does not hold cartridge %s", j.ID, q.Media)
+		}
 	}
 	return struct{}{}, s.db.Update(ctx, func(tx store.Tx) error {
-		m, ok, err := media.Get(tx, q.Media)
+		on, err := onMedia(tx)
 		if err != nil {
 			return err
 		}
-		if !ok {
-			return status.Errorf(status.MediaNotDefined, "cartridge %s is not known", q.Media)
+		for _, q := range qs {
+			m, ok, err := media.Get(tx, q.Media)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return status.Errorf(status.MediaNotDefined, "cartridge %s is not known", q.Media)
+			}
+			if q.Ended {
+				afterImport(&m, &q, on[m.ID])
+			} else if err := beforeImport(&m, &q, rt.Now(ctx)); err != nil {
+				return err
+			}
+			if err := media.Put(tx, m.ID, m); err != nil {
+				return err
+			}
 		}
-		if q.Ended {
-			err = afterImport(tx, &m, &q)
-		} else {
-			err = beforeImport(&m, &q, rt.Now(ctx))
-		}
-		if err != nil {
-			return err
-		}
-		return media.Put(tx, m.ID, m)
+		return nil
 	})
 }
 
@@ -68,16 +76,13 @@ func beforeImport(m *Media, q *Imported, now rt.Time) error {
 	return nil
 }
 
-func afterImport(tx store.Tx, m *Media, q *Imported) error {
+// afterImport counts what is on a cartridge now: c is what the catalog says of it.
+func afterImport(m *Media, q *Imported, c *contents) {
 	if m.UUID != q.UUID {
-		return nil // nothing was imported from it
-	}
-	on, err := onMedia(tx)
-	if err != nil {
-		return err
+		return // nothing was imported from it
 	}
 	m.Images, m.Bytes = 0, 0
-	if c := on[m.ID]; c != nil {
+	if c != nil {
 		m.Images, m.Bytes, m.Expires = c.images, c.bytes, c.expires
 		m.Full = m.Full || c.last >= m.NextBlock
 	}
@@ -87,5 +92,4 @@ func afterImport(tx store.Tx, m *Media, q *Imported) error {
 	if q.Whole && m.ByImport {
 		m.Frozen, m.ByImport = false, false
 	}
-	return nil
 }

@@ -139,8 +139,6 @@ type Request struct {
 	Path      string        `json:"path,omitempty"`   // to read from disk
 	Held      string        `json:"held,omitempty"`   // the drive that the job has and keeps (next volume)
 	Avoid     []string      `json:"avoid,omitempty"`  // media not to be chosen
-	// Keep: the cartridges that the job had before stay its own until it ends.
-	Keep bool `json:"keep,omitempty"`
 }
 
 // Allocation is what a job was given.
@@ -229,8 +227,8 @@ var (
 	// their media ids.
 	DeassignEmpty = pbx.Declare[struct{}, []string](Service, "DeassignEmpty", pbx.Master)
 	// MarkImported is called before the first image of a cartridge is imported, and
-	// again when its import has ended.
-	MarkImported = pbx.Declare[Imported, struct{}](Service, "MarkImported", pbx.Master)
+	// again when the import has ended.
+	MarkImported = pbx.Declare[[]Imported, struct{}](Service, "MarkImported", pbx.Master)
 	ChangeMedia  = pbx.Declare[MediaChange, struct{}](Service, "ChangeMedia", pbx.Master|pbx.User)
 	MarkDrive    = pbx.Declare[DriveMedia, struct{}](Service, "MarkDrive", pbx.Media)
 	SayHello     = pbx.Declare[Hello, struct{}](Service, "SayHello", pbx.Media)

@@ -122,7 +122,7 @@ func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocatio
 	a.Job, a.Try, a.Write = q.Job, q.Try, q.Write
 	if old := s.has[h]; old == nil {
 		s.count(&a, 1)
-	} else if !a.Write && !q.Keep {
+	} else if !a.Write {
 		// A cartridge that was written stays the job's until the job ends: before its
 		// image is recorded nobody else may append to it.
 		delete(s.media, old.Media.ID)

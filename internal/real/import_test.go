@@ -114,7 +114,7 @@ func TestImportKilled(t *testing.T) {
 	before = slices.DeleteFunc(before, func(h image.Header) bool { return !h.Fragments[0].OnTape() })
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, victim := range []string{"bptm", "bpbrm", loopback.Master, loopback.Media} {
-		for range moments {
+		for range 2 {
 			ok(t, os.RemoveAll(f.disk())) // an image on disk is not of interest here
 			ok(t, os.Mkdir(f.disk(), 0o700))
 			f.lose(t)

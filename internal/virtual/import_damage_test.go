@@ -5,15 +5,20 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"capstan/core/archive/pax"
 	"capstan/core/bpimport"
 	"capstan/core/bprd"
 	"capstan/core/dev"
+	"capstan/core/host"
 	"capstan/core/image"
 	"capstan/core/job"
 	"capstan/core/media"
@@ -557,17 +562,21 @@ func TestImportDeviceErrors(t *testing.T) {
 	}
 }
 
-// A process of an import is killed, or a host restarted, at many moments.
+// A process of an import is killed, a host restarted, or the job cancelled, at many
+// moments.
 func TestImportKilled(t *testing.T) {
-	for _, victim := range []string{"media1/bptm/1/1/0", "media1/bpbrm/1/1/0", "master", "media1"} {
+	const cancel = "a person cancels"
+	for _, victim := range []string{"media1/bptm/1/1/0", "media1/bpbrm/1/1/0", "master", "media1", cancel} {
 		t.Run(victim, func(t *testing.T) {
 			statuses := map[status.Code]int{}
-			for i := range 2 * kills() {
+			for i := range kills() {
 				n, before, q := sweep(t)
-				after := time.Duration(i) * 480 * time.Second / time.Duration(2*kills())
+				after := time.Duration(i) * 480 * time.Second / time.Duration(kills())
 				n.At(n.Mono()+after+time.Millisecond, func() {
 					if h := n.Host(victim); h != nil {
 						h.Restart(30 * time.Second)
+					} else if victim == cancel {
+						n.cancels()
 					} else {
 						n.Kill(pbx.Addr(victim))
 					}
@@ -602,4 +611,43 @@ func (n *trial) importsAnyway(q bprd.ImportRequest) (j job.Job) {
 		return err
 	})
 	return j
+}
+
+// cancels has the first job cancelled, if it runs.
+func (n *trial) cancels() {
+	n.Host("desk").Spawn("cancel", func(ctx context.Context, _ *host.Env) error {
+		if _, err := bprd.Cancel.Call(ctx, pbx.At("master", bprd.Service), bprd.CancelJob{Job: 1}); err != nil && status.Of(err, 0) != status.NotFound {
+			return err
+		}
+		return nil
+	})
+}
+
+// What stands on media in planning runs has no bytes, and is imported as well.
+func TestImportHollow(t *testing.T) {
+	for _, storage := range []string{"tape", "disk"} {
+		cfg := small()
+		cfg.Domain.Units[0].FragmentSize, cfg.Domain.Units[1].FragmentSize = 1<<40, 1<<40
+		cfg.Hosts[2].Fill = func(ctx context.Context, fs *simtree.FS) error {
+			return fs.AddHollow(ctx, "/data", simtree.Hollow{Files: 1_000_000, Bytes: 3 << 40}, rand.New(rand.NewPCG(1, 2)))
+		}
+		n := newTrial(t, cfg)
+		n.until(hour)
+		q := bprd.ImportRequest{Verify: true}
+		if storage == "tape" {
+			n.backup("docs")
+			q.Media = usedMedia(n.images())
+		} else {
+			n.backup("docs-disk")
+			q.Storage = "disk"
+		}
+		before := n.images()
+		n.lose()
+		n.imported(q, status.OK)
+		own := cmpopts.IgnoreFields(image.Header{}, "Job", "Try", "Ended", "Imported")
+		if d := cmp.Diff(before, n.images(), own); d != "" || before[0].Files < 1_000_000 {
+			t.Errorf("%s: the images are not as they were: %s", storage, d)
+		}
+		n.restores("client1", "/back")
+	}
 }
