@@ -147,8 +147,8 @@ func handleReading[Q, P any](s *Server, mux *pbx.Mux, m *pbx.Method[Q, P], fn fu
 			return none, err
 		}
 		defer r.turn.Release()
-		if r.over.IsSet() {
-			return none, status.Errorf(status.Inconsistent, "the import has ended")
+		if r.over.IsSet() || r.at < 0 && m.Name() != bptm.NextVolume.Name() {
+			return none, status.Errorf(status.Inconsistent, "the import reads no volume")
 		}
 		return fn(r, ctx, q)
 	})

@@ -130,8 +130,8 @@ func (r *reading) finish(ctx context.Context, f bpbrm.Finished, err error) bpbrm
 		}
 	}
 	failures = append(r.refused, failures...)
-	out := bpbrm.Finished{Files: r.files, Bytes: r.bytes, Detail: summary(done, known, failures)}
 	left := slices.ContainsFunc(r.volumes, func(v *volume) bool { return v.left })
+	out := bpbrm.Finished{Files: r.files, Bytes: r.bytes, Detail: summary(done, known, failures, left)}
 	switch {
 	case err != nil:
 		out.Status, out.Detail = status.Of(err, status.ImportImpossible), status.Detail(err)
@@ -152,13 +152,13 @@ func (r *reading) finish(ctx context.Context, f bpbrm.Finished, err error) bpbrm
 }
 
 // summary says what became of what was found: of what failed, the first.
-func summary(done, known int, failures []string) string {
+func summary(done, known int, failures []string, left bool) string {
 	text := fmt.Sprintf("%d images imported, %d in the catalog already, %d failures", done, known, len(failures))
 	if len(failures) > 0 {
 		text += ": " + failures[0]
 	}
-	if len(failures) > 1 {
-		text += "; see the job's log for the others"
+	if len(failures) > 1 || left && len(failures) == 0 {
+		text += "; the job's log has what else is not in the catalog"
 	}
 	return text
 }

@@ -213,6 +213,10 @@ func (r *reading) compare(ctx context.Context, v *volume, im *found, f *image.Fr
 // knowing which are full backups, a restore puts all of them together.
 const unknown = "imported"
 
+// ahead is how far in the future an image may be: later backups of its client are given
+// later times.
+const ahead = 24 * time.Hour
+
 // begin has bpdbm begin an image.
 func (r *reading) begin(ctx context.Context, im *found, q *bptm.Found) error {
 	client, at, err := image.ParseID(im.id)
@@ -220,6 +224,9 @@ func (r *reading) begin(ctx context.Context, im *found, q *bptm.Found) error {
 		return err
 	}
 	now, says := rt.Now(ctx), &q.Header.Image
+	if at > now.Add(ahead).Unix() {
+		return fmt.Errorf("it is of %s, which is to come: the clock of this master is wrong, or was of the one that wrote it", day(rt.FromStd(time.Unix(at, 0))))
+	}
 	h := image.Header{
 		ID: im.id, Client: client, Time: at, Policy: says.Policy, Schedule: says.Schedule, Type: says.Type, Since: says.Since,
 		Paths: says.Paths, Exclude: says.Exclude, Job: r.q.Job, Server: q.Fragment.MediaServer, Began: rt.FromStd(time.Unix(at, 0)), Imported: now,

@@ -188,6 +188,11 @@ func TestImportDamaged(t *testing.T) {
 			b[at] = edit(t, b[at], set("backup", "../x_1700000000"))
 			return b
 		}, bprd.ImportRequest{}, []int{1}, 1, "cannot be the name of a client"},
+		{"an image of the future", func(t *testing.T, b [][]byte) [][]byte {
+			at, _ := file(b, 3)
+			b[at] = edit(t, b[at], set("backup", "client1_9999999999"))
+			return b
+		}, bprd.ImportRequest{}, []int{1}, 1, "which is to come"},
 		{"a second copy", func(t *testing.T, b [][]byte) [][]byte {
 			at, _ := file(b, 3)
 			b[at] = edit(t, b[at], set("copy", "2"))
