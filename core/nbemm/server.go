@@ -68,6 +68,7 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, ReleaseAll, s.release)
 	pbx.Handle(mux, MarkWritten, s.markWritten)
 	pbx.Handle(mux, DeassignEmpty, s.deassignEmpty)
+	pbx.Handle(mux, MarkImported, s.markImported)
 	pbx.Handle(mux, ChangeMedia, s.changeMedia)
 	pbx.Handle(mux, MarkDrive, s.markDrive)
 	pbx.Handle(mux, SayHello, s.hello)
