@@ -58,18 +58,19 @@ func (r *route) cost(a, b int) time.Duration {
 	return locateOver(r.to[a], r.from[b], r.length, r.mean)
 }
 
-// best is the better of two orders, the sweep there and back and the nearest one next,
-// made better by moving and turning parts of it, until nothing helps or the rounds are
+// best is the best of three orders, the sweep there and back, the nearest one next, and
+// the one that was given, made better by moving and turning parts of it, until nothing helps or the rounds are
 // over. With n extents it takes n² steps and some more for each round; equal costs are
 // decided by the numbers of the extents, so that an order is the same each time.
 //
 // Sandstå and Midtstraum (ICDE 1999) compare such schedules for serpentine tape.
 func (r *route) best() []int {
 	n := len(r.from)
-	sweep, nearest := r.sweep(), r.nearest()
-	r.tour = nearest
-	if r.total(sweep) < r.total(nearest) {
-		r.tour = sweep
+	r.tour = r.given()
+	for _, other := range [][]int{r.nearest(), r.sweep()} {
+		if r.total(other) < r.total(r.tour) {
+			r.tour = other
+		}
 	}
 	r.at = make([]int, n+1)
 	r.number(0, n)
@@ -91,15 +92,21 @@ func (r *route) total(tour []int) (sum time.Duration) {
 	return sum
 }
 
-// sweep reads what runs away from the beginning on the way there, the others on the way
-// back.
-func (r *route) sweep() []int {
+// given is the order that was given.
+func (r *route) given() []int {
 	n := len(r.from)
 	tour := make([]int, 1, n+1)
 	tour[0] = n
 	for i := range n {
 		tour = append(tour, i)
 	}
+	return tour
+}
+
+// sweep reads what runs away from the beginning on the way there, the others on the way
+// back.
+func (r *route) sweep() []int {
+	tour := r.given()
 	slices.SortStableFunc(tour[1:], func(a, b int) int {
 		x, y := r.from[a], r.from[b]
 		if d := direction(y.wrap) - direction(x.wrap); d != 0 {
