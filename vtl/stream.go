@@ -50,6 +50,17 @@ func (d *drive) stream(ctx context.Context, bytes int64, reading bool, begin tim
 	return nil
 }
 
+// streamHollow is stream for hollow bytes, which the host has sent or taken at its own rate
+// since begin: the drive was busy for so long.
+func (d *drive) streamHollow(ctx context.Context, bytes int64, reading bool, begin time.Duration) error {
+	took := d.clock(ctx) - begin
+	if d.lib.cfg.TimeScale == 0 {
+		took = timeOf(bytes, d.rate())
+	}
+	d.count(func(s *dev.DriveStats) { s.Transferring += took })
+	return d.stream(ctx, bytes, reading, begin)
+}
+
 // speed is the one that the tape runs at for a host's rate, in native bytes a second:
 // the slowest that is as fast, or the fastest there is. A rate between two speeds is
 // kept, for the drive changes from one to the other and back.

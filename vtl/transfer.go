@@ -256,7 +256,7 @@ func (h *driveHandle) WriteHollow(ctx context.Context, n, size int64, via []dev.
 		if err := d.putHollow(ctx, fit, size); err != nil {
 			return err
 		}
-		return d.stream(ctx, fit, false, begin)
+		return d.streamHollow(ctx, fit, false, begin)
 	}))
 	if err != nil {
 		return 0, err
@@ -310,10 +310,7 @@ func (d *drive) putHollow(ctx context.Context, n, size int64) error {
 	d.epoch++
 	d.moved += n
 	d.cart.side.Memory.Written += n
-	d.count(func(s *dev.DriveStats) {
-		s.BytesWritten += n
-		s.Transferring += timeOf(n, d.rate())
-	})
+	d.count(func(s *dev.DriveStats) { s.BytesWritten += n })
 	return nil
 }
 
@@ -345,11 +342,8 @@ func (h *driveHandle) ReadHollow(ctx context.Context, n int64, via []dev.Resourc
 		d.step(objects)
 		d.moved += bytes
 		d.cart.side.Memory.Read += bytes
-		d.count(func(s *dev.DriveStats) {
-			s.BytesRead += bytes
-			s.Transferring += timeOf(bytes, d.rate())
-		})
-		return d.stream(ctx, bytes, true, begin)
+		d.count(func(s *dev.DriveStats) { s.BytesRead += bytes })
+		return d.streamHollow(ctx, bytes, true, begin)
 	}))
 	if err != nil {
 		return 0, err

@@ -80,7 +80,7 @@ type DriveStats struct {
 	Loading      time.Duration `json:"loading"`
 	Unloading    time.Duration `json:"unloading"`
 	Locating     time.Duration `json:"locating"` // rewinds and spaces included
-	Transferring time.Duration `json:"transferring"`
+	Transferring time.Duration `json:"transferring"` // hollow data: as long as it took
 	Flushing     time.Duration `json:"flushing"`
 
 	// Speed is the tape's in the last transfers, in native bytes a second: the one of its
