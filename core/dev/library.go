@@ -79,7 +79,7 @@ type DriveStats struct {
 	Filemarks    int64         `json:"filemarks"` // written
 	Loading      time.Duration `json:"loading"`
 	Unloading    time.Duration `json:"unloading"`
-	Locating     time.Duration `json:"locating"` // rewinds and spaces included
+	Locating     time.Duration `json:"locating"`     // rewinds and spaces included
 	Transferring time.Duration `json:"transferring"` // hollow data: as long as it took
 	Flushing     time.Duration `json:"flushing"`
 
