@@ -99,6 +99,8 @@ type Needed struct {
 	// Hollow are the entries, of hollow images alone, that lie in the ranges.
 	Hollow []catalog.Entry `json:"hollow,omitempty"`
 	More   bool            `json:"more"`
+	// AnyOrder tells that the ranges can be read in any order; see [bpdbm.Selected].
+	AnyOrder bool `json:"anyOrder,omitempty"`
 }
 
 // Volume is what an import is to read next.
