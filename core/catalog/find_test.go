@@ -96,7 +96,7 @@ func TestFind(t *testing.T) {
 		var got []string
 		for after, rounds := "", 0; ; rounds++ {
 			n := 0
-			next, err := readers[which].Find(ctx, p, after, budget, func(e Entry) (bool, error) {
+			next, _, err := readers[which].Find(ctx, p, after, budget, func(e Entry) (bool, error) {
 				got = append(got, e.Path)
 				n++
 				return n < page, nil
