@@ -1,10 +1,21 @@
 package catalog
 
 import (
+	"fmt"
 	"testing"
 
 	"capstan/core/store/storetest"
 )
+
+// realistic makes n entries of a home-like tree.
+func realistic(n int) (es []Entry) {
+	for i := range n {
+		e := entry(fmt.Sprintf("/home/user%d/src/module%04d/file_%05d.go", i%3, i/50, i), int64(i)*2048)
+		e.Ino, e.Dev, e.CRC = uint64(1_000_000+i*3), 2049, uint32(i)
+		es = append(es, e)
+	}
+	return append(es, Entry{Path: "/home/gone", Type: Gone}, Entry{Path: "/home/user1/src/", Type: Gone})
+}
 
 // FuzzOpen opens and walks any bytes: an error, never a panic.
 func FuzzOpen(f *testing.F) {
