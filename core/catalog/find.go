@@ -136,19 +136,27 @@ func (s *search) look(ctx context.Context, sp span) (more bool, err error) {
 			continue
 		}
 		s.seen++
-		if b.num.Type != Gone && b.num.Offset >= 0 && s.p.matches(b.dir, b.name) {
-			e := b.entry()
-			s.after = e.Path
-			if more, err := s.fn(e); !more || err != nil {
+		if s.p.matches(b.dir, b.name) {
+			if more, err := s.found(it); !more || err != nil {
 				return false, err
 			}
 		}
 		if s.budget > 0 && s.seen >= s.budget {
-			s.after = b.entry().Path
+			s.after = b.fullPath()
 			return false, nil
 		}
 	}
 	return err == nil, err
+}
+
+// found is told of an entry that matches.
+func (s *search) found(it *iterator) (more bool, err error) {
+	e, err := it.entry()
+	if err != nil || e.Type == Gone || e.Implied() {
+		return true, err
+	}
+	s.after = e.Path
+	return s.fn(e)
 }
 
 // end says that nothing follows.

@@ -47,7 +47,9 @@ func naive(text string, fold bool, p string) bool {
 func TestFind(t *testing.T) {
 	ctx := storetest.Solo()
 	var all []Entry
-	add := func(format string, args ...any) { all = append(all, entry(fmt.Sprintf(format, args...), int64(len(all))*2048)) }
+	add := func(format string, args ...any) {
+		all = append(all, entry(fmt.Sprintf(format, args...), int64(len(all))*2048))
+	}
 	for i := range 12_000 {
 		switch i % 4 {
 		case 0:

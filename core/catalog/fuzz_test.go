@@ -47,7 +47,8 @@ func FuzzBlocks(f *testing.F) {
 	for _, e := range realistic(3) {
 		w.add(&e)
 	}
-	f.Add(w.appendTo(nil))
+	b, _ := w.appendTo(nil)
+	f.Add(b)
 	f.Add(appendIndex(nil, 1, []ref{{first: "/a", offset: 16, length: 100}, {first: "/b", offset: 116, length: 100}}))
 	e := entry("/a", 0)
 	f.Add(AppendEntry(nil, &e))
@@ -56,6 +57,9 @@ func FuzzBlocks(f *testing.F) {
 		last := ""
 		for more, err := r.init(b) == nil, error(nil); more; {
 			if more, err = r.next(); !more || err != nil {
+				break
+			}
+			if r.load() != nil {
 				break
 			}
 			e := r.entry()

@@ -177,8 +177,15 @@ func (r *Reader) List(ctx context.Context, dir, after string, limit int) ([]Entr
 			break
 		}
 		// No name is empty but that of "/": so it is left out, and after with it.
-		if b.num.Type != Gone && string(b.name) != after {
-			list = append(list, b.entry())
+		if string(b.name) == after {
+			continue
+		}
+		e, err := it.entry()
+		if err != nil {
+			return list, err
+		}
+		if e.Type != Gone {
+			list = append(list, e)
 		}
 	}
 	return list, err
@@ -200,7 +207,8 @@ func (r *Reader) find(ctx context.Context, path string) (e Entry, ok bool, err e
 	if !ok || err != nil || string(it.block.dir) != dir || string(it.block.name) != name {
 		return e, false, err
 	}
-	return it.block.entry(), true, nil
+	e, err = it.entry()
+	return e, err == nil, err
 }
 
 // Walk calls fn for the entry of prefix and for everything below it, until it
@@ -231,6 +239,9 @@ func (r *Reader) verify(ctx context.Context) (rows rowSum, err error) {
 	it, ok, err := r.seek(ctx, "", "")
 	for ; ok && err == nil; ok, err = it.next(ctx) {
 		b := &it.block
+		if err := it.load(); err != nil {
+			return rows, err
+		}
 		sum.add(&b.num)
 		mixEntry(&rows, b.dir, b.name, b.link, &b.num)
 	}

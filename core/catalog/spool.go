@@ -119,7 +119,7 @@ func (s *source) advance(ctx context.Context) (ok bool, err error) {
 	if s.it != nil {
 		ok, err = s.it.next(ctx)
 		if ok {
-			s.entry = s.it.block.entry()
+			s.entry, err = s.it.entry()
 		}
 		return ok, err
 	}
@@ -222,9 +222,14 @@ func (w *Writer) sources(ctx context.Context, runs []*run, mem bool) (h sources,
 		if err != nil {
 			return nil, fmt.Errorf("spool: %w", err)
 		}
-		if ok {
-			h = append(h, &source{entry: it.block.entry(), order: i, it: it})
+		if !ok {
+			continue
 		}
+		e, err := it.entry()
+		if err != nil {
+			return nil, fmt.Errorf("spool: %w", err)
+		}
+		h = append(h, &source{entry: e, order: i, it: it})
 	}
 	if s := (&source{mem: &w.mem, order: len(runs)}); mem {
 		ok, err := s.advance(ctx)
