@@ -36,6 +36,17 @@ func AppendEntry(b []byte, e *Entry) []byte {
 // ParseEntry reads a row from the beginning of b and returns what follows it.
 func ParseEntry(b []byte) (e Entry, rest []byte, err error) {
 	c := cursor{b: b}
+	e = c.entry()
+	if c.err == nil {
+		c.err = e.check()
+	}
+	if c.err != nil {
+		return Entry{}, nil, fmt.Errorf("an encoded entry: %w", c.err)
+	}
+	return e, c.b, nil
+}
+
+func (c *cursor) entry() (e Entry) {
 	e.Path = c.text(MaxPath + 1)
 	e.Type, e.Damage = Type(c.byte()), c.byte()
 	e.Mode, e.UID, e.GID = c.uint32(), c.uint32(), c.uint32()
@@ -44,13 +55,7 @@ func ParseEntry(b []byte) (e Entry, rest []byte, err error) {
 	e.Major, e.Minor = c.uint32(), c.uint32()
 	e.Dev, e.Ino, e.XHash, e.CRC = c.uint(), c.uint(), c.uint(), c.uint32()
 	e.Offset, e.HeadLen, e.DataLen, e.Count = c.int(), c.int(), c.int(), c.int()
-	if c.err == nil {
-		c.err = e.check()
-	}
-	if c.err != nil {
-		return Entry{}, nil, fmt.Errorf("an encoded entry: %w", c.err)
-	}
-	return e, c.b, nil
+	return e
 }
 
 // check refuses an entry that no walk of a file tree gives.

@@ -126,9 +126,10 @@ func (s *source) advance(ctx context.Context) (ok bool, err error) {
 	if s.next == len(s.mem.rows) {
 		return false, nil
 	}
-	s.entry, _, err = ParseEntry(s.mem.arena[s.mem.rows[s.next].at:])
+	c := cursor{b: s.mem.arena[s.mem.rows[s.next].at:]}
+	s.entry = c.entry()
 	s.next++
-	return err == nil, err
+	return c.err == nil, c.err
 }
 
 // sources is a heap, the lowest path first.
@@ -214,8 +215,8 @@ func (w *Writer) merge(ctx context.Context, runs []*run, mem bool, fn func(*Entr
 func (w *Writer) sources(ctx context.Context, runs []*run, mem bool) (h sources, err error) {
 	cache := NewCache(ctx, 0) // no block is read twice
 	for i, r := range runs {
-		rd := &Reader{name: r.name, file: stored{r.file}, cache: cache, id: cache.newReader()}
-		if err := rd.open(ctx); err != nil {
+		rd, err := newReader(ctx, stored{r.file}, r.name, cache)
+		if err != nil {
 			return nil, fmt.Errorf("spool: %w", err)
 		}
 		it, ok, err := rd.seek(ctx, "", "")

@@ -97,13 +97,12 @@ func (g *generator) fill(t *top, n int) error {
 	}
 	for i, size := range sizes {
 		s := &subtree{generator: g, root: roots[i].Path, size: size, have: map[string]bool{}, uid: uint32(1000 + i)}
-		if g.order != Sorted {
-			s.es = append(s.es, roots[i])
-		}
+		s.es = append(s.es, roots[i])
 		t.make(s)
 		slices.SortFunc(s.es, func(a, b catalog.Entry) int { return compareWalk(a.Path, b.Path) })
 		g.place(s.es)
 		if g.order == Sorted {
+			s.es = s.es[1:] // the root was given
 			slices.SortFunc(s.es, func(a, b catalog.Entry) int { return catalog.ComparePaths(a.Path, b.Path) })
 		}
 		if err := g.give(s.es); err != nil {
