@@ -15,7 +15,9 @@ const (
 )
 
 // The columns of a data block, in the order in which they are stored. Values
-// that are alike stand together, which is what makes them compress.
+// that are alike stand together, which is what makes them compress. Those from
+// firstPlain on are as good as random: they are stored as they are, and do not
+// spoil the others' compression.
 const (
 	colDirs    = iota // for each directory: entries in it, bytes shared with the one before, rest
 	colNames          // for each entry: bytes of the name shared with the one before, length of the rest
@@ -24,15 +26,19 @@ const (
 	colClass          // for each entry: its class
 	colSize           // for each entry
 	colMTime          // for each entry: whole seconds since the one before
-	colNano           // for each entry: nanoseconds of mtime
-	colCTime          // for each entry: ctime - mtime in whole seconds and nanoseconds
+	colCTime          // for entries with a ctime: ctime - mtime in whole seconds
 	colIno            // for each entry: since the one before
 	colOffset         // for each entry: since the end of the one before
-	colLength         // for each entry: length of headers; data length - size
+	colHead           // for each entry: length of headers
+	colData           // for each entry: data length - size
 	colLink           // for entries with a link: length and bytes
-	colRare           // for entries that have them: device numbers, xattr digest, count
-	colCRC            // for entries whose content's is known: 4 bytes
+	colRare           // for entries that have them: device numbers, count
+	colNano           // for entries that have them: nanoseconds of mtime
+	colCNano          // for entries with a ctime: its nanoseconds
+	colCRC            // for entries whose content's is known
+	colXHash          // for entries that have one
 	columns
+	firstPlain = colNano
 )
 
 // A class is what many entries have in common; an entry names its class.
@@ -53,7 +59,9 @@ const (
 	hasXHash
 	hasCount
 	hasCRC
-	allFlags = hasLink | hasDevice | hasXHash | hasCount | hasCRC
+	hasNano  // mtime is no whole second
+	hasCTime // other than mtime
+	allFlags = 1<<iota - 1
 )
 
 func classOf(e *Entry) class {
@@ -72,6 +80,12 @@ func classOf(e *Entry) class {
 	}
 	if e.CRC != 0 {
 		c.flags |= hasCRC
+	}
+	if e.MTime%1e9 != 0 {
+		c.flags |= hasNano
+	}
+	if e.CTime != e.MTime {
+		c.flags |= hasCTime
 	}
 	return c
 }

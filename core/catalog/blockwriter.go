@@ -56,7 +56,7 @@ func (w *blockWriter) add(e *Entry) {
 	w.col[colText] = append(w.col[colText], name[shared:]...)
 	w.name = name
 	flags := w.addClass(e)
-	w.addNumbers(e)
+	w.addNumbers(e, flags)
 	if flags != 0 {
 		w.addRare(e, flags)
 	}
@@ -68,7 +68,7 @@ func (w *blockWriter) startDir(dir string) {
 	shared := sharedPrefix(w.dir, dir)
 	w.dirHead = binary.AppendUvarint(w.dirHead[:0], uint64(shared))
 	w.dirHead = appendText(w.dirHead, dir[shared:])
-	w.dir, w.inDir = dir, 0
+	w.dir, w.inDir, w.name = dir, 0, ""
 }
 
 func (w *blockWriter) endDir() {
@@ -95,42 +95,47 @@ func (w *blockWriter) addClass(e *Entry) (flags uint8) {
 	return c.flags
 }
 
-func (w *blockWriter) addNumbers(e *Entry) {
+func (w *blockWriter) addNumbers(e *Entry, flags uint8) {
 	sec, ns := seconds(e.MTime)
-	csec, cns := seconds(e.CTime)
 	w.col[colSize] = binary.AppendUvarint(w.col[colSize], uint64(e.Size))
 	w.col[colMTime] = binary.AppendVarint(w.col[colMTime], sec-w.sec)
-	w.col[colNano] = binary.AppendUvarint(w.col[colNano], uint64(ns))
-	w.col[colCTime] = binary.AppendVarint(binary.AppendVarint(w.col[colCTime], csec-sec), cns-ns)
 	w.col[colIno] = binary.AppendVarint(w.col[colIno], int64(e.Ino-w.ino))
 	w.col[colOffset] = binary.AppendVarint(w.col[colOffset], e.Offset-w.end)
-	w.col[colLength] = binary.AppendVarint(binary.AppendVarint(w.col[colLength], e.HeadLen), e.DataLen-e.Size)
+	w.col[colHead] = binary.AppendUvarint(w.col[colHead], uint64(e.HeadLen))
+	w.col[colData] = binary.AppendVarint(w.col[colData], e.DataLen-e.Size)
+	if flags&hasNano != 0 {
+		w.col[colNano] = binary.LittleEndian.AppendUint32(w.col[colNano], uint32(ns))
+	}
+	if flags&hasCTime != 0 {
+		csec, cns := seconds(e.CTime)
+		w.col[colCTime] = binary.AppendVarint(w.col[colCTime], csec-sec)
+		w.col[colCNano] = binary.LittleEndian.AppendUint32(w.col[colCNano], uint32(cns))
+	}
 	w.sec, w.ino, w.end = sec, e.Ino, e.End()
 }
 
 func (w *blockWriter) addRare(e *Entry, flags uint8) {
-	if flags&hasLink != 0 {
-		w.col[colLink] = appendText(w.col[colLink], e.Link)
-	}
-	rare := w.col[colRare]
-	if flags&hasDevice != 0 {
-		rare = binary.AppendUvarint(rare, uint64(e.Major))
-		rare = binary.AppendUvarint(rare, uint64(e.Minor))
-	}
-	if flags&hasXHash != 0 {
-		rare = binary.LittleEndian.AppendUint64(rare, e.XHash)
-	}
-	if flags&hasCount != 0 {
-		rare = binary.AppendUvarint(rare, uint64(e.Count))
-	}
-	w.col[colRare] = rare
 	if flags&hasCRC != 0 {
 		w.col[colCRC] = binary.LittleEndian.AppendUint32(w.col[colCRC], e.CRC)
 	}
+	if flags&hasLink != 0 {
+		w.col[colLink] = appendText(w.col[colLink], e.Link)
+	}
+	if flags&hasDevice != 0 {
+		w.col[colRare] = binary.AppendUvarint(w.col[colRare], uint64(e.Major))
+		w.col[colRare] = binary.AppendUvarint(w.col[colRare], uint64(e.Minor))
+	}
+	if flags&hasXHash != 0 {
+		w.col[colXHash] = binary.LittleEndian.AppendUint64(w.col[colXHash], e.XHash)
+	}
+	if flags&hasCount != 0 {
+		w.col[colRare] = binary.AppendUvarint(w.col[colRare], uint64(e.Count))
+	}
 }
 
-// appendTo appends the finished block to b.
-func (w *blockWriter) appendTo(b []byte) []byte {
+// appendTo appends the finished block to b, and tells how many bytes at its end are
+// not to be compressed.
+func (w *blockWriter) appendTo(b []byte) (_ []byte, plain int) {
 	w.endDir()
 	b = binary.AppendUvarint(b, uint64(w.n))
 	for i := range w.col {
@@ -138,6 +143,9 @@ func (w *blockWriter) appendTo(b []byte) []byte {
 	}
 	for i := range w.col {
 		b = append(b, w.col[i]...)
+		if i >= firstPlain {
+			plain += len(w.col[i])
+		}
 	}
-	return b
+	return b, plain
 }

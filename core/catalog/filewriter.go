@@ -66,8 +66,9 @@ func (w *fileWriter) add(e *Entry) error {
 }
 
 func (w *fileWriter) endBlock() error {
-	w.raw = w.block.appendTo(w.raw[:0])
-	r, err := w.frame(kindData, w.raw)
+	var plain int
+	w.raw, plain = w.block.appendTo(w.raw[:0])
+	r, err := w.frame(kindData, w.raw, plain)
 	if err != nil {
 		return err
 	}
@@ -90,23 +91,23 @@ func (w *fileWriter) endSegment() error {
 	rows := chunkRows(width(len(n.groups)))
 	for at := 0; at < trigrams; at += rows {
 		w.raw = n.turned(w.raw[:0], at, rows)
-		r, err := w.frame(kindBits, w.raw)
+		r, err := w.frame(kindBits, w.raw, 0)
 		if err != nil {
 			return err
 		}
 		s.chunks = append(s.chunks, r)
 	}
 	w.raw = s.append(w.raw[:0])
-	r, err := w.frame(kindNames, w.raw)
+	r, err := w.frame(kindNames, w.raw, 0)
 	w.seg = r
 	n.reset()
 	return err
 }
 
-// frame writes a block.
-func (w *fileWriter) frame(kind byte, raw []byte) (ref, error) {
+// frame writes a block of which plain bytes at the end are not compressed.
+func (w *fileWriter) frame(kind byte, raw []byte, plain int) (ref, error) {
 	at := w.offset + int64(len(w.buf))
-	w.buf = appendFrame(w.buf, w.coder, kind, at, raw)
+	w.buf = appendFrame(w.buf, w.coder, kind, at, raw, plain)
 	r := ref{offset: at, length: w.offset + int64(len(w.buf)) - at}
 	if len(w.buf) < writeBuffer {
 		return r, nil
@@ -140,7 +141,7 @@ func (w *fileWriter) refer(level int, r ref) error {
 func (w *fileWriter) endIndex(level int) error {
 	l := &w.index[level]
 	w.raw = appendIndex(w.raw[:0], level+1, l.refs)
-	r, err := w.frame(kindIndex, w.raw)
+	r, err := w.frame(kindIndex, w.raw, 0)
 	if err != nil {
 		return err
 	}

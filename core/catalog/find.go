@@ -8,32 +8,48 @@ import (
 
 // Find calls fn for the files that a pattern is of, in order and after a path (""
 // is from the first), until it returns false. It looks at no more than about budget
-// entries (0 is all): next is the path to go on after, "" at the end. What is
-// [Gone] is found only if the pattern is that one path.
-func (r *Reader) Find(ctx context.Context, p *Pattern, after string, budget int, fn func(Entry) (more bool, err error)) (next string, err error) {
+// entries (0 is all), and tells how many those were: next is the path to go on after,
+// "" at the end. What is [Gone] is found only if the pattern is that one path.
+func (r *Reader) Find(ctx context.Context, p *Pattern, after string, budget int, fn func(Entry) (more bool, err error)) (next string, seen int, err error) {
 	if after != "" {
 		if err := checkKey(after); err != nil {
-			return "", fmt.Errorf("files file %s: find: %w", r.name, err)
+			return "", 0, fmt.Errorf("files file %s: find: %w", r.name, err)
 		}
 	}
 	if p.Exact() {
 		e, ok, err := r.find(ctx, p.text)
+		if !ok && err == nil && r.foot.sum.Gone > 0 {
+			e, ok, err = r.goneAbove(ctx, p.text)
+		}
 		if ok && after == "" && !e.Implied() {
 			_, err = fn(e)
 		}
-		return "", err
+		return "", 1, err
 	}
 	s := search{r: r, p: p, after: after, budget: budget, fn: fn}
 	spans, err := s.spans(ctx)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	for _, sp := range spans {
 		if more, err := s.look(ctx, sp); !more || err != nil {
-			return s.after, err
+			return s.after, s.seen, err
 		}
 	}
-	return "", nil
+	return "", s.seen, nil
+}
+
+// goneAbove tells whether a path is gone with a directory that it was in.
+func (r *Reader) goneAbove(ctx context.Context, path string) (e Entry, ok bool, err error) {
+	for dir, _ := split(path); dir != ""; dir, _ = split(dir) {
+		for _, at := range [...]string{dir, dir + "/"} {
+			if e, ok, err = r.find(ctx, at); ok && e.Type == Gone || err != nil {
+				e.Path = path
+				return e, ok, err
+			}
+		}
+	}
+	return Entry{}, false, nil
 }
 
 // search is one Find.
@@ -120,19 +136,27 @@ func (s *search) look(ctx context.Context, sp span) (more bool, err error) {
 			continue
 		}
 		s.seen++
-		if b.num.Type != Gone && b.num.Offset >= 0 && s.p.matches(b.dir, b.name) {
-			e := b.entry()
-			s.after = e.Path
-			if more, err := s.fn(e); !more || err != nil {
+		if s.p.matches(b.dir, b.name) {
+			if more, err := s.found(it); !more || err != nil {
 				return false, err
 			}
 		}
 		if s.budget > 0 && s.seen >= s.budget {
-			s.after = b.entry().Path
+			s.after = b.fullPath()
 			return false, nil
 		}
 	}
 	return err == nil, err
+}
+
+// found is told of an entry that matches.
+func (s *search) found(it *iterator) (more bool, err error) {
+	e, err := it.entry()
+	if err != nil || e.Type == Gone || e.Implied() {
+		return true, err
+	}
+	s.after = e.Path
+	return s.fn(e)
 }
 
 // end says that nothing follows.

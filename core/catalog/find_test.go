@@ -47,7 +47,9 @@ func naive(text string, fold bool, p string) bool {
 func TestFind(t *testing.T) {
 	ctx := storetest.Solo()
 	var all []Entry
-	add := func(format string, args ...any) { all = append(all, entry(fmt.Sprintf(format, args...), int64(len(all))*2048)) }
+	add := func(format string, args ...any) {
+		all = append(all, entry(fmt.Sprintf(format, args...), int64(len(all))*2048))
+	}
 	for i := range 12_000 {
 		switch i % 4 {
 		case 0:
@@ -96,7 +98,7 @@ func TestFind(t *testing.T) {
 		var got []string
 		for after, rounds := "", 0; ; rounds++ {
 			n := 0
-			next, err := readers[which].Find(ctx, p, after, budget, func(e Entry) (bool, error) {
+			next, _, err := readers[which].Find(ctx, p, after, budget, func(e Entry) (bool, error) {
 				got = append(got, e.Path)
 				n++
 				return n < page, nil

@@ -16,8 +16,8 @@ const (
 	formatVersion = 1
 	headerLen     = 16
 	footerLen     = 96
-	frameHead     = 5         // kind, length before compression
-	frameLen      = 9         // what a block has beside its compressed bytes: the head and a CRC
+	frameHead     = 9         // kind, length before compression, length of what is not compressed
+	frameLen      = 13        // what a block has beside its bytes: the head and a CRC
 	encoderWindow = 128 << 10 // what the encoder remembers: more than a usual block
 	maxLevel      = 32        // of the index; a block of it refers to 2 blocks at least, to hundreds usually
 	kindData      = byte('D') // a block of entries
@@ -155,12 +155,15 @@ func (r *ref) check(size int64) error {
 }
 
 // appendFrame appends a block as it stands at offset in a file: kind, length of
-// raw, raw compressed, and the CRC-32C of its offset and all that.
-func appendFrame(b []byte, encoder *zstd.Encoder, kind byte, offset int64, raw []byte) []byte {
+// raw, how many bytes at its end are plain, raw compressed but for these, these,
+// and the CRC-32C of its offset and all that.
+func appendFrame(b []byte, encoder *zstd.Encoder, kind byte, offset int64, raw []byte, plain int) []byte {
 	start := len(b)
 	b = append(b, kind)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(raw)))
-	b = encoder.EncodeAll(raw, b)
+	b = binary.LittleEndian.AppendUint32(b, uint32(plain))
+	b = encoder.EncodeAll(raw[:len(raw)-plain], b)
+	b = append(b, raw[len(raw)-plain:]...)
 	return binary.LittleEndian.AppendUint32(b, frameSum(offset, b[start:]))
 }
 
@@ -182,14 +185,17 @@ func parseFrame(b []byte, kind byte, offset int64) ([]byte, error) {
 	if body[0] != kind {
 		return nil, fmt.Errorf("a block of kind %q where %q belongs", body[0], kind)
 	}
-	n := binary.LittleEndian.Uint32(body[1:])
-	if n > maxBlockRaw {
-		return nil, fmt.Errorf("a block of %d bytes: at most %d are written", n, maxBlockRaw)
+	n, plain := binary.LittleEndian.Uint32(body[1:]), binary.LittleEndian.Uint32(body[5:])
+	body = body[frameHead:]
+	if n > maxBlockRaw || plain > n || int(plain) > len(body) {
+		return nil, fmt.Errorf("a block of %d bytes, %d of them plain: at most %d are written", n, plain, maxBlockRaw)
 	}
-	raw, err := decoder.DecodeAll(body[frameHead:], make([]byte, 0, n))
+	packed := body[:len(body)-int(plain)]
+	raw, err := decoder.DecodeAll(packed, make([]byte, 0, n))
 	if err != nil {
 		return nil, fmt.Errorf("the block does not decompress: %w", err)
 	}
+	raw = append(raw, body[len(packed):]...)
 	if len(raw) != int(n) {
 		return nil, fmt.Errorf("the block has %d bytes where %d were written", len(raw), n)
 	}

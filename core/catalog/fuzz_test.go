@@ -1,10 +1,21 @@
 package catalog
 
 import (
+	"fmt"
 	"testing"
 
 	"capstan/core/store/storetest"
 )
+
+// realistic makes n entries of a home-like tree.
+func realistic(n int) (es []Entry) {
+	for i := range n {
+		e := entry(fmt.Sprintf("/home/user%d/src/module%04d/file_%05d.go", i%3, i/50, i), int64(i)*2048)
+		e.Ino, e.Dev, e.CRC = uint64(1_000_000+i*3), 2049, uint32(i)
+		es = append(es, e)
+	}
+	return append(es, Entry{Path: "/home/gone", Type: Gone}, Entry{Path: "/home/user1/src/", Type: Gone})
+}
 
 // FuzzOpen opens and walks any bytes: an error, never a panic.
 func FuzzOpen(f *testing.F) {
@@ -36,7 +47,8 @@ func FuzzBlocks(f *testing.F) {
 	for _, e := range realistic(3) {
 		w.add(&e)
 	}
-	f.Add(w.appendTo(nil))
+	b, _ := w.appendTo(nil)
+	f.Add(b)
 	f.Add(appendIndex(nil, 1, []ref{{first: "/a", offset: 16, length: 100}, {first: "/b", offset: 116, length: 100}}))
 	e := entry("/a", 0)
 	f.Add(AppendEntry(nil, &e))
@@ -45,6 +57,9 @@ func FuzzBlocks(f *testing.F) {
 		last := ""
 		for more, err := r.init(b) == nil, error(nil); more; {
 			if more, err = r.next(); !more || err != nil {
+				break
+			}
+			if r.load() != nil {
 				break
 			}
 			e := r.entry()

@@ -58,14 +58,14 @@ func (it *iterator) seek(ctx context.Context, dir, name string) (ok bool, err er
 	if err := it.enter(ctx, at); err != nil {
 		return false, err
 	}
-	for {
-		if ok, err = it.next(ctx); !ok || err != nil {
-			return false, err
-		}
-		if compare(it.block.dir, it.block.name, dir, name) >= 0 {
-			return true, nil
-		}
+	if ok, err = it.block.seek(dir, name); err != nil {
+		return false, it.damaged(err)
 	}
+	it.first = false // it may have been passed
+	if !ok {         // the first one of the next block is after the start
+		return it.next(ctx)
+	}
+	return true, nil
 }
 
 // enter begins with a data block.
@@ -115,16 +115,32 @@ func (it *iterator) next(ctx context.Context) (ok bool, err error) {
 	return true, nil
 }
 
+// load decodes the rest of the entry that it stands at.
+func (it *iterator) load() error {
+	if err := it.block.load(); err != nil {
+		return it.damaged(err)
+	}
+	return nil
+}
+
+// entry is the entry that it stands at.
+func (it *iterator) entry() (Entry, error) {
+	if err := it.load(); err != nil {
+		return Entry{}, err
+	}
+	return it.block.entry(), nil
+}
+
 // checkFirst compares a block's first entry with the index and the block before.
 func (it *iterator) checkFirst() error {
 	b := &it.block
 	if len(it.path) > 0 {
 		if dir, name := split(it.at.first); string(b.dir) != dir || string(b.name) != name {
-			return it.damaged(fmt.Errorf("the block begins with %.200q, its index says %.200q", b.entry().Path, it.at.first))
+			return it.damaged(fmt.Errorf("the block begins with %.200q, its index says %.200q", b.fullPath(), it.at.first))
 		}
 	}
 	if it.after && compare(it.dir, it.name, b.dir, b.name) >= 0 {
-		return it.damaged(fmt.Errorf("%.200q after %.200q in %.200q is out of order", b.entry().Path, it.name, it.dir))
+		return it.damaged(fmt.Errorf("%.200q after %.200q in %.200q is out of order", b.fullPath(), it.name, it.dir))
 	}
 	return nil
 }

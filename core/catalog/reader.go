@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"capstan/core/rt"
 	"capstan/core/store"
 )
 
@@ -29,6 +30,9 @@ type Reader struct {
 	cache *Cache
 	id    int64 // in the cache
 	foot  *footer
+
+	lock  rt.Lock
+	spare []*iterator // of look-ups that have ended
 }
 
 // privateCache is the limit of the cache of a reader that was given none.
@@ -50,11 +54,16 @@ func OpenFile(ctx context.Context, f File, name string, cache *Cache) (*Reader, 
 	if cache == nil {
 		cache = NewCache(ctx, privateCache)
 	}
-	r := &Reader{name: name, file: f, cache: cache, id: cache.newReader()}
-	if err := r.open(ctx); err != nil {
+	r, err := newReader(ctx, f, name, cache)
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return r, nil
+}
+
+func newReader(ctx context.Context, f File, name string, cache *Cache) (*Reader, error) {
+	r := &Reader{name: name, file: f, cache: cache, id: cache.newReader(), lock: rt.NewLock(ctx)}
+	return r, r.open(ctx)
 }
 
 func (r *Reader) open(ctx context.Context) (err error) {
@@ -177,8 +186,15 @@ func (r *Reader) List(ctx context.Context, dir, after string, limit int) ([]Entr
 			break
 		}
 		// No name is empty but that of "/": so it is left out, and after with it.
-		if b.num.Type != Gone && string(b.name) != after {
-			list = append(list, b.entry())
+		if string(b.name) == after {
+			continue
+		}
+		e, err := it.entry()
+		if err != nil {
+			return list, err
+		}
+		if e.Type != Gone {
+			list = append(list, e)
 		}
 	}
 	return list, err
@@ -196,11 +212,37 @@ func (r *Reader) Lookup(ctx context.Context, path string) (e Entry, ok bool, err
 // find is Lookup that also finds what says that a file is gone.
 func (r *Reader) find(ctx context.Context, path string) (e Entry, ok bool, err error) {
 	dir, name := split(path)
-	it, ok, err := r.seek(ctx, dir, name)
+	it := r.borrow()
+	defer r.giveBack(it)
+	ok, err = it.seek(ctx, dir, name)
 	if !ok || err != nil || string(it.block.dir) != dir || string(it.block.name) != name {
 		return e, false, err
 	}
-	return it.block.entry(), true, nil
+	e, err = it.entry()
+	return e, err == nil, err
+}
+
+// maxSpare is how many iterators are kept: they are large.
+const maxSpare = 8
+
+func (r *Reader) borrow() *iterator {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	n := len(r.spare)
+	if n == 0 {
+		return &iterator{r: r}
+	}
+	it := r.spare[n-1]
+	r.spare = r.spare[:n-1]
+	return it
+}
+
+func (r *Reader) giveBack(it *iterator) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if len(r.spare) < maxSpare {
+		r.spare = append(r.spare, it)
+	}
 }
 
 // Walk calls fn for the entry of prefix and for everything below it, until it
@@ -231,6 +273,9 @@ func (r *Reader) verify(ctx context.Context) (rows rowSum, err error) {
 	it, ok, err := r.seek(ctx, "", "")
 	for ; ok && err == nil; ok, err = it.next(ctx) {
 		b := &it.block
+		if err := it.load(); err != nil {
+			return rows, err
+		}
 		sum.add(&b.num)
 		mixEntry(&rows, b.dir, b.name, b.link, &b.num)
 	}

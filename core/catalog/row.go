@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"capstan/core/rt"
@@ -35,6 +36,17 @@ func AppendEntry(b []byte, e *Entry) []byte {
 // ParseEntry reads a row from the beginning of b and returns what follows it.
 func ParseEntry(b []byte) (e Entry, rest []byte, err error) {
 	c := cursor{b: b}
+	e = c.entry()
+	if c.err == nil {
+		c.err = e.check()
+	}
+	if c.err != nil {
+		return Entry{}, nil, fmt.Errorf("an encoded entry: %w", c.err)
+	}
+	return e, c.b, nil
+}
+
+func (c *cursor) entry() (e Entry) {
 	e.Path = c.text(MaxPath + 1)
 	e.Type, e.Damage = Type(c.byte()), c.byte()
 	e.Mode, e.UID, e.GID = c.uint32(), c.uint32(), c.uint32()
@@ -43,13 +55,7 @@ func ParseEntry(b []byte) (e Entry, rest []byte, err error) {
 	e.Major, e.Minor = c.uint32(), c.uint32()
 	e.Dev, e.Ino, e.XHash, e.CRC = c.uint(), c.uint(), c.uint(), c.uint32()
 	e.Offset, e.HeadLen, e.DataLen, e.Count = c.int(), c.int(), c.int(), c.int()
-	if c.err == nil {
-		c.err = e.check()
-	}
-	if c.err != nil {
-		return Entry{}, nil, fmt.Errorf("an encoded entry: %w", c.err)
-	}
-	return e, c.b, nil
+	return e
 }
 
 // check refuses an entry that no walk of a file tree gives.
@@ -118,6 +124,15 @@ func (c *cursor) byte() byte {
 }
 
 func (c *cursor) uint() uint64 {
+	if len(c.b) > 0 && c.b[0] < 0x80 { // most are that short
+		v := uint64(c.b[0])
+		c.b = c.b[1:]
+		return v
+	}
+	return c.long()
+}
+
+func (c *cursor) long() uint64 {
 	v, n := binary.Uvarint(c.b)
 	if n <= 0 {
 		c.fail(errShort)
@@ -127,14 +142,72 @@ func (c *cursor) uint() uint64 {
 	return v
 }
 
+// int reads a number in zigzag.
 func (c *cursor) int() int64 {
-	v, n := binary.Varint(c.b)
-	if n <= 0 {
-		c.fail(errShort)
-		return 0
+	return unzigzag(c.uint())
+}
+
+func unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
+
+// sum adds up n numbers, in zigzag or not.
+func (c *cursor) sum(n int, zigzag bool) (sum int64) {
+	b, i := c.b, 0
+	var v uint64
+	for range n {
+		if v, i = varint(b, i); zigzag {
+			v = uint64(unzigzag(v))
+		}
+		sum += int64(v)
 	}
-	c.b = c.b[n:]
-	return v
+	c.advance(i)
+	return sum
+}
+
+// varint reads the number at i of b and tells where the next one is, which is after
+// the end of b if there was none.
+func varint(b []byte, i int) (v uint64, next int) {
+	if i < len(b) && b[i] < 0x80 {
+		return uint64(b[i]), i + 1
+	}
+	return longVarint(b, i)
+}
+
+func longVarint(b []byte, i int) (uint64, int) {
+	if i >= len(b) {
+		return 0, len(b) + 1
+	}
+	v, n := binary.Uvarint(b[i:])
+	if n <= 0 {
+		return 0, len(b) + 1
+	}
+	return v, i + n
+}
+
+// advance passes what varint has read.
+func (c *cursor) advance(i int) {
+	if i > len(c.b) {
+		c.fail(errShort)
+		return
+	}
+	c.b = c.b[i:]
+}
+
+// skip passes n numbers: each ends with a byte whose highest bit is 0.
+func (c *cursor) skip(n int) {
+	i := 0
+	for ; n > 8 && i+8 <= len(c.b); i += 8 {
+		n -= bits.OnesCount64(^word(c.b[i:i+8]) & 0x8080808080808080)
+	}
+	for ; n > 0 && i < len(c.b); i++ {
+		if c.b[i] < 0x80 {
+			n--
+		}
+	}
+	if n > 0 {
+		c.fail(errShort)
+		return
+	}
+	c.b = c.b[i:]
 }
 
 // count reads a number of at most limit.
@@ -154,6 +227,15 @@ func (c *cursor) uint32() uint32 {
 		return 0
 	}
 	return uint32(v)
+}
+
+// fixed32 reads a number of 4 bytes.
+func (c *cursor) fixed32() uint32 {
+	b := c.bytes(4)
+	if b == nil {
+		return 0
+	}
+	return binary.LittleEndian.Uint32(b)
 }
 
 func (c *cursor) bytes(n int) []byte {

@@ -119,16 +119,17 @@ func (s *source) advance(ctx context.Context) (ok bool, err error) {
 	if s.it != nil {
 		ok, err = s.it.next(ctx)
 		if ok {
-			s.entry = s.it.block.entry()
+			s.entry, err = s.it.entry()
 		}
 		return ok, err
 	}
 	if s.next == len(s.mem.rows) {
 		return false, nil
 	}
-	s.entry, _, err = ParseEntry(s.mem.arena[s.mem.rows[s.next].at:])
+	c := cursor{b: s.mem.arena[s.mem.rows[s.next].at:]}
+	s.entry = c.entry()
 	s.next++
-	return err == nil, err
+	return c.err == nil, c.err
 }
 
 // sources is a heap, the lowest path first.
@@ -214,17 +215,22 @@ func (w *Writer) merge(ctx context.Context, runs []*run, mem bool, fn func(*Entr
 func (w *Writer) sources(ctx context.Context, runs []*run, mem bool) (h sources, err error) {
 	cache := NewCache(ctx, 0) // no block is read twice
 	for i, r := range runs {
-		rd := &Reader{name: r.name, file: stored{r.file}, cache: cache, id: cache.newReader()}
-		if err := rd.open(ctx); err != nil {
+		rd, err := newReader(ctx, stored{r.file}, r.name, cache)
+		if err != nil {
 			return nil, fmt.Errorf("spool: %w", err)
 		}
 		it, ok, err := rd.seek(ctx, "", "")
 		if err != nil {
 			return nil, fmt.Errorf("spool: %w", err)
 		}
-		if ok {
-			h = append(h, &source{entry: it.block.entry(), order: i, it: it})
+		if !ok {
+			continue
 		}
+		e, err := it.entry()
+		if err != nil {
+			return nil, fmt.Errorf("spool: %w", err)
+		}
+		h = append(h, &source{entry: e, order: i, it: it})
 	}
 	if s := (&source{mem: &w.mem, order: len(runs)}); mem {
 		ok, err := s.advance(ctx)

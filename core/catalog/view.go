@@ -123,9 +123,14 @@ func (v *View) scan(ctx context.Context, top, dir, name string, fn func(Found) (
 		if err != nil {
 			return err
 		}
-		if ok {
-			h = append(h, &source{entry: it.block.entry(), order: i, it: it})
+		if !ok {
+			continue
 		}
+		e, err := it.entry()
+		if err != nil {
+			return err
+		}
+		h = append(h, &source{entry: e, order: i, it: it})
 	}
 	h.heapify()
 	w := descent{v: v, dir: dir, name: name, stack: []floored{{top, from}}, hidden: map[string]int{}}

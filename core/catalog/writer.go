@@ -236,8 +236,7 @@ func (w *Writer) publish(ctx context.Context, part string) error {
 // verify reads a run again and compares it with what was written.
 func (w *Writer) verify(ctx context.Context, run *run, sum Summary, rows rowSum) error {
 	cache := NewCache(ctx, privateCache)
-	r := &Reader{name: run.name, file: stored{run.file}, cache: cache, id: cache.newReader()}
-	err := r.open(ctx)
+	r, err := newReader(ctx, stored{run.file}, run.name, cache)
 	if err == nil {
 		var got rowSum
 		got, err = r.verify(ctx)

@@ -140,6 +140,21 @@ func TestDeletionsAndMoves(t *testing.T) {
 	if got := n.asOf(images[2], "/data"); !cmp.Equal(want, got) {
 		t.Errorf("as of the second incremental (-want +got):\n%s", cmp.Diff(want, got))
 	}
+	for pattern, want := range map[string][]string{
+		"/data/dir0/file00":     {"full /data/dir0/file00", "first - /data/dir0/file00"},
+		"file04":                {"full /data/dir0/file04"},
+		"file?5":                {"full /data/dir1/file05", "full /data/dir3/file15", "full /data/dir1/file25", "full /data/dir3/file35", "first /data/moved/file05", "first /data/moved/file25"},
+		"/data/*/other":         {"first /data/dir2/other"},
+		"/data/moved/file01":    {"first /data/moved/file01", "second - /data/moved/file01"},
+		"/data/dir1/file01":     {"full /data/dir1/file01", "first - /data/dir1/file01"},
+		"no such file anywhere": nil,
+	} {
+		got := n.search(pattern, map[string]string{images[0]: "full", images[1]: "first", images[2]: "second"})
+		slices.Sort(want)
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("find %s (-want +got):\n%s", pattern, d)
+		}
+	}
 	n.as("desk", func(ctx context.Context) error {
 		j, err := restoreOnce(ctx, bprd.Request{Client: "client1", Target: "/out"})
 		if err == nil && j.Status != status.OK {
@@ -215,6 +230,24 @@ func (n *trial) asOf(image, path string) (all []string) {
 		p, err := bpdbm.ListDir.Call(ctx, pbx.At("master", bpdbm.Service), bpdbm.Dir{BackupID: image, Path: path, Recursive: true, AsOf: true})
 		for _, e := range p.Entries {
 			all = append(all, fmt.Sprintf("%s %d", e.Path, e.Size))
+		}
+		return err
+	})
+	slices.Sort(all)
+	return all
+}
+
+// search are the matches of a pattern in client1's images, sorted.
+func (n *trial) search(pattern string, names map[string]string) (all []string) {
+	n.t.Helper()
+	n.as("client1", func(ctx context.Context) error {
+		p, err := bpdbm.Find.Call(ctx, pbx.At("master", bpdbm.Service), bpdbm.Search{Client: "client1", Pattern: pattern})
+		for _, m := range p.Matches {
+			what := names[m.BackupID]
+			if m.Entry.Type == catalog.Gone {
+				what += " -"
+			}
+			all = append(all, what+" "+m.Entry.Path)
 		}
 		return err
 	})
