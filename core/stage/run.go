@@ -29,6 +29,9 @@ func (s *Stager) start(ctx context.Context) (next time.Duration) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	for _, l := range s.candidates(now) {
+		if l.running {
+			continue // with one before it
+		}
 		if s.busy >= s.rules.Jobs {
 			return 0 // the end of one wakes this task
 		}
@@ -38,10 +41,13 @@ func (s *Stager) start(ctx context.Context) (next time.Duration) {
 			}
 			continue
 		}
-		ws := s.choose(l)
-		l.running = true
+		lines := s.connected(l)
+		ws := s.choose(lines)
+		for _, o := range lines {
+			o.running = true
+		}
 		s.busy++
-		rt.Go(ctx, "stage "+l.key.media, func(ctx context.Context) { s.job(ctx, l, ws) })
+		rt.Go(ctx, "stage "+l.key.media, func(ctx context.Context) { s.job(ctx, lines, ws) })
 	}
 	return next
 }
@@ -101,22 +107,52 @@ func (s *Stager) due(l *line, now time.Duration) time.Duration {
 	return max(min(l.last+s.rules.Quiet, since+s.rules.Longest)-now, 0)
 }
 
-// choose takes from a line what its next job fetches: what is waited for, a file of each
+// connected are the lines that are best fetched with a line: those that share files with
+// it, or with one that does. They are in the order of their media.
+func (s *Stager) connected(l *line) []*line {
+	var others []*line
+	for _, o := range s.lines { //capstan:unordered they are sorted below
+		if o != l && o.key.client == l.key.client && !o.running && o.key.media != "" {
+			others = append(others, o)
+		}
+	}
+	byMedia := func(a, b *line) int { return cmp.Compare(a.key.media, b.key.media) }
+	slices.SortFunc(others, byMedia)
+	all := []*line{l}
+	for i := 0; i < len(all); i++ {
+		for _, o := range others {
+			if !slices.Contains(all, o) && (all[i].goesOn(o) || o.goesOn(all[i])) {
+				all = append(all, o)
+			}
+		}
+	}
+	slices.SortFunc(all, byMedia)
+	return all
+}
+
+// goesOn tells whether a file of a line goes on on the cartridge of another.
+func (l *line) goesOn(o *line) bool {
+	return slices.ContainsFunc(l.order, func(w *want) bool { return slices.Contains(w.More, o.key.media) })
+}
+
+// choose takes from lines what their next job fetches: what is waited for, a file of each
 // user in turn, so that one who wants very many does not keep the others out; then what
 // is likely to be wanted.
-func (s *Stager) choose(l *line) []*want {
+func (s *Stager) choose(lines []*line) []*want {
 	byUser := map[string][]*want{}
 	var users []string
 	var ahead []*want
-	for _, w := range l.order {
-		switch {
-		case w.waiters == 0:
-			ahead = append(ahead, w)
-		default:
-			if byUser[w.user] == nil {
-				users = append(users, w.user)
+	for _, l := range lines {
+		for _, w := range l.order {
+			switch {
+			case w.waiters == 0:
+				ahead = append(ahead, w)
+			default:
+				if byUser[w.user] == nil {
+					users = append(users, w.user)
+				}
+				byUser[w.user] = append(byUser[w.user], w)
 			}
-			byUser[w.user] = append(byUser[w.user], w)
 		}
 	}
 	var ws []*want
@@ -137,14 +173,17 @@ func (s *Stager) choose(l *line) []*want {
 		w.started = true
 	}
 	slices.SortFunc(ws, func(a, b *want) int {
-		return cmp.Or(cmp.Compare(a.Block, b.Block), cmp.Compare(a.Image, b.Image), cmp.Compare(a.Path, b.Path))
+		return cmp.Or(cmp.Compare(a.Media, b.Media), cmp.Compare(a.Block, b.Block), cmp.Compare(a.Image, b.Image), cmp.Compare(a.Path, b.Path))
 	})
 	return ws
 }
 
 // job is one restore job.
-func (s *Stager) job(ctx context.Context, l *line, ws []*want) {
-	b := Batch{Client: l.key.client, Media: l.key.media}
+func (s *Stager) job(ctx context.Context, lines []*line, ws []*want) {
+	b := Batch{Client: lines[0].key.client}
+	for _, l := range lines {
+		b.Media = append(b.Media, l.key.media)
+	}
 	for _, w := range ws {
 		b.Files = append(b.Files, w.File)
 	}
@@ -152,10 +191,16 @@ func (s *Stager) job(ctx context.Context, l *line, ws []*want) {
 	s.lock.Lock()
 	for _, w := range ws {
 		w.err = err
-		l.drop(w)
+		for _, l := range lines {
+			if l.key.media == w.Media {
+				l.drop(w)
+			}
+		}
 		w.done.Set()
 	}
-	l.running = false
+	for _, l := range lines {
+		l.running = false
+	}
 	s.busy--
 	s.lock.Unlock()
 	s.wake(ctx)

@@ -24,24 +24,32 @@ type File struct {
 type Place struct {
 	Media string // "" is disk
 	Block int64
+	// More are the cartridges on which it goes on.
+	More []string
 }
 
-// PlaceOf finds where an entry of an image begins, on the copy with the lowest number.
-func PlaceOf(h *image.Header, e *catalog.Entry) Place {
+// PlaceOf finds where an entry of an image is, on the copy with the lowest number.
+func PlaceOf(h *image.Header, e *catalog.Entry) (p Place) {
+	found := false
 	for i := range h.Fragments {
 		f := &h.Fragments[i]
-		if f.Copy == h.Fragments[0].Copy && e.Offset >= f.Offset && e.Offset < f.Offset+f.Length {
-			return Place{f.Media, f.Block + (e.Offset-f.Offset)/int64(max(f.BlockSize, 1))}
+		switch {
+		case f.Copy != h.Fragments[0].Copy:
+		case e.Offset >= f.Offset && e.Offset < f.Offset+f.Length:
+			p.Media, p.Block, found = f.Media, f.Block+(e.Offset-f.Offset)/int64(max(f.BlockSize, 1)), true
+		case found && f.Offset < e.End() && f.Media != p.Media && !slices.Contains(p.More, f.Media):
+			p.More = append(p.More, f.Media)
 		}
 	}
-	return Place{}
+	return p
 }
 
 // Batch is what one restore job fetches: files of one client on one cartridge, or on
-// disk, in the order in which they stand there.
+// disk, in the order in which they stand there. Where files go on on another cartridge,
+// from which more is wanted, both are in one batch: each is mounted once.
 type Batch struct {
 	Client string
-	Media  string
+	Media  []string
 	Files  []File
 }
 

@@ -42,7 +42,7 @@ func (f *fetched) fetch(ctx context.Context, b stage.Batch) error {
 	for _, x := range b.Files {
 		paths = append(paths, x.Path)
 	}
-	f.jobs = append(f.jobs, fmt.Sprintf("%v %s: %s", rt.Mono(ctx), b.Media, strings.Join(paths, " ")))
+	f.jobs = append(f.jobs, fmt.Sprintf("%v %s: %s", rt.Mono(ctx), strings.Join(b.Media, "+"), strings.Join(paths, " ")))
 	if err := rt.Sleep(ctx, time.Minute); err != nil {
 		return err
 	}
@@ -103,6 +103,10 @@ func TestGathered(t *testing.T) {
 			}
 			wait(ctx, s, on("A", 9, "/v"), "v", n)
 		}, []string{"2s A: /u0 /v", "1m2s A: /u1 /u2"}, 4},
+		{"a file that lies on two cartridges joins them: each is mounted once", stage.Rules{}, func(ctx context.Context, s *stage.Stager, n *int) {
+			s.Ahead(ctx, []stage.File{{Image: "c_1", Client: "c", Path: "/ab", Place: stage.Place{Media: "A", Block: 9, More: []string{"B"}}}, on("A", 1, "/a"), on("C", 1, "/c")}, "u")
+			wait(ctx, s, on("B", 5, "/b"), "u", n)
+		}, []string{"2s A+B: /a /ab /b"}, 1},
 		{"who gives up is not fetched for, unless another waits", stage.Rules{}, func(ctx context.Context, s *stage.Stager, n *int) {
 			gctx, cancel := rt.WithCancel(ctx)
 			wait(gctx, s, on("A", 1, "/a"), "u", n)
@@ -151,9 +155,19 @@ func TestPlaceOf(t *testing.T) {
 		{Copy: 1, Number: 2, Media: "B", Block: 1, BlockSize: 1000, Offset: 5000, Length: 5000},
 		{Copy: 2, Number: 1, Media: "C", Block: 3, BlockSize: 1000, Offset: 0, Length: 10000},
 	}}
-	for offset, want := range map[int64]stage.Place{0: {"A", 3}, 2500: {"A", 5}, 5000: {"B", 1}, 9999: {"B", 5}, 10000: {}} {
-		if got := stage.PlaceOf(h, &catalog.Entry{Offset: offset}); got != want {
-			t.Errorf("offset %d: %+v", offset, got)
+	for _, c := range []struct {
+		offset, length int64
+		want           stage.Place
+	}{
+		{0, 10, stage.Place{Media: "A", Block: 3}},
+		{2500, 10, stage.Place{Media: "A", Block: 5}},
+		{4000, 3000, stage.Place{Media: "A", Block: 7, More: []string{"B"}}},
+		{5000, 10, stage.Place{Media: "B", Block: 1}},
+		{9999, 1, stage.Place{Media: "B", Block: 5}},
+		{10000, 10, stage.Place{}},
+	} {
+		if d := cmp.Diff(c.want, stage.PlaceOf(h, &catalog.Entry{Offset: c.offset, DataLen: c.length})); d != "" {
+			t.Errorf("offset %d: %s", c.offset, d)
 		}
 	}
 }
