@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"capstan/core/dismount"
 	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/core/status"
@@ -23,6 +24,7 @@ type Server struct {
 	has    map[holder]*Allocation
 	drives map[string]holder // who has a drive
 	media  map[string]holder // who has a cartridge
+	filled map[string]bool   // cartridges that those who have them went on from, as they are full
 	jobs   map[string]int    // allocations of each storage unit
 	chosen map[string]int64  // of a round robin group's unit: when it was last chosen
 	turns  int64
@@ -38,7 +40,7 @@ type holder struct {
 func New(ctx context.Context, db store.DB) (*Server, error) {
 	s := &Server{
 		db: db, lock: rt.NewMutex(ctx), has: map[holder]*Allocation{}, drives: map[string]holder{},
-		media: map[string]holder{}, jobs: map[string]int{}, chosen: map[string]int64{},
+		media: map[string]holder{}, filled: map[string]bool{}, jobs: map[string]int{}, chosen: map[string]int64{},
 	}
 	return s, db.Update(ctx, func(tx store.Tx) error {
 		var up []Drive
@@ -67,6 +69,7 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, ReleaseAll, s.release)
 	pbx.Handle(mux, MarkWritten, s.markWritten)
 	pbx.Handle(mux, DeassignEmpty, s.deassignEmpty)
+	pbx.Handle(mux, MarkImported, s.markImported)
 	pbx.Handle(mux, ChangeMedia, s.changeMedia)
 	pbx.Handle(mux, MarkDrive, s.markDrive)
 	pbx.Handle(mux, SayHello, s.hello)
@@ -212,8 +215,7 @@ func (s *Server) onUnit(ctx context.Context, tx store.Tx, u StorageUnit, q Reque
 	return a, err
 }
 
-// drive chooses a drive of a library: the one that has the cartridge in it, else
-// an empty one, else one whose cartridge nobody uses; the least recently used first.
+// drive chooses a drive of a library as [dismount.Choose] says.
 func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string) (Drive, error) {
 	var all []Drive
 	var users []int64 // jobs that have drives
@@ -238,18 +240,11 @@ func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string
 	if len(all) == 0 {
 		return Drive{}, busy("the %d drives of library %s are in use by jobs %s", up, library, list(users))
 	}
-	rank := func(d Drive) int {
-		switch d.Media {
-		case mediaID:
-			return 0
-		case "":
-			return 1
-		}
-		return 2
+	free := make([]dismount.Drive, len(all))
+	for i, d := range all {
+		free[i] = dismount.Drive{Name: d.Name, Media: d.Media, LastUsed: int64(d.LastUsed)}
 	}
-	d := slices.MinFunc(all, func(a, b Drive) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.LastUsed, b.LastUsed), cmp.Compare(a.Name, b.Name))
-	})
+	d := all[dismount.Choose(free, mediaID)]
 	d.LastUsed = rt.Now(ctx)
 	return d, nil
 }
@@ -288,7 +283,9 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 			return true, nil
 		}
 		if by, taken := s.media[m.ID]; taken {
-			wait = fmt.Sprintf("%s by job %d", m.ID, by.job)
+			if !s.filled[m.ID] { // else two jobs could wait for each other's for ever
+				wait = fmt.Sprintf("%s by job %d", m.ID, by.job)
+			}
 			return true, nil
 		}
 		if up, inside := mounted[m.ID]; inside && !up {
@@ -388,6 +385,7 @@ func (s *Server) nextMedia(ctx context.Context, tx store.Tx, q Request, h holder
 	a := *old
 	var err error
 	if q.Write {
+		s.filled[old.Media.ID] = true
 		a.Media, err = s.mediaForWrite(ctx, tx, a.Unit, q)
 	} else {
 		a.Media, err = s.mediaForRead(tx, q.Media, h)
@@ -403,6 +401,11 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 	if a == nil {
 		return struct{}{}, nil
 	}
+	if a.OnTape() {
+		if err := s.lastUsed(ctx, a.Drive.Name); err != nil {
+			return struct{}{}, err
+		}
+	}
 	if !a.Quarantine {
 		s.count(a, -1)
 	}
@@ -411,10 +414,24 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 		return struct{}{}, nil
 	}
 	delete(s.has, h)
+	maps.DeleteFunc(s.filled, func(m string, _ bool) bool { return s.media[m] == h })
 	held := func(_ string, by holder) bool { return by == h }
 	maps.DeleteFunc(s.drives, held)
 	maps.DeleteFunc(s.media, held)
 	return struct{}{}, nil
+}
+
+// lastUsed notes that a job's use of a drive has ended. What is in it may stay, and of
+// such drives the least recently used is the first that others get.
+func (s *Server) lastUsed(ctx context.Context, drive string) error {
+	return s.db.Update(ctx, func(tx store.Tx) error {
+		d, ok, err := drives.Get(tx, drive)
+		if err != nil || !ok {
+			return err
+		}
+		d.LastUsed = rt.Now(ctx)
+		return drives.Put(tx, d.Name, d)
+	})
 }
 
 // markWritten notes what a job has written to a cartridge that it holds.
