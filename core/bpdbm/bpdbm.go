@@ -55,7 +55,7 @@ type Complete struct {
 	BackupID string `json:"backupId"`
 	Status   int    `json:"status"`
 	Bytes    int64  `json:"bytes"`
-	Files    int64  `json:"files"`
+	Files    int64  `json:"files"` // -1 if nobody knows: as many as there are entries
 	// Began is when the client began to look at its files, by its own clock.
 	Began rt.Time `json:"began"`
 }
@@ -84,6 +84,9 @@ type Dir struct {
 	Limit    int    `json:"limit,omitempty"`
 	// Recursive asks for the whole tree below Path, After being a path then.
 	Recursive bool `json:"recursive,omitempty"`
+	// AsOf asks for what the image shows together with those that it builds on: the
+	// client as it was then.
+	AsOf bool `json:"asOf,omitempty"`
 }
 
 // Entries is a part of the answer to [Dir].
@@ -117,7 +120,10 @@ var (
 	AbortImage    = pbx.Declare[string, struct{}](Service, "AbortImage", pbx.Master)
 	Images        = pbx.Declare[Query, Page](Service, "Images", anyone, pbx.Query())
 	ListDir       = pbx.Declare[Dir, Entries](Service, "ListDir", anyone, pbx.Query())
+	Find          = pbx.Declare[Search, Matches](Service, "Find", anyone, pbx.Query())
 	Select        = pbx.Declare[Selection, Selected](Service, "Select", pbx.Master, pbx.Step("", "R2"), pbx.Query())
+	AskBefore     = pbx.Declare[Before, Known](Service, "Before", pbx.Media|pbx.Master, pbx.Query())
+	ReadFiles     = pbx.Declare[FilesRange, FilesPart](Service, "ReadFiles", anyone, pbx.Query())
 	ReadBlocks    = pbx.Declare[Blocks, BlocksPart](Service, "ReadBlocks", pbx.Master|pbx.Media, pbx.Query())
 )
 
@@ -198,13 +204,17 @@ func New(ctx context.Context, db store.DB, dir store.Dir) (*Server, error) {
 func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	mux := pbx.NewMux(ctx, Service, epoch)
 	pbx.Handle(mux, CreateImage, s.create)
+	pbx.Handle(mux, BeginImport, s.beginImport)
 	pbx.Handle(mux, AddFiles, s.addFiles)
 	pbx.Handle(mux, AddFragment, s.addFragment)
 	pbx.Handle(mux, CompleteImage, s.complete)
 	pbx.Handle(mux, AbortImage, s.abort)
 	pbx.Handle(mux, Images, s.images)
 	pbx.Handle(mux, ListDir, s.listDir)
+	pbx.Handle(mux, Find, s.find)
 	pbx.Handle(mux, Select, s.selectEntries)
+	pbx.Handle(mux, AskBefore, s.before)
+	pbx.Handle(mux, ReadFiles, s.readFiles)
 	pbx.Handle(mux, ReadBlocks, s.readBlocks)
 	pbx.Handle(mux, Expire, s.expire)
 	pbx.Handle(mux, Cleanup, func(ctx context.Context, _ pbx.Peer, _ struct{}) (Cleaned, error) {
@@ -244,17 +254,22 @@ func (s *Server) create(ctx context.Context, _ pbx.Peer, q Create) (image.Header
 	if err != nil {
 		return h, failed(err)
 	}
-	if err := s.writeHeader(ctx, &h); err != nil {
-		return h, failed(err)
+	return h, s.openFiles(ctx, &h)
+}
+
+// openFiles creates both files of an image that is in the table.
+func (s *Server) openFiles(ctx context.Context, h *image.Header) error {
+	if err := s.writeHeader(ctx, h); err != nil {
+		return failed(err)
 	}
 	w, err := catalog.Create(ctx, s.dir, h.FileName()+".f", catalog.Options{})
 	if err != nil {
-		return h, failed(err)
+		return failed(err)
 	}
 	s.lock.Lock()
-	s.open[h.ID] = &writing{lock: rt.NewMutex(ctx), writer: w, header: h}
+	s.open[h.ID] = &writing{lock: rt.NewMutex(ctx), writer: w, header: *h}
 	s.lock.Unlock()
-	return h, nil
+	return nil
 }
 
 // writing finds an image that is being written, for those who may write it: the
@@ -328,7 +343,10 @@ func (s *Server) complete(ctx context.Context, from pbx.Peer, q Complete) (image
 	w.lock.Lock(ctx)
 	defer w.lock.Unlock(ctx)
 	h := w.header
-	h.Status, h.Bytes, h.Files, h.Ended = q.Status, q.Bytes, q.Files, rt.Now(ctx)
+	h.Status, h.Bytes, h.Files = q.Status, q.Bytes, q.Files
+	if h.Imported == 0 {
+		h.Ended = rt.Now(ctx)
+	}
 	if q.Began != 0 {
 		h.Began = q.Began
 	}
@@ -339,7 +357,11 @@ func (s *Server) complete(ctx context.Context, from pbx.Peer, q Complete) (image
 	if err != nil {
 		return h, failed(err)
 	}
-	if n := sum.Files + sum.Dirs; n != h.Files {
+	n := sum.Files + sum.Dirs
+	if h.Files < 0 {
+		h.Files = n
+	}
+	if n != h.Files {
 		return h, status.Errorf(status.Inconsistent, "image %s: %d files were backed up, the catalog has %d", h.ID, h.Files, n)
 	}
 	h.Complete = true
@@ -353,11 +375,14 @@ func (s *Server) complete(ctx context.Context, from pbx.Peer, q Complete) (image
 	return h, nil
 }
 
-// verifyFragments checks that the fragments of each copy lie end to end and make
-// up the whole stream.
+// verifyFragments checks that the fragments of each copy are numbered from 1, lie end
+// to end and make up the whole stream.
 func verifyFragments(h *image.Header) error {
-	next := map[int]int64{}
+	next, count := map[int]int64{}, map[int]int{}
 	for _, f := range h.Fragments {
+		if count[f.Copy]++; f.Number != count[f.Copy] {
+			return status.Errorf(status.Inconsistent, "image %s, copy %d: fragment %d comes where %d was due", h.ID, f.Copy, f.Number, count[f.Copy])
+		}
 		if f.Offset != next[f.Copy] {
 			return status.Errorf(status.Inconsistent, "image %s, copy %d, fragment %d begins at %d where %d was due",
 				h.ID, f.Copy, f.Number, f.Offset, next[f.Copy])
@@ -497,6 +522,18 @@ func (s *Server) header(ctx context.Context, from pbx.Peer, id string) (image.He
 		return h, status.Errorf(status.NoImage, "there is no image %s", id)
 	}
 	return h, nil
+}
+
+// headers finds several.
+func (s *Server) headers(ctx context.Context, from pbx.Peer, ids []string) ([]image.Header, error) {
+	hs := make([]image.Header, len(ids))
+	for i, id := range ids {
+		var err error
+		if hs[i], err = s.header(ctx, from, id); err != nil {
+			return nil, err
+		}
+	}
+	return hs, nil
 }
 
 func (s *Server) readBlocks(ctx context.Context, from pbx.Peer, q Blocks) (BlocksPart, error) {

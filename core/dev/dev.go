@@ -141,6 +141,9 @@ type HollowDrive interface {
 type Resource struct {
 	Name string
 	Rate int64 // bytes a second; 0 is without limit
+	// Stream is the most that one transfer gets of it, in bytes a second, however
+	// few there are; 0 is all.
+	Stream int64
 }
 
 // ElementKind is the kind of an element of a library (SMC-3).
@@ -194,6 +197,12 @@ type Changer interface {
 // remembers (INITIALIZE ELEMENT STATUS). It takes minutes.
 type Rescanner interface {
 	Rescan(ctx context.Context) error
+}
+
+// MultiArm is a robot that can carry several cartridges at a time: so many moves may be
+// asked for beside each other.
+type MultiArm interface {
+	Arms() int
 }
 
 // Finder gives the devices of a host by their configured names.

@@ -38,7 +38,9 @@ func (s Stamp) Compare(t Stamp) int {
 
 func (s Stamp) String() string { return fmt.Sprintf("%v+%d", s.Wall, s.Seq) }
 
-// Job names the job on whose behalf something happens. The zero Job is none.
+// Job names the job on whose behalf something happens. The zero Job is none. Restore
+// says that it takes the steps of a restore: it reads media that are asked for by
+// name. An import does, too.
 type Job struct {
 	ID      int64 `json:"id" cbor:"i"`
 	Try     int   `json:"try" cbor:"t"`
