@@ -152,7 +152,7 @@ var DriveModels = []DriveModel{
 	},
 }
 
-// driveNames are the names of all models, for who gave another.
+// driveModelNames are the names of all models, for who gave another.
 func driveModelNames() string {
 	var names []string
 	for i := range DriveModels {
