@@ -91,6 +91,7 @@ func (f *simFlags) run(cmd *cobra.Command, file string) error {
 			return err
 		}
 	}
+	virtual.SpendMemory()
 	r, err := virtual.Run(s, o)
 	if err = errors.Join(err, end()); err != nil {
 		return err

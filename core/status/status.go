@@ -62,8 +62,10 @@ const (
 	BadBackupHeader    Code = 173 // cannot read the backup header
 	MediaSystemError   Code = 174 // media manager system error
 	NotAllRestored     Code = 175 // not all requested files were restored
+	ImportImpossible   Code = 176 // cannot perform the specified media import operation
 	TarError           Code = 184 // tar had an unexpected error
 	NoImage            Code = 190 // found no images or media matching the criteria
+	NothingImported    Code = 191 // no images were successfully processed
 	WindowClosed       Code = 196 // client backup was not attempted because its window closed
 	NoSchedule         Code = 198 // no active policies contain schedules for this client
 	NoStorageUnit      Code = 213 // no storage units available for use
@@ -132,8 +134,10 @@ var messages = map[Code]string{
 	BadBackupHeader:    "cannot read backup header, media may be corrupted",
 	MediaSystemError:   "media manager - system error occurred",
 	NotAllRestored:     "not all requested files were restored",
+	ImportImpossible:   "cannot perform specified media import operation",
 	TarError:           "tar had an unexpected error",
 	NoImage:            "found no images or media matching the selection criteria",
+	NothingImported:    "no images were successfully processed",
 	WindowClosed:       "client backup was not attempted because backup window closed",
 	NoSchedule:         "no active policies contain schedules of the requested type for this client",
 	NoStorageUnit:      "no storage units available for use",
