@@ -137,6 +137,9 @@ func (r *reader) device(d *Device, at string, changers []string) {
 		if len(d.Quirks) > 0 {
 			r.say(at+".quirks", "not for a drive; expected only for a changer")
 		}
+		if stays, _ := d.Dismount.Stays(); stays {
+			r.say(at+".dismount", "not for a drive; expected only for a changer")
+		}
 		return
 	}
 	for _, f := range []struct {

@@ -3,6 +3,8 @@ package scenarios
 import (
 	"fmt"
 	"strings"
+
+	"capstan/core/dismount"
 )
 
 // Host is the configuration of one host: what its daemon is, where it listens,
@@ -66,6 +68,8 @@ type Device struct {
 	KeyFile string `yaml:"keyFile,omitempty" is:"abspath" ex:"/etc/capstan/tape.key"`
 	// Drive only: the drive checks and stores a checksum of each block, if it can.
 	Protection bool `yaml:"protection" def:"true"`
+	// Changer only: how long a cartridge stays in its drive after a job: immediate, for a time such as delay=300s, or lru: until the drive is needed.
+	Dismount dismount.Policy `yaml:"dismount" def:"immediate" ex:"delay=300s"`
 	// Changer only: what it does otherwise than others, and does not say.
 	Quirks []string `yaml:"quirks,omitempty" oneof:"no-dvcid|dvcid-apart|no-volume-tags" ex:"[no-dvcid]"`
 }
@@ -90,6 +94,8 @@ type Library struct {
 	Timing Timing `yaml:"timing" def:"real"`
 	// Where a real host keeps the cartridges as files. Default: under the host's stateDir.
 	Dir string `yaml:"dir,omitempty" is:"abspath" ex:"/var/lib/capstan/vtl1"`
+	// How long a cartridge stays in its drive after a job: immediate, for a time such as delay=300s, or lru: until the drive is needed.
+	Dismount dismount.Policy `yaml:"dismount" def:"immediate" ex:"delay=300s"`
 }
 
 // Drive is one drive of a virtual library.
