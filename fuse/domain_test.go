@@ -56,6 +56,9 @@ type rig struct {
 // is, 0 at once.
 func newRig(t *testing.T, timing int64) *rig {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a whole domain of processes: run without -short")
+	}
 	dir, err := os.MkdirTemp("", "cm") // short: sockets are below it
 	ok(t, err)
 	t.Cleanup(func() { ok(t, os.RemoveAll(dir)) })
