@@ -593,7 +593,7 @@ func TestImportKilled(t *testing.T) {
 					t.Fatalf("after %v: the import ended with status %d, %s\n%s", after, j.Status, j.Detail, n.log(j.ID))
 				}
 			}
-			if len(statuses) < 2 {
+			if len(statuses) < 2 && !testing.Short() {
 				t.Errorf("the imports ended with %v: the moments are not those of an import", statuses)
 			}
 		})
