@@ -61,7 +61,7 @@ type Winding struct {
 
 // What holds for every drive.
 const (
-	// backHitch is ASSUMED: 2 to 5 s are named where people measure, and no maker's
+	// backHitch is ASSUMED, in the middle of 2 to 5 s that others assume: no maker's
 	// figure could be found. A synchronous filemark after data costs the same: the
 	// drive writes out its buffer, stops and backs up.
 	backHitch = 3 * time.Second
