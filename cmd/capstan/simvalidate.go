@@ -41,7 +41,7 @@ All models take a quarter of an hour of one processor, the short form less than 
 
 Exit codes: 0 all lines are accepted, 1 one is not, 2 wrong usage.`,
 		Example: "  capstan sim validate --short\n  capstan sim validate --only jackson --replications 40\n" +
-			"  capstan sim validate --short --service-factor 1.05   # does it find a mistake?",
+			"  capstan sim validate --short --service-factor 1.05",
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
