@@ -168,6 +168,14 @@ func TestDeletionsAndMoves(t *testing.T) {
 		}
 		return err
 	})
+	// What was deleted is not restored, but by name of an image that has it.
+	n.as("desk", func(ctx context.Context) error {
+		j, err := restoreOnce(ctx, bprd.Request{Client: "client1", Target: "/late", Paths: []string{"/data/dir0/file00"}})
+		if j.Status != status.NotAllRestored || !strings.Contains(j.Detail, images[0]) {
+			t.Errorf("a restore of a deleted file: status %d, %s; want %d and %s", j.Status, j.Detail, status.NotAllRestored, images[0])
+		}
+		return err
+	})
 	var out []string
 	for _, p := range n.tree("client1", "/out/data") {
 		out = append(out, strings.TrimPrefix(p, "/out"))
