@@ -27,6 +27,7 @@ type dir struct {
 type child struct {
 	name string
 	mode uint32 // type bits; 0 is a directory
+	of   string // what it shows, if a name may mean another thing later
 	make func() fs.InodeEmbedder
 }
 
@@ -84,7 +85,7 @@ func (d *dir) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.In
 		return nil, syscall.ENOENT
 	}
 	node := c.make()
-	in := d.NewInode(context.Background(), node, fs.StableAttr{Mode: c.kind(), Ino: d.ino(name)})
+	in := d.NewInode(context.Background(), node, fs.StableAttr{Mode: c.kind(), Ino: d.ino(&c)})
 	out.SetEntryTimeout(soon)
 	out.SetAttrTimeout(soon)
 	var a fuse.AttrOut
@@ -97,7 +98,7 @@ func (d *dir) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.In
 	return in, 0
 }
 
-func (d *dir) ino(name string) uint64 { return inode(d.path, name) }
+func (d *dir) ino(c *child) uint64 { return inode(d.path, c.name, c.of) }
 
 func (c *child) kind() uint32 {
 	if c.mode == 0 {
@@ -114,7 +115,7 @@ func (d *dir) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 	}
 	es := make([]fuse.DirEntry, len(cs))
 	for i, c := range cs {
-		es[i] = fuse.DirEntry{Name: c.name, Mode: c.kind(), Ino: d.ino(c.name), Off: uint64(i + 1)}
+		es[i] = fuse.DirEntry{Name: c.name, Mode: c.kind(), Ino: d.ino(&c), Off: uint64(i + 1)}
 	}
 	return fs.NewListDirStream(es), 0
 }

@@ -82,6 +82,10 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		return nil, 0, syscall.EROFS
 	}
+	if n.e.Type == catalog.HardLink {
+		n.s.log.Warn("a hard link's file is not in its image", "path", n.e.Path, "file", n.e.Link, "image", n.header.ID)
+		return nil, 0, syscall.EIO // never the contents of another one, or none
+	}
 	if n.e.Size == 0 {
 		return &textHandle{}, fuse.FOPEN_KEEP_CACHE, 0
 	}
@@ -92,12 +96,15 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 	if n.locality() != online && (flags&syscall.O_NONBLOCK != 0 || looksOnly(process)) {
 		return nil, 0, syscall.EAGAIN
 	}
-	if err := n.await(fctx, process, user); err != nil {
-		return nil, 0, n.s.errno("open "+n.e.Path, err)
+	failed := n.await(fctx, process, user)
+	if errors.Is(failed, errInterrupted) {
+		return nil, 0, syscall.EINTR
 	}
-	h, err := n.s.staged.open(n.key())
+	h, err := n.s.staged.open(n.key()) // it may have come, and another file of its batch not
 	if h == nil && err == nil {
-		err = status.Errorf(status.NotAllRestored, "%s did not come with its restore", n.e.Path)
+		if err = failed; err == nil {
+			err = status.Errorf(status.NotAllRestored, "%s did not come with its restore", n.e.Path)
+		}
 	}
 	if err != nil {
 		return nil, 0, n.s.errno("open "+n.e.Path, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -22,8 +23,9 @@ const readme = `new              write paths into it, one a line, or with a NUL 
                    printf '%s\n' clients/web1/docs/latest/home/anna >.restore/new
                  Paths are those of this mount, from its root or absolute.
 status/N         what becomes of the Nth request: its cost, then its job, then its end
-inbox/CLIENT/    what is moved or linked here is restored to CLIENT, at its original place;
-                 files that exist there stay:
+                 Of a directory what you may read is fetched.
+inbox/CLIENT/    what the mount's owner moves or links here is restored to CLIENT, at its
+                 original place; files that exist there stay:
                    ln -s "$PWD/thesis.tex" /mnt/.restore/inbox/laptop7/
 `
 
@@ -72,15 +74,19 @@ func (a *asking) Setattr(ctx context.Context, f fs.FileHandle, _ *fuse.SetAttrIn
 }
 
 // Open begins a request.
-func (a *asking) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	return &paths{s: a.s}, fuse.FOPEN_DIRECT_IO, 0
+func (a *asking) Open(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	return &paths{s: a.s, who: personOf(ctx)}, fuse.FOPEN_DIRECT_IO, 0
 }
 
-// paths is a request that is being written. Whoever reads it gets its number.
+// paths is a request that is being written. Whoever reads it gets its number. What is
+// written after it was closed once, as by the second of two programs that write into one
+// open file, is another request.
 type paths struct {
 	s    *system
+	who  person
 	mu   sync.Mutex
 	text []byte
+	base int64 // where text begins
 	id   int
 }
 
@@ -97,7 +103,7 @@ const maxList = 16 << 20
 func (l *paths) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if off != int64(len(l.text)) || len(l.text)+len(data) > maxList {
+	if off != l.base+int64(len(l.text)) || len(l.text)+len(data) > maxList {
 		return 0, syscall.EFBIG
 	}
 	l.text = append(l.text, data...)
@@ -127,9 +133,10 @@ func (l *paths) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult
 
 func (l *paths) ask() syscall.Errno {
 	named := split(l.text)
-	if len(named) == 0 || l.id != 0 {
+	if len(named) == 0 {
 		return 0
 	}
+	l.base, l.text = l.base+int64(len(l.text)), nil
 	ctx := l.s.task("request")
 	var files []stage.File
 	for _, p := range named {
@@ -138,7 +145,7 @@ func (l *paths) ask() syscall.Errno {
 			l.s.log.Warn("a request names what is no file of an image", "path", p)
 			return syscall.ENOENT
 		}
-		more, err := l.s.below(ctx, src, at)
+		more, err := l.s.below(ctx, src, at, l.who)
 		if err != nil {
 			return l.s.errno("request", err)
 		}
@@ -236,9 +243,12 @@ var (
 	_ fs.NodeRenamer   = (*file)(nil)
 )
 
-// Getattr tells that everybody may put something in.
+// Getattr tells that the mount's owner may put something in, who is also the master's
+// client or user that restores are asked for by: another one could have files of any
+// client be written to any place of it.
 func (b *inbox) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	out.Mode, out.Nlink = syscall.S_IFDIR|0o1777, 2
+	out.Mode, out.Nlink = syscall.S_IFDIR|0o700, 2
+	out.Uid, out.Gid = uint32(os.Geteuid()), uint32(os.Getegid())
 	return 0
 }
 
@@ -248,7 +258,7 @@ func (b *inbox) Lookup(context.Context, string, *fuse.EntryOut) (*fs.Inode, sysc
 }
 
 // Symlink asks for what the link leads to.
-func (b *inbox) Symlink(_ context.Context, target, _ string, _ *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (b *inbox) Symlink(fctx context.Context, target, _ string, _ *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	ctx := b.s.task("inbox")
 	if !strings.HasPrefix(target, "/") {
 		target = path.Join("/.restore/inbox", b.client, target)
@@ -257,11 +267,14 @@ func (b *inbox) Symlink(_ context.Context, target, _ string, _ *fuse.EntryOut) (
 	if !ok {
 		return nil, syscall.ENOENT
 	}
-	return b.take(ctx, src, at, target)
+	return b.take(ctx, src, at, target, personOf(fctx))
 }
 
-func (b *inbox) take(ctx context.Context, src *source, at, target string) (*fs.Inode, syscall.Errno) {
-	files, err := b.s.below(ctx, src, at)
+func (b *inbox) take(ctx context.Context, src *source, at, target string, who person) (*fs.Inode, syscall.Errno) {
+	if !who.owns() {
+		return nil, syscall.EACCES
+	}
+	files, err := b.s.below(ctx, src, at, who)
 	if err != nil {
 		return nil, b.s.errno("inbox", err)
 	}
@@ -270,11 +283,11 @@ func (b *inbox) take(ctx context.Context, src *source, at, target string) (*fs.I
 }
 
 // Rename asks for a file that is moved to an inbox. It stays where it is.
-func (n *file) Rename(_ context.Context, name string, to fs.InodeEmbedder, _ string, _ uint32) syscall.Errno {
+func (n *file) Rename(fctx context.Context, name string, to fs.InodeEmbedder, _ string, _ uint32) syscall.Errno {
 	b, ok := to.(*inbox)
 	if !ok {
 		return syscall.EROFS
 	}
-	_, errno := b.take(n.s.task("inbox"), n.src, filepath.Join(n.e.Path, name), "")
+	_, errno := b.take(n.s.task("inbox"), n.src, filepath.Join(n.e.Path, name), "", personOf(fctx))
 	return errno
 }
