@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"capstan/core/bpdbm"
+	"capstan/core/nbpem"
 	"capstan/core/pbx"
 	"capstan/core/stage"
 	"capstan/internal/real/loopback"
@@ -46,7 +47,10 @@ func TestHardLinkReplaced(t *testing.T) {
 	r.backup("disk")
 	time.Sleep(1100 * time.Millisecond)
 	r.run("cd " + r.tree + " && echo newer >c && mv c a")
-	r.backup("disk")
+	ids, err := nbpem.BackupNow.Call(r.ctx, pbx.At(loopback.Master, nbpem.Service), nbpem.Backup{Policy: r.policy, Schedule: "incr", Storage: "disk"})
+	ok(t, err)
+	_, err = r.domain.Wait(r.ctx, ids[0], nil)
+	ok(t, err)
 	r.show(stage.Rules{})
 	for range 2 {
 		if got := r.run("cd " + r.latest() + " && cat a b && stat -c %i a b | uniq | wc -l"); got != "newer\nold\n2\n" {
