@@ -7,6 +7,7 @@ import (
 
 	"capstan/core/dev"
 	"capstan/core/rt"
+	"capstan/core/trace"
 )
 
 // flows are the transfers under way. Each crosses resources, and each resource
@@ -22,6 +23,7 @@ type flows struct {
 
 // resource is one that transfers cross now.
 type resource struct {
+	name  string
 	rate  int64
 	flows []*flow // in order of their beginning
 
@@ -44,7 +46,37 @@ type flow struct {
 	done  bool
 
 	share int64
+	tight *resource // why share is no more
 	round int
+
+	job     trace.Job
+	begun   int64 // of the stretch at this rate, if somebody watches
+	limited *resource
+}
+
+// Stretch is a part of a transfer in which its rate stayed the same. It says which
+// resource was tight: the one that the max-min solution fills first of those that
+// the transfer crosses, so that it could not be faster without more of that one.
+type Stretch struct {
+	Job      trace.Job
+	Via      []string // the resources crossed, to be read only
+	Tight    string
+	From, To rt.Time // by the world's clock
+	Bytes    int64
+}
+
+// stretch reports what moved since the last report.
+func (f *flow) stretch() {
+	watch, now := f.w.opts.Watch.Stretch, f.w.clock
+	if watch == nil || f.limited == nil {
+		return
+	}
+	if now > f.begun {
+		bytes, _ := mulAdd(f.rate, now-f.begun, 0)
+		start := f.w.opts.Start
+		watch(Stretch{Job: f.job, Via: f.names, Tight: f.limited.name, From: start + rt.Time(f.begun), To: start + rt.Time(now), Bytes: bytes})
+	}
+	f.begun = now
 }
 
 func (fs *flows) init(w *World) { fs.w, fs.resources = w, map[string]*resource{} }
@@ -56,7 +88,7 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 	if bytes <= 0 || ctx.Err() != nil {
 		return rt.Cause(ctx)
 	}
-	f := &flow{w: w, task: rt.Current(ctx).(*task), bytes: bytes, since: w.clock}
+	f := &flow{w: w, task: rt.Current(ctx).(*task), bytes: bytes, since: w.clock, job: trace.JobOf(ctx), begun: w.clock}
 	f.target = f
 	for _, r := range via {
 		if r.Rate > 0 && !slices.Contains(f.names, r.Name) {
@@ -83,7 +115,7 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 func (fs *flows) resource(d dev.Resource) *resource {
 	r := fs.resources[d.Name]
 	if r == nil {
-		r = &resource{}
+		r = &resource{name: d.Name}
 		fs.resources[d.Name] = r
 	}
 	r.rate = d.Rate // the last who crosses knows best: a drive may have changed its speed
@@ -102,6 +134,7 @@ func (f *flow) stop() {
 		return
 	}
 	f.done = true
+	f.stretch()
 	fs := &f.w.flows
 	f.w.disarm(&f.timer)
 	for i, r := range f.via {
@@ -143,7 +176,7 @@ func (fs *flows) share(f *flow) {
 			if g.share >= 0 {
 				continue
 			}
-			g.share = share
+			g.share, g.tight = share, tight
 			open--
 			for _, r := range g.via {
 				r.left = max(r.left-share, 0)
@@ -188,6 +221,10 @@ const second = 1_000_000_000 // in ns, and parts of a byte
 
 // setRate counts what moved at the old rate and sets a new one.
 func (f *flow) setRate(rate int64) {
+	if rate != f.rate || f.tight != f.limited {
+		f.stretch()
+		f.limited = f.tight
+	}
 	if rate == f.rate && f.armed {
 		return
 	}

@@ -79,6 +79,52 @@ type waiting struct {
 	time  rt.Time
 	since time.Duration // monotonic
 	why   string
+
+	cause  status.Code                   // of the refusal why: status.ServerBusy is a limit
+	until  time.Duration                 // monotonic: up to when waited is right
+	waited map[status.Code]time.Duration // by cause
+}
+
+// refusal is why a request waits on: nil is not at all.
+type refusal struct {
+	code status.Code
+	why  string
+}
+
+// waits adds the time that has passed since it was last called to the cause for
+// which the request has waited.
+func (w *waiting) waits(ctx context.Context) {
+	now := rt.Mono(ctx)
+	if w.cause != 0 {
+		if w.waited == nil {
+			w.waited = map[status.Code]time.Duration{}
+		}
+		w.waited[w.cause] += now - w.until
+	}
+	w.until = now
+}
+
+// causes are the causes of waiting as [trace.Waited] names them.
+var causes = []struct {
+	code status.Code
+	name string
+}{{status.ServerBusy, "limit"}, {status.NoDrive, "drive"}, {status.MediaInUse, "media"}}
+
+// left records how long a request has waited that leaves the queue, and for what.
+func (w *waiting) left(ctx context.Context) {
+	w.waits(ctx)
+	t := trace.From(ctx)
+	if t == nil {
+		return
+	}
+	for _, c := range causes {
+		if d := w.waited[c.code]; d > 0 {
+			s := t.Stamp(ctx)
+			t.Emit(ctx, trace.Event{
+				Begin: trace.Stamp{Wall: s.Wall.Add(-d)}, End: s, Role: Service, Job: w.Job, What: trace.Waited, Detail: c.name,
+			})
+		}
+	}
 }
 
 // Server is the role.
@@ -132,7 +178,13 @@ func (s *Server) changed(ctx context.Context) {
 func (s *Server) cancel(ctx context.Context, _ pbx.Peer, j trace.Job) (struct{}, error) {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
-	s.queue = slices.DeleteFunc(s.queue, func(w *waiting) bool { return w.Job.ID == j.ID && w.Job.Try == j.Try })
+	s.queue = slices.DeleteFunc(s.queue, func(w *waiting) bool {
+		is := w.Job.ID == j.ID && w.Job.Try == j.Try
+		if is {
+			w.left(ctx)
+		}
+		return is
+	})
 	return struct{}{}, nil
 }
 
@@ -226,23 +278,23 @@ func (s *Server) waits(ctx context.Context, w *waiting) bool {
 // moment is not asked for again by those behind it that want the same; those that
 // want something else are served, whatever the priority of who waits.
 func (s *Server) evaluate(ctx context.Context) {
-	refused := map[string]string{}
+	refused := map[string]*refusal{}
 	for _, w := range s.ordered(ctx) {
 		if !s.waits(ctx, w) {
 			continue // cancelled meanwhile
 		}
 		want := fmt.Sprintf("%v %q %q %v %q %q", w.Need.Write, w.Need.Storage, w.Need.Pool, w.Need.Retention, w.Need.Media, w.Need.Held)
-		why, again := refused[want]
+		no, again := refused[want]
 		if !again {
-			why = s.limit(ctx, w)
-			if why == "" {
-				if why = s.try(ctx, w); why != "" {
-					refused[want] = why
+			no = s.limit(ctx, w)
+			if no == nil {
+				if no = s.try(ctx, w); no != nil {
+					refused[want] = no
 				}
 			}
 		}
-		if why != "" && s.note(ctx, w, why) {
-			err := s.tell(ctx, Blocked, w, Grant{Job: w.Job, Code: status.ServerBusy, Detail: why})
+		if no != nil && s.note(ctx, w, no) {
+			err := s.tell(ctx, Blocked, w, Grant{Job: w.Job, Code: no.code, Detail: no.why})
 			_ = err // the job is over
 		}
 	}
@@ -251,42 +303,44 @@ func (s *Server) evaluate(ctx context.Context) {
 // note keeps why a request waits; it tells whether it has not been told before.
 // Later reasons are for who asks: telling each to all who wait would cost the
 // square of their number.
-func (s *Server) note(ctx context.Context, w *waiting, why string) (first bool) {
+func (s *Server) note(ctx context.Context, w *waiting, no *refusal) (first bool) {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
+	w.waits(ctx)
 	first = w.why == ""
-	w.why = why
+	w.why, w.cause = no.why, no.code
 	return first
 }
 
-// limit is why a limit keeps the request waiting; "" if none does.
-func (s *Server) limit(ctx context.Context, w *waiting) string {
+// limit is why a limit keeps the request waiting; nil if none does.
+func (s *Server) limit(ctx context.Context, w *waiting) *refusal {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
 	if !w.Need.Write || w.Need.Held != "" {
-		return ""
+		return nil
 	}
 	if n := s.counts["policy "+w.Policy]; w.PerPolicy > 0 && n >= w.PerPolicy {
-		return fmt.Sprintf("policy %s runs its %d jobs", w.Policy, n)
+		return &refusal{status.ServerBusy, fmt.Sprintf("policy %s runs its %d jobs", w.Policy, n)}
 	}
 	most := cmp.Or(w.ThisOne, w.PerClient)
 	if n := s.counts["client "+w.Client]; most > 0 && n >= most {
-		return fmt.Sprintf("client %s runs its %d jobs", w.Client, n)
+		return &refusal{status.ServerBusy, fmt.Sprintf("client %s runs its %d jobs", w.Client, n)}
 	}
-	return ""
+	return nil
 }
 
-// try asks nbemm; the result is why the request must wait on, "" if it was answered.
-func (s *Server) try(ctx context.Context, w *waiting) string {
+// try asks nbemm; the result is why the request must wait on, nil if it was answered.
+func (s *Server) try(ctx context.Context, w *waiting) *refusal {
 	jctx := trace.WithRole(trace.WithJob(ctx, w.Job), Service)
 	a, err := nbemm.Allocate.Call(jctx, pbx.At(s.master, nbemm.Service), w.Need)
 	if nbemm.Later(err) {
-		return status.Detail(err)
+		return &refusal{status.Of(err, status.ServerBusy), status.Detail(err)}
 	}
 	s.lock.Lock(ctx)
 	at := slices.Index(s.queue, w)
 	if at >= 0 {
 		s.queue = slices.Delete(s.queue, at, at+1)
+		w.left(ctx)
 	}
 	if at >= 0 && err == nil && s.active[w.Job] == nil {
 		s.active[w.Job] = w
@@ -301,14 +355,14 @@ func (s *Server) try(ctx context.Context, w *waiting) string {
 		_, err := nbemm.ReleaseAll.Call(ctx, pbx.At(s.master, nbemm.Service), nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
 		_ = err // nbemm runs in this very process
 		s.changed(ctx)
-		return ""
+		return nil
 	}
 	if err := s.tell(ctx, Granted, w, g); err != nil && g.Err() == nil {
 		// The job is over: nobody else would give it back.
 		_, err := s.giveBack(jctx, pbx.Peer{}, nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
 		_ = err // nbemm runs in this very process
 	}
-	return ""
+	return nil
 }
 
 func (s *Server) tell(ctx context.Context, m *pbx.Method[Grant, struct{}], w *waiting, g Grant) error {
