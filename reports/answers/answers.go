@@ -112,6 +112,12 @@ func (n Night) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
+// Has tells whether a time belongs to the night.
+func (n *Night) Has(t rt.Time) bool {
+	s := t.Std()
+	return !s.Before(n.day) && s.Before(n.day.AddDate(0, 0, 1))
+}
+
 // Fits tells whether every backup that was due was done in its window.
 func (n *Night) Fits() bool { return n.Windows.Inside == n.Windows.Due }
 

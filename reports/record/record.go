@@ -259,6 +259,32 @@ func (r *Run) Finish(h Head, use []Use) error {
 	return nil
 }
 
+// Both gives records to several sinks.
+func Both(sinks ...Sink) Sink { return both(sinks) }
+
+type both []Sink
+
+func (b both) each(fn func(s Sink) error) error {
+	for _, s := range b {
+		if err := fn(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b both) PutJob(j *Job) error { return b.each(func(s Sink) error { return s.PutJob(j) }) }
+
+func (b both) PutMount(m *Mount) error { return b.each(func(s Sink) error { return s.PutMount(m) }) }
+
+func (b both) PutVolumes(v *Volumes) error {
+	return b.each(func(s Sink) error { return s.PutVolumes(v) })
+}
+
+func (b both) Finish(h Head, use []Use) error {
+	return b.each(func(s Sink) error { return s.Finish(h, use) })
+}
+
 // check says what is wrong with a job's record.
 func (j *Job) check() error {
 	switch {
