@@ -277,7 +277,7 @@ func (n *Night) judge(j *record.Job) {
 	default:
 		w.Late++
 	}
-	if over := j.Ended.Sub(j.Closes).Seconds(); math.IsNaN(n.Over) || over > n.Over {
+	if over := j.Ended.Sub(j.Closes).Seconds(); j.Started > 0 && j.Status != status.WindowClosed && (math.IsNaN(n.Over) || over > n.Over) {
 		n.Over = over
 	}
 }

@@ -210,7 +210,7 @@ func timeMarks(from, to time.Time, loc *time.Location, most int) (marks []plot.T
 	f := from.In(loc)
 	at := time.Date(f.Year(), f.Month(), f.Day(), 0, 0, 0, 0, loc)
 	for ; !at.After(to); at = next(at, step.step) {
-		if !at.Before(from) {
+		if !at.Before(from) && to.Sub(at) > to.Sub(from)/50 { // one at the very end would be cut
 			marks = append(marks, plot.Tick{Value: unix(at), Label: at.Format(step.form)})
 		}
 	}
@@ -245,4 +245,4 @@ func valueMarks(low, top float64, n int, label func(v float64) string) (marks []
 	return marks
 }
 
-func number(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.3g", v), ".0") }
+func number(v float64) string { return fmt.Sprintf("%.3g", v+0) } // -0 is 0
