@@ -56,7 +56,7 @@ func newPlot(x, y string) *plot.Plot {
 // svg draws a plot. The result scales to the width that it gets.
 func svg(p *plot.Plot, w, h vg.Length) template.HTML {
 	c := vgsvg.New(w, h)
-	p.Draw(draw.New(c))
+	p.Draw(draw.Crop(draw.New(c), 0, -11, 0, 0)) // room for half of the last label
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		panic(fmt.Sprintf("page: drawing into memory: %v", err))
@@ -210,7 +210,7 @@ func timeMarks(from, to time.Time, loc *time.Location, most int) (marks []plot.T
 	f := from.In(loc)
 	at := time.Date(f.Year(), f.Month(), f.Day(), 0, 0, 0, 0, loc)
 	for ; !at.After(to); at = next(at, step.step) {
-		if !at.Before(from) && to.Sub(at) > to.Sub(from)/50 { // one at the very end would be cut
+		if !at.Before(from) {
 			marks = append(marks, plot.Tick{Value: unix(at), Label: at.Format(step.form)})
 		}
 	}

@@ -350,7 +350,7 @@ func (r *report) distribution(w vg.Length, title, note, axis string, curves []cu
 	p.X.Min, p.X.Max = 0, top*1.05
 	p.X.Tick.Marker = plot.ConstantTicks(valueMarks(0, p.X.Max, 6, number))
 	p.X.Label.Text = "minutes"
-	if top > 600 {
+	if top > 240 {
 		p.X.Label.Text = "hours"
 		p.X.Tick.Marker = plot.ConstantTicks(scaled(valueMarks(0, p.X.Max/60, 6, number), 60))
 	}
@@ -425,24 +425,23 @@ func (r *report) media(w vg.Length) (Figure, bool) {
 		{"frozen or suspended", record.Other, func(l *answers.Level) int { return l.Held }},
 		{"free", record.Server, func(l *answers.Level) int { return l.Free }},
 	}
-	var bs []box
 	f := Figure{Title: "Cartridges", Note: "What the libraries hold, over time."}
-	for i := range levels {
-		x0, x1 := unix(levels[i].At.Std()), end
-		if i+1 < len(levels) {
-			x1 = unix(levels[i+1].At.Std())
-		}
-		y := 0.
-		for _, s := range stack {
-			n := float64(s.of(&levels[i]))
-			bs = append(bs, box{x0, x1, y, y + n, kindColors[s.color]})
-			y += n
-		}
-	}
+	low := make([]float64, 2*len(levels))
 	for _, s := range stack {
+		b := band{low: low, color: kindColors[s.color]}
+		for i := range levels {
+			until := end
+			if i+1 < len(levels) {
+				until = unix(levels[i+1].At.Std())
+			}
+			v := low[2*i] + float64(s.of(&levels[i]))
+			b.x, b.high = append(b.x, unix(levels[i].At.Std()), until), append(b.high, v, v)
+		}
+		low = b.high
+		p.Add(b)
 		f.Legend = append(f.Legend, mark{hex(kindColors[s.color]), s.name})
 	}
-	p.Add(boxes{all: bs}, rules{})
+	p.Add(rules{})
 	if m.Slots > 0 {
 		p.Add(path{x: []float64{p.X.Min, p.X.Max}, y: []float64{float64(m.Slots), float64(m.Slots)}, color: faint, width: 1, dash: dotted})
 		f.Note += " The dotted line is the slots that there are."
