@@ -165,7 +165,6 @@ type builder struct {
 	loc  *time.Location
 	from rt.Time
 	days float64
-	late []float64
 }
 
 // Of answers for one run.

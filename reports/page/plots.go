@@ -325,7 +325,7 @@ func (r *report) distribution(w vg.Length, title, note, axis string, curves []cu
 	p := newPlot(axis, "% of them")
 	var lines []plot.Plotter
 	f := Figure{Title: title, Note: note}
-	low, top := math.Inf(1), 0.
+	top := 0.
 	for _, c := range curves {
 		var all []float64
 		for _, a := range r.all {
@@ -339,14 +339,14 @@ func (r *report) distribution(w vg.Length, title, note, axis string, curves []cu
 			continue
 		}
 		slices.Sort(all)
-		low, top = min(low, all[0]), max(top, all[len(all)-1])
+		top = max(top, all[len(all)-1])
 		lines = append(lines, ecdf(all, kindColors[c.color], 1.8))
 		f.Legend = append(f.Legend, mark{hex(kindColors[c.color]), fmt.Sprintf("%s (%d)", c.name, len(all))})
 	}
 	if top <= 0 {
 		return Figure{}, false
 	}
-	low, top = low/60, top/60
+	top /= 60
 	p.X.Min, p.X.Max = 0, top*1.05
 	p.X.Tick.Marker = plot.ConstantTicks(valueMarks(0, p.X.Max, 6, number))
 	p.X.Label.Text = "minutes"
