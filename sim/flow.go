@@ -19,6 +19,14 @@ import (
 type flows struct {
 	w         *World
 	resources map[string]*resource
+	found     component // the last one: its memory is used again
+}
+
+// component is transfers that share resources, directly or through others.
+type component struct {
+	flows     []*flow
+	resources []*resource
+	round     int // of the computation
 }
 
 // resource is one that transfers cross now.
@@ -192,29 +200,35 @@ func (fs *flows) share(f *flow) {
 // component is f, if it goes on, with all that are connected with it, in an order
 // that does not depend on chance.
 func (fs *flows) component(f *flow, round int) (flows []*flow, resources []*resource) {
-	visit := func(g *flow) {
-		for _, r := range g.via {
-			if r.round != round {
-				r.round = round
-				resources = append(resources, r)
-			}
-		}
-	}
+	c := &fs.found
+	clear(c.flows)
+	clear(c.resources)
+	c.flows, c.resources, c.round = c.flows[:0], c.resources[:0], round
 	f.round = round
 	if !f.done {
-		flows = append(flows, f)
+		c.flows = append(c.flows, f)
 	}
-	visit(f)
-	for i := 0; i < len(resources); i++ {
-		for _, g := range resources[i].flows {
+	c.visit(f)
+	for i := 0; i < len(c.resources); i++ {
+		for _, g := range c.resources[i].flows {
 			if g.round != round {
 				g.round = round
-				flows = append(flows, g)
-				visit(g)
+				c.flows = append(c.flows, g)
+				c.visit(g)
 			}
 		}
 	}
-	return flows, resources
+	return c.flows, c.resources
+}
+
+// visit adds the resources that f crosses.
+func (c *component) visit(f *flow) {
+	for _, r := range f.via {
+		if r.round != c.round {
+			r.round = c.round
+			c.resources = append(c.resources, r)
+		}
+	}
 }
 
 const second = 1_000_000_000 // in ns, and parts of a byte

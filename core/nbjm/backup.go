@@ -27,7 +27,7 @@ import (
 
 // backup leads one try of a backup from B2 to B17.
 func (s *Server) backup(ctx context.Context, r *running) {
-	ctx = trace.WithRole(trace.WithJob(ctx, r.job), Service)
+	ctx = trace.As(ctx, r.job, Service)
 	h, f := s.work(ctx, r)
 	if ctx.Err() != nil {
 		f = failed(rt.Cause(ctx), status.Terminated) // cancelled, whatever that broke

@@ -16,8 +16,8 @@ type Mux struct {
 	methods map[string]handler
 
 	lock  rt.Lock
-	seen  map[replyKey]*remembered
-	order []replyKey // oldest first
+	seen  map[requestNumber]*remembered
+	order []requestNumber // oldest first
 }
 
 type handler struct {
@@ -27,19 +27,19 @@ type handler struct {
 	handle func(ctx context.Context, from Peer, q any) (any, error)
 }
 
-// replyKey names a request. The identity is part of it: nobody can spoil, or be
-// given, the reply to another's request by using its address.
-type replyKey struct {
-	who  Identity
-	from Addr
-	inc  uint64
-	seq  uint64
-}
+// requestNumber tells a request from others of its caller, and mostly from those
+// of all callers.
+type requestNumber struct{ inc, seq uint64 }
 
-// remembered is a request under way or answered.
+// remembered is a request under way or answered. The identity is part of what it
+// is known by: nobody can spoil, or be given, the reply to another's request by
+// using its address.
 type remembered struct {
-	done  *rt.Event
-	reply *Message
+	who   Identity
+	from  Addr
+	reply *Message    // nil while it is under way
+	done  *rt.Event   // for repetitions that came meanwhile; nil if none did
+	next  *remembered // of another caller, with the same number
 }
 
 // rememberedReplies is how many replies a service keeps for repetitions. A
@@ -51,7 +51,7 @@ const rememberedReplies = 4096
 func NewMux(ctx context.Context, role string, epoch uint64) *Mux {
 	return &Mux{
 		role: role, epoch: epoch, methods: map[string]handler{},
-		lock: rt.NewLock(ctx), seen: map[replyKey]*remembered{},
+		lock: rt.NewLock(ctx), seen: map[requestNumber]*remembered{},
 	}
 }
 
@@ -78,18 +78,36 @@ func Handle[Q, P any](mux *Mux, m *Method[Q, P], fn func(ctx context.Context, fr
 	}
 }
 
+// handling is the context of a handler, with what it asked for with [AfterReply];
+// nil is nothing. The reply, which is remembered, keeps only that.
+type handling struct {
+	context.Context
+	lock  rt.Lock
+	after *afterReply
+}
+
 type afterKey struct{}
+
+func (h *handling) Value(key any) any {
+	if key == (afterKey{}) {
+		return h
+	}
+	return h.Context.Value(key)
+}
 
 // AfterReply has fn run when the handler's reply is on its way and its step has
 // ended: for what a request sets going, which must not begin before.
 func AfterReply(ctx context.Context, fn func()) {
-	rep, _ := ctx.Value(afterKey{}).(*Message)
-	if rep == nil {
+	h, _ := ctx.Value(afterKey{}).(*handling)
+	if h == nil {
 		panic("pbx: AfterReply outside a handler")
 	}
-	rep.after.lock.Lock()
-	rep.after.fns = append(rep.after.fns, fn)
-	rep.after.lock.Unlock()
+	h.lock.Lock()
+	if h.after == nil {
+		h.after = &afterReply{lock: h.lock}
+	}
+	h.after.fns = append(h.after.fns, fn)
+	h.lock.Unlock()
 }
 
 // Changes tells whether a call of the method may change anything. A transport may
@@ -106,34 +124,73 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 		rep.Method, rep.Head.Stamp = req.Method, tr.Stamp(ctx)
 		return rep
 	}
-	key := replyKey{from, req.Head.From, req.Head.Inc, req.Head.Seq}
-	x.lock.Lock()
-	r, again := x.seen[key]
-	if !again {
-		r = &remembered{done: rt.NewEvent(ctx)}
-		x.remember(key, r)
-	}
-	x.lock.Unlock()
+	r, again := x.request(from, &req.Head)
 	if again {
-		if err := r.done.Wait(ctx); err != nil {
-			return x.failed(ctx, err)
-		}
-		rep := *r.reply
-		return &rep
+		return x.repeat(ctx, r)
 	}
 	rep := x.answer(ctx, from, req)
 	rep.Method = req.Method
 	rep.Head.Stamp = tr.Stamp(ctx)
+	x.lock.Lock()
 	r.reply = rep
-	r.done.Set()
+	done := r.done
+	x.lock.Unlock()
+	if done != nil {
+		done.Set()
+	}
 	return rep
 }
 
-func (x *Mux) remember(key replyKey, r *remembered) {
+// request finds what is remembered of a request; again is false if it is new.
+func (x *Mux) request(from Identity, h *Head) (r *remembered, again bool) {
+	n := requestNumber{h.Inc, h.Seq}
+	x.lock.Lock()
+	defer x.lock.Unlock()
+	for r = x.seen[n]; r != nil; r = r.next {
+		if r.who == from && r.from == h.From {
+			return r, true
+		}
+	}
+	r = &remembered{who: from, from: h.From}
+	x.remember(n, r)
+	return r, false
+}
+
+// repeat is the reply that a request had, or will have.
+func (x *Mux) repeat(ctx context.Context, r *remembered) *Message {
+	x.lock.Lock()
+	if r.reply == nil && r.done == nil {
+		r.done = rt.NewEvent(ctx)
+	}
+	reply, done := r.reply, r.done
+	x.lock.Unlock()
+	if reply == nil {
+		if err := done.Wait(ctx); err != nil {
+			return x.failed(ctx, err)
+		}
+		x.lock.Lock()
+		reply = r.reply
+		x.lock.Unlock()
+	}
+	rep := *reply
+	return &rep
+}
+
+// answered tells whether r and those of the same number are.
+func (r *remembered) answered() bool {
+	for ; r != nil; r = r.next {
+		if r.reply == nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (x *Mux) remember(n requestNumber, r *remembered) {
 	if len(x.order) >= rememberedReplies {
 		kept := x.order[:0]
 		for i, k := range x.order {
-			if i < len(x.order)/2 && x.seen[k].done.IsSet() {
+			if i < len(x.order)/2 && x.seen[k].answered() {
 				delete(x.seen, k)
 			} else {
 				kept = append(kept, k)
@@ -141,8 +198,9 @@ func (x *Mux) remember(key replyKey, r *remembered) {
 		}
 		x.order = kept
 	}
-	x.seen[key] = r
-	x.order = append(x.order, key)
+	r.next = x.seen[n]
+	x.seen[n] = r
+	x.order = append(x.order, n)
 }
 
 func (x *Mux) answer(ctx context.Context, from Identity, req *Message) *Message {
@@ -167,16 +225,15 @@ func (x *Mux) answer(ctx context.Context, from Identity, req *Message) *Message 
 			return x.failed(ctx, status.Errorf(status.BadParameter, "%s from %s: %w", req.Method, from, err))
 		}
 	}
-	rep := &Message{after: &afterReply{lock: x.lock}}
-	ctx = context.WithValue(ctx, afterKey{}, rep)
-	ctx = trace.WithRole(trace.WithJob(ctx, req.Head.Job), x.role)
-	body, err := h.handle(ctx, Peer{Identity: from, Addr: req.Head.From}, q)
+	in := &handling{Context: trace.As(ctx, req.Head.Job, x.role), lock: x.lock}
+	body, err := h.handle(in, Peer{Identity: from, Addr: req.Head.From}, q)
+	rep := &Message{Body: body}
 	if err != nil {
-		f := x.failed(ctx, err)
-		f.after = rep.after
-		return f
+		rep = x.failed(ctx, err)
 	}
-	rep.Body = body
+	x.lock.Lock()
+	rep.after = in.after
+	x.lock.Unlock()
 	return rep
 }
 

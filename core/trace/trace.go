@@ -45,30 +45,60 @@ type Job struct {
 	Restore bool  `json:"restore,omitempty" cbor:"r,omitempty"`
 }
 
-type jobKey struct{}
+// acting is a context that says for which job, and as which role, something is
+// done: one value, as both are asked for at each call.
+type acting struct {
+	context.Context
+	job  Job
+	role string
+}
+
+type actingKey struct{}
+
+func (a *acting) Value(key any) any {
+	if key == (actingKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
+}
+
+func actingIn(ctx context.Context) (Job, string) {
+	if a, _ := ctx.Value(actingKey{}).(*acting); a != nil {
+		return a.job, a.role
+	}
+	return Job{}, ""
+}
 
 // WithJob marks everything done under the context as done for j.
 func WithJob(ctx context.Context, j Job) context.Context {
-	return context.WithValue(ctx, jobKey{}, j)
+	_, role := actingIn(ctx)
+	return &acting{ctx, j, role}
 }
 
 // JobOf is the job that ctx works for.
 func JobOf(ctx context.Context) Job {
-	j, _ := ctx.Value(jobKey{}).(Job)
+	j, _ := actingIn(ctx)
 	return j
 }
 
-type roleKey struct{}
-
 // WithRole marks everything done under the context as done by a role.
 func WithRole(ctx context.Context, role string) context.Context {
-	return context.WithValue(ctx, roleKey{}, role)
+	j, was := actingIn(ctx)
+	if role == was {
+		return ctx
+	}
+	return &acting{ctx, j, role}
+}
+
+// As is WithJob and WithRole.
+func As(ctx context.Context, j Job, role string) context.Context {
+	return &acting{ctx, j, role}
 }
 
 // RoleOf is the role that acts in ctx.
 func RoleOf(ctx context.Context) string {
-	r, _ := ctx.Value(roleKey{}).(string)
-	return r
+	_, role := actingIn(ctx)
+	return role
 }
 
 // Event is one thing that happened. A step that is a call begins when the
@@ -168,11 +198,12 @@ func (t *Tracer) Emit(ctx context.Context, e Event) {
 		return
 	}
 	e.Host, e.Proc = t.host, t.proc
+	job, role := actingIn(ctx)
 	if e.Job == (Job{}) {
-		e.Job = JobOf(ctx)
+		e.Job = job
 	}
 	if e.Role == "" {
-		e.Role = RoleOf(ctx)
+		e.Role = role
 	}
 	t.sink.Emit(ctx, e)
 }
