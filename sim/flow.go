@@ -57,14 +57,22 @@ type flow struct {
 	tight *resource // why share is no more
 	round int
 
-	job     trace.Job
-	begun   int64 // of the stretch at this rate, if somebody watches
-	limited *resource
+	job trace.Job
+	watched
 }
 
-// Stretch is a part of a transfer in which its rate stayed the same. It says which
-// resource was tight: the one that the max-min solution fills first of those that
-// the transfer crosses, so that it could not be faster without more of that one.
+// watched is what is known of a transfer's present stretch, if somebody watches.
+type watched struct {
+	limited *resource // the tight one
+	begun   int64
+	counted int64 // up to when moved is right
+	moved   int64
+	movedIn int64 // parts of a byte
+}
+
+// Stretch is a part of a transfer in which one resource was tight: the one that the
+// max-min solution fills first of those that the transfer crosses, so that it could
+// not be faster without more of that one.
 type Stretch struct {
 	Job      trace.Job
 	Via      []string // the resources crossed, to be read only
@@ -73,18 +81,41 @@ type Stretch struct {
 	Bytes    int64
 }
 
-// stretch reports what moved since the last report.
+// longStretch is after what time a stretch is told though it goes on: who adds up
+// bytes by the hour takes them for evenly spread.
+const longStretch = 600 * second
+
+// count adds up what moved at the rate so far.
+func (f *flow) count() {
+	bytes, part := mulAdd(f.rate, f.w.clock-f.counted, f.movedIn)
+	f.moved, f.movedIn, f.counted = f.moved+bytes, part, f.w.clock
+}
+
+// stretch tells who watches what moved since it was told last.
 func (f *flow) stretch() {
 	watch, now := f.w.opts.Watch.Stretch, f.w.clock
 	if watch == nil || f.limited == nil {
 		return
 	}
+	f.count()
 	if now > f.begun {
-		bytes, _ := mulAdd(f.rate, now-f.begun, 0)
 		start := f.w.opts.Start
-		watch(Stretch{Job: f.job, Via: f.names, Tight: f.limited.name, From: start + rt.Time(f.begun), To: start + rt.Time(now), Bytes: bytes})
+		watch(Stretch{Job: f.job, Via: f.names, Tight: f.limited.name, From: start + rt.Time(f.begun), To: start + rt.Time(now), Bytes: f.moved})
 	}
-	f.begun = now
+	f.begun, f.moved = now, 0
+}
+
+// watch goes on with a rate and a tight resource that may be new.
+func (f *flow) watch(rate int64) {
+	if f.w.opts.Watch.Stretch == nil {
+		return
+	}
+	if f.tight != f.limited || f.w.clock-f.begun >= longStretch {
+		f.stretch()
+		f.limited = f.tight
+	} else if rate != f.rate {
+		f.count()
+	}
 }
 
 func (fs *flows) init(w *World) { fs.w, fs.resources = w, map[string]*resource{} }
@@ -96,7 +127,7 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 	if bytes <= 0 || ctx.Err() != nil {
 		return rt.Cause(ctx)
 	}
-	f := &flow{w: w, task: rt.Current(ctx).(*task), bytes: bytes, since: w.clock, job: trace.JobOf(ctx), begun: w.clock}
+	f := &flow{w: w, task: rt.Current(ctx).(*task), bytes: bytes, since: w.clock, job: trace.JobOf(ctx), watched: watched{begun: w.clock, counted: w.clock}}
 	f.target = f
 	for _, r := range via {
 		if r.Rate > 0 && !slices.Contains(f.names, r.Name) {
@@ -235,10 +266,7 @@ const second = 1_000_000_000 // in ns, and parts of a byte
 
 // setRate counts what moved at the old rate and sets a new one.
 func (f *flow) setRate(rate int64) {
-	if rate != f.rate || f.tight != f.limited {
-		f.stretch()
-		f.limited = f.tight
-	}
+	f.watch(rate)
 	if rate == f.rate && f.armed {
 		return
 	}
