@@ -26,6 +26,7 @@ type report struct {
 // section is a part of the page.
 type section struct {
 	Title   string
+	Bars    []bar
 	Figures []Figure
 	Tables  []table
 }
@@ -48,7 +49,6 @@ type view struct {
 	Title, Subtitle string
 	Words           []string
 	Cards           []card
-	Shares          []share
 	Sections        []section
 	Foot            string
 }
@@ -83,7 +83,7 @@ func newReport(runs []*record.Run) *report {
 
 func (r *report) view() *view {
 	h, a := &r.runs[0].Head, r.all[0]
-	v := &view{Title: h.Scenario, Words: a.Words(), Cards: r.cards(), Shares: r.bar()}
+	v := &view{Title: h.Scenario, Words: a.Words(), Cards: r.cards()}
 	kind := "A planning run"
 	if h.Real {
 		kind = "The record of a domain"
@@ -98,6 +98,9 @@ func (r *report) view() *view {
 	}
 	if h.Warmup > 0 {
 		v.Words = append(v.Words, fmt.Sprintf("The first %s are the warm-up and left out of every figure, plots of cartridges excepted: figures begin at %s.", length(h.Warmup), a.From.In(r.loc).Format("2 January 2006, 15:04")))
+	}
+	if all := r.bar(); len(all) > 0 {
+		v.Sections = append(v.Sections, section{Title: "Where the backups’ time went", Bars: []bar{{"", all}}})
 	}
 	v.add("Windows and what limited them", []maker{r.shares, r.misses, r.missed}, r.nightTable)
 	v.addNights(r)
