@@ -63,6 +63,13 @@ func (r *Recorder) of(id int64) *progress {
 	return p
 }
 
+// UnderWay are the numbers of the jobs that something was told of and that were not
+// taken yet, in order.
+func (r *Recorder) UnderWay() []int64 { return slices.Sorted(maps.Keys(r.jobs)) }
+
+// Forget drops what was told of a job after it was taken.
+func (r *Recorder) Forget(id int64) { delete(r.jobs, id) }
+
 // Event takes an event of the trace. Events come in the order of their ends.
 func (r *Recorder) Event(e *trace.Event) {
 	from, to := e.Begin.Wall, e.End.Wall
