@@ -86,6 +86,7 @@ type NeededImage struct {
 	Fragments []image.Fragment `json:"fragments"`
 	Ranges    []bpdbm.Range    `json:"ranges"`
 	Hollow    []catalog.Entry  `json:"hollow,omitempty"`
+	AnyOrder  bool             `json:"anyOrder,omitempty"` // see [bpdbm.Selected]
 }
 
 // onTape tells whether any of it lies on tape.
@@ -372,7 +373,7 @@ func (s *Server) needed(ctx context.Context, q *Request, h *image.Header, later 
 			return n, first, err
 		}
 		if len(n.Ranges) == 0 {
-			first, n.Hollow = sel, sel.Hollow
+			first, n.Hollow, n.AnyOrder = sel, sel.Hollow, sel.AnyOrder
 		}
 		n.Ranges = append(n.Ranges, sel.Ranges...)
 		if !sel.More {

@@ -114,7 +114,7 @@ func (r *restore) page(from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
 		return bptm.Needed{}, status.Errorf(status.BadParameter, "restore %d has no range %d of image %d", r.needed.Job, q.From, q.Image)
 	}
 	im := &r.needed.Images[q.Image]
-	n := bptm.Needed{Images: len(r.needed.Images), BackupID: im.BackupID, Fragments: im.Fragments, Ranges: im.Ranges[q.From:]}
+	n := bptm.Needed{Images: len(r.needed.Images), BackupID: im.BackupID, Fragments: im.Fragments, Ranges: im.Ranges[q.From:], AnyOrder: im.AnyOrder}
 	for i := range r.needed.Images {
 		for _, f := range r.needed.Images[i].Fragments {
 			n.BlockSize = max(n.BlockSize, f.BlockSize)

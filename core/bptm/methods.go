@@ -92,6 +92,8 @@ type Needed struct {
 	// Hollow are the entries, of hollow images alone, that lie in the ranges.
 	Hollow []catalog.Entry `json:"hollow,omitempty"`
 	More   bool            `json:"more"`
+	// AnyOrder tells that the ranges can be read in any order; see [bpdbm.Selected].
+	AnyOrder bool `json:"anyOrder,omitempty"`
 }
 
 // DiscardImage asks to remove an image that was aborted, or has expired, from a

@@ -488,6 +488,31 @@ func TestPicker(t *testing.T) {
 	}
 }
 
+// Parts are of ranges that lie together; a range that goes on after the end is cut there.
+func TestSplit(t *testing.T) {
+	const k = 512
+	entry := func(at, n int64) catalog.Entry { return catalog.Entry{Offset: at * k, DataLen: n * k} }
+	p := media.NewPicker([]catalog.Entry{entry(0, 10), entry(15, 5), entry(100, 10), entry(200, 50), entry(300, 10)})
+	parts := p.Split(230*k, func(to, from int64) bool { return from-to < 10*k })
+	var got [][2]int64
+	for _, q := range parts {
+		from, _ := q.Next()
+		got = append(got, [2]int64{from / k, q.End() / k})
+	}
+	if d := cmp.Diff([][2]int64{{0, 20}, {100, 110}, {200, 230}}, got); d != "" {
+		t.Error(d)
+	}
+	if n := parts[0].PickHollow(50*k, 0); n != 15*k {
+		t.Errorf("the first part wants %d bytes", n)
+	}
+	if at, ok := p.Next(); !ok || at != 230*k || p.End() != 310*k {
+		t.Errorf("what is left begins at %d, %v, and ends at %d", at, ok, p.End())
+	}
+	if parts := p.Split(230*k, nil); parts != nil {
+		t.Errorf("%d parts of nothing", len(parts))
+	}
+}
+
 func TestHeaders(t *testing.T) {
 	l := media.Label{MediaID: "A00001", Barcode: "A00001L9", Pool: "Büro = 1", UUID: "3f2a", Written: 1_700_000_000_123_456_789, BlockSize: media.DefaultBlockSize}
 	h := media.FragmentHeader{
