@@ -168,9 +168,13 @@ func (t *watcher) finish(seed int64, replication int) error {
 		return nil
 	}
 	t.rest()
+	_, drives := t.w.Stats()
 	for i := range t.resources {
-		if r := &t.resources[i]; r.Kind == record.Drive {
-			r.Rate = t.rateOf(r.Name)
+		r := &t.resources[i]
+		for k := range drives {
+			if r.Kind == record.Drive && r.Name == drives[k].Name {
+				r.Rate, r.BackHitches = t.rateOf(r.Name), drives[k].BackHitches
+			}
 		}
 	}
 	return t.rec.Finish(record.Head{
