@@ -229,11 +229,7 @@ func newJobsLog() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		rows := make([]reports.Line, len(ls))
-		for i, l := range ls {
-			rows[i] = reports.Line{Time: instant(l.Time), Try: l.Try, Host: l.Host, Role: l.Role, Text: l.Text}
-		}
-		return reports.WriteLog(cmd.OutOrStdout(), rows, output(cmd))
+		return reports.WriteLog(cmd.OutOrStdout(), lineRows(ls), output(cmd))
 	})
 	addOutputFlags(cmd)
 	return cmd
@@ -244,7 +240,8 @@ func newJobsCancel() *cobra.Command {
 		Use:   "cancel JOB",
 		Short: "End a job",
 		Long: `End a job: its processes are asked to stop, and it gets status 150. What a restore
-has brought back stays; an image that is not complete is removed.
+has brought back stays, and so does an image that was imported; one that is not
+complete is removed.
 
 ` + exitCodes,
 		Example:           "  capstan jobs cancel 12",
@@ -257,7 +254,7 @@ has brought back stays; an image that is not complete is removed.
 		if j.Done() {
 			return fmt.Errorf("job %d has %s", id, describe(&j))
 		}
-		if j.Type == job.Restore {
+		if j.Type != job.Backup {
 			_, err = bprd.Cancel.Call(ctx, m.at(bprd.Service), bprd.CancelJob{Job: id})
 		} else {
 			_, err = nbjm.Cancel.Call(ctx, m.at(nbjm.Service), nbjm.CancelJob{Job: id, Status: status.Terminated})

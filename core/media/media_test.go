@@ -263,8 +263,8 @@ func TestHollowVolumes(t *testing.T) {
 	}
 	ring, all := pack(t, fs, media.DefaultBlockSize, media.Limits{})
 	const volume = 100_000 * media.DefaultBlockSize
-	f := media.NewFragments("c_1", 1, media.DefaultBlockSize)
-	if _, err := f.Begin(0); err != nil {
+	f := media.NewFragments("c_1", 1, media.DefaultBlockSize, media.Image{})
+	if _, err := f.Begin(0, ""); err != nil {
 		t.Fatal(err)
 	}
 	var sum int64
@@ -279,12 +279,12 @@ func TestHollowVolumes(t *testing.T) {
 		}
 		for left := s.Len; s.Kind == stream.Data && left > 0; {
 			if f.Bytes() == volume {
-				done, err := f.Finish(false)
+				done, err := f.Finish(false, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				sum += done.Bytes
-				h, err := f.Begin(f.At())
+				h, err := f.Begin(f.At(), "")
 				if err != nil || h.Continued == nil || h.Start != sum {
 					t.Fatalf("%+v, %v", h, err)
 				}
@@ -297,7 +297,7 @@ func TestHollowVolumes(t *testing.T) {
 			left -= n
 		}
 	}
-	last, err := f.Finish(true)
+	last, err := f.Finish(true, nil)
 	if err != nil || sum+last.Bytes != all.length || fragments != int(all.length/volume)+1 {
 		t.Fatalf("%d fragments of %d bytes, %v; want %d", fragments, sum+last.Bytes, err, all.length)
 	}
@@ -375,7 +375,7 @@ func TestTrailerOfManyEntries(t *testing.T) {
 		table.Add(media.MinBlockSize, r.Uint32())
 	}
 	table.AddHollow(1<<50, 1<<18)
-	if err := errors.Join(w.Entries(want), w.Close(table, true)); err != nil {
+	if err := errors.Join(w.Entries(want), w.Close(table, true, nil)); err != nil {
 		t.Fatal(err)
 	}
 	tr, err := parseTrailer(blocks)

@@ -270,15 +270,15 @@ func (s *Server) askMedia(ctx context.Context, from pbx.Peer, q bptm.Media) (str
 	return struct{}{}, nil
 }
 
-// checkRestore checks that a restore job is under way.
+// checkRestore checks that a restore, or an import, is under way.
 func (s *Server) checkRestore(ctx context.Context, id int64) error {
 	return s.db.View(ctx, func(tx store.Tx) error {
 		j, ok, err := job.Table.Get(tx, id)
 		if err != nil {
 			return status.Errorf(status.Database, "job %d: %w", id, err)
 		}
-		if !ok || j.Type != job.Restore || j.Done() {
-			return status.Errorf(status.Inconsistent, "no restore job %d is under way", id)
+		if !ok || j.Type != job.Restore && j.Type != job.Import || j.Done() {
+			return status.Errorf(status.Inconsistent, "no restore or import job %d is under way", id)
 		}
 		return nil
 	})

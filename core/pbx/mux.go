@@ -13,7 +13,7 @@ import (
 type Mux struct {
 	role    string
 	epoch   uint64
-	methods map[string]handler
+	methods map[string]*handler
 
 	lock  rt.Lock
 	seen  map[requestNumber]*remembered
@@ -37,8 +37,9 @@ type requestNumber struct{ inc, seq uint64 }
 type remembered struct {
 	who   Identity
 	from  Addr
-	reply *Message    // nil while it is under way
-	done  *rt.Event   // for repetitions that came meanwhile; nil if none did
+	reply Message
+	ended bool        // the reply is there
+	done  *rt.Event   // for repetitions that come before; nil if none did
 	next  *remembered // of another caller, with the same number
 }
 
@@ -50,7 +51,7 @@ const rememberedReplies = 4096
 // epoch than the one given is refused; 0 refuses none.
 func NewMux(ctx context.Context, role string, epoch uint64) *Mux {
 	return &Mux{
-		role: role, epoch: epoch, methods: map[string]handler{},
+		role: role, epoch: epoch, methods: map[string]*handler{},
 		lock: rt.NewLock(ctx), seen: map[requestNumber]*remembered{},
 	}
 }
@@ -60,7 +61,7 @@ func Handle[Q, P any](mux *Mux, m *Method[Q, P], fn func(ctx context.Context, fr
 	if _, dup := mux.methods[m.name]; dup {
 		panic("pbx: " + m.name + " is handled twice")
 	}
-	mux.methods[m.name] = handler{
+	mux.methods[m.name] = &handler{
 		allow: m.allow,
 		query: m.query,
 		decode: func(b []byte) (any, error) {
@@ -81,7 +82,7 @@ func Handle[Q, P any](mux *Mux, m *Method[Q, P], fn func(ctx context.Context, fr
 // handling is the context of a handler, with what it asked for with [AfterReply];
 // nil is nothing. The reply, which is remembered, keeps only that.
 type handling struct {
-	context.Context
+	trace.Acting
 	lock  rt.Lock
 	after *afterReply
 }
@@ -92,7 +93,7 @@ func (h *handling) Value(key any) any {
 	if key == (afterKey{}) {
 		return h
 	}
-	return h.Context.Value(key)
+	return h.Acting.Value(key)
 }
 
 // AfterReply has fn run when the handler's reply is on its way and its step has
@@ -112,33 +113,37 @@ func AfterReply(ctx context.Context, fn func()) {
 
 // Changes tells whether a call of the method may change anything. A transport may
 // end a handler that changes nothing once its caller is gone.
-func (x *Mux) Changes(method string) bool { return !x.methods[method].query }
+func (x *Mux) Changes(method string) bool {
+	h := x.methods[method]
+	return h == nil || !h.query
+}
 
 // Serve answers one request from a peer whose identity the transport has
 // proven. The transport sends the reply, then calls its Sent.
 func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 	tr := trace.From(ctx)
 	tr.Witness(req.Head.Stamp)
-	if x.methods[req.Method].query {
-		rep := x.answer(ctx, from, req)
-		rep.Method, rep.Head.Stamp = req.Method, tr.Stamp(ctx)
+	h := x.methods[req.Method]
+	if h == nil || h.query {
+		rep := &Message{}
+		x.answer(ctx, from, h, req, rep)
+		rep.Head.Stamp = tr.Stamp(ctx)
 		return rep
 	}
 	r, again := x.request(from, &req.Head)
 	if again {
-		return x.repeat(ctx, r)
+		return x.repeat(ctx, r, req.Method)
 	}
-	rep := x.answer(ctx, from, req)
-	rep.Method = req.Method
-	rep.Head.Stamp = tr.Stamp(ctx)
+	x.answer(ctx, from, h, req, &r.reply)
+	r.reply.Head.Stamp = tr.Stamp(ctx)
 	x.lock.Lock()
-	r.reply = rep
+	r.ended = true
 	done := r.done
 	x.lock.Unlock()
 	if done != nil {
 		done.Set()
 	}
-	return rep
+	return &r.reply
 }
 
 // request finds what is remembered of a request; again is false if it is new.
@@ -157,29 +162,28 @@ func (x *Mux) request(from Identity, h *Head) (r *remembered, again bool) {
 }
 
 // repeat is the reply that a request had, or will have.
-func (x *Mux) repeat(ctx context.Context, r *remembered) *Message {
+func (x *Mux) repeat(ctx context.Context, r *remembered, method string) *Message {
 	x.lock.Lock()
-	if r.reply == nil && r.done == nil {
+	if !r.ended && r.done == nil {
 		r.done = rt.NewEvent(ctx)
 	}
-	reply, done := r.reply, r.done
+	ended, done := r.ended, r.done
 	x.lock.Unlock()
-	if reply == nil {
+	if !ended {
 		if err := done.Wait(ctx); err != nil {
-			return x.failed(ctx, err)
+			rep := &Message{Method: method}
+			rep.fail(err)
+			return rep
 		}
-		x.lock.Lock()
-		reply = r.reply
-		x.lock.Unlock()
 	}
-	rep := *reply
+	rep := r.reply
 	return &rep
 }
 
 // answered tells whether r and those of the same number are.
 func (r *remembered) answered() bool {
 	for ; r != nil; r = r.next {
-		if r.reply == nil {
+		if !r.ended {
 			return false
 		}
 	}
@@ -203,40 +207,48 @@ func (x *Mux) remember(n requestNumber, r *remembered) {
 	x.order = append(x.order, n)
 }
 
-func (x *Mux) answer(ctx context.Context, from Identity, req *Message) *Message {
-	h, ok := x.methods[req.Method]
-	if !ok {
-		return x.failed(ctx, status.Errorf(status.BadParameter, "%s answers no method %q", x.role, req.Method))
-	}
-	if !from.Is(h.allow) {
-		return x.failed(ctx, status.Errorf(status.NotAllowed, "%s may be called by %s, not by %s", req.Method, h.allow, from))
-	}
-	if from.Kinds&Hosts != 0 && req.Head.From.Host() != from.Name {
-		return x.failed(ctx, status.Errorf(status.NotAllowed, "%s says it is %s", from, req.Head.From))
-	}
-	if x.epoch != 0 && req.Head.Epoch != 0 && req.Head.Epoch != x.epoch {
-		return x.failed(ctx, status.Errorf(status.ServerBusy, "%s of job %d comes from before the master's restart (epoch %d, now %d)",
-			req.Method, req.Head.Job.ID, req.Head.Epoch, x.epoch))
-	}
-	q := req.Body
-	if req.Wire != nil {
-		var err error
-		if q, err = h.decode(req.Wire); err != nil {
-			return x.failed(ctx, status.Errorf(status.BadParameter, "%s from %s: %w", req.Method, from, err))
-		}
-	}
-	in := &handling{Context: trace.As(ctx, req.Head.Job, x.role), lock: x.lock}
-	body, err := h.handle(in, Peer{Identity: from, Addr: req.Head.From}, q)
-	rep := &Message{Body: body}
+// answer makes the reply to a request.
+func (x *Mux) answer(ctx context.Context, from Identity, h *handler, req, rep *Message) {
+	rep.Method = req.Method
+	q, err := x.accept(from, h, req)
 	if err != nil {
-		rep = x.failed(ctx, err)
+		rep.fail(err)
+		return
+	}
+	in := &handling{Acting: trace.Acting{Context: ctx, Job: req.Head.Job, Role: x.role}, lock: x.lock}
+	body, err := h.handle(in, Peer{Identity: from, Addr: req.Head.From}, q)
+	if err != nil {
+		rep.fail(err)
+	} else {
+		rep.Body = body
 	}
 	x.lock.Lock()
 	rep.after = in.after
 	x.lock.Unlock()
-	return rep
 }
 
-func (x *Mux) failed(_ context.Context, err error) *Message {
-	return &Message{Code: status.Of(err, status.SystemError), Detail: status.Detail(err)}
+// accept refuses a request that may not be made, and gives what it asks.
+func (x *Mux) accept(from Identity, h *handler, req *Message) (any, error) {
+	switch {
+	case h == nil:
+		return nil, status.Errorf(status.BadParameter, "%s answers no method %q", x.role, req.Method)
+	case !from.Is(h.allow):
+		return nil, status.Errorf(status.NotAllowed, "%s may be called by %s, not by %s", req.Method, h.allow, from)
+	case from.Kinds&Hosts != 0 && req.Head.From.Host() != from.Name:
+		return nil, status.Errorf(status.NotAllowed, "%s says it is %s", from, req.Head.From)
+	case x.epoch != 0 && req.Head.Epoch != 0 && req.Head.Epoch != x.epoch:
+		return nil, status.Errorf(status.ServerBusy, "%s of job %d comes from before the master's restart (epoch %d, now %d)",
+			req.Method, req.Head.Job.ID, req.Head.Epoch, x.epoch)
+	case req.Wire == nil:
+		return req.Body, nil
+	}
+	q, err := h.decode(req.Wire)
+	if err != nil {
+		return nil, status.Errorf(status.BadParameter, "%s from %s: %w", req.Method, from, err)
+	}
+	return q, nil
+}
+
+func (m *Message) fail(err error) {
+	m.Code, m.Detail = status.Of(err, status.SystemError), status.Detail(err)
 }

@@ -38,24 +38,28 @@ func (s Stamp) Compare(t Stamp) int {
 
 func (s Stamp) String() string { return fmt.Sprintf("%v+%d", s.Wall, s.Seq) }
 
-// Job names the job on whose behalf something happens. The zero Job is none.
+// Job names the job on whose behalf something happens. The zero Job is none. Restore
+// says that it takes the steps of a restore: it reads media that are asked for by
+// name. An import does, too.
 type Job struct {
 	ID      int64 `json:"id" cbor:"i"`
 	Try     int   `json:"try" cbor:"t"`
 	Restore bool  `json:"restore,omitempty" cbor:"r,omitempty"`
 }
 
-// acting is a context that says for which job, and as which role, something is
-// done: one value, as both are asked for at each call.
-type acting struct {
+// Acting is a context that says for which job, and as which role, something is
+// done: one value, as both are asked for at each call. It is for who has a context
+// of its own to embed it; others use [As].
+type Acting struct {
 	context.Context
-	job  Job
-	role string
+	Job  Job
+	Role string
 }
 
 type actingKey struct{}
 
-func (a *acting) Value(key any) any {
+// Value finds the values of the context.
+func (a *Acting) Value(key any) any {
 	if key == (actingKey{}) {
 		return a
 	}
@@ -63,8 +67,8 @@ func (a *acting) Value(key any) any {
 }
 
 func actingIn(ctx context.Context) (Job, string) {
-	if a, _ := ctx.Value(actingKey{}).(*acting); a != nil {
-		return a.job, a.role
+	if a, _ := ctx.Value(actingKey{}).(*Acting); a != nil {
+		return a.Job, a.Role
 	}
 	return Job{}, ""
 }
@@ -72,7 +76,7 @@ func actingIn(ctx context.Context) (Job, string) {
 // WithJob marks everything done under the context as done for j.
 func WithJob(ctx context.Context, j Job) context.Context {
 	_, role := actingIn(ctx)
-	return &acting{ctx, j, role}
+	return &Acting{ctx, j, role}
 }
 
 // JobOf is the job that ctx works for.
@@ -87,12 +91,12 @@ func WithRole(ctx context.Context, role string) context.Context {
 	if role == was {
 		return ctx
 	}
-	return &acting{ctx, j, role}
+	return &Acting{ctx, j, role}
 }
 
 // As is WithJob and WithRole.
 func As(ctx context.Context, j Job, role string) context.Context {
-	return &acting{ctx, j, role}
+	return &Acting{ctx, j, role}
 }
 
 // RoleOf is the role that acts in ctx.
