@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"capstan/core/dismount"
 	"capstan/scenarios"
 )
 
@@ -124,6 +125,8 @@ func holds(t reflect.Type, tag reflect.StructTag) string {
 	switch {
 	case t == reflect.TypeFor[time.Time]():
 		s = "time"
+	case t == reflect.TypeFor[dismount.Policy]():
+		s = "dismount policy" // a policy is what is backed up when
 	case t.PkgPath() != "":
 		s = strings.ToLower(t.Name())
 	case t.Kind() == reflect.Slice:
