@@ -13,6 +13,7 @@ import (
 
 	"capstan/internal/virtual"
 	"capstan/reports"
+	"capstan/reports/record"
 	"capstan/scenarios"
 )
 
@@ -37,6 +38,7 @@ type simFlags struct {
 	codec   string
 	shuffle bool
 	allJobs bool
+	out     string
 }
 
 func newSimRun() *cobra.Command {
@@ -60,6 +62,7 @@ is not what the scenario expects.`,
 	s := cmd.Flags()
 	s.Int64Var(&f.seed, "seed", 0, "of all random numbers, instead of the scenario's")
 	s.StringVar(&f.trace, "trace", "", "write the trace to this file: an event a line, as JSON; - is standard output, and nothing else is then written there")
+	s.StringVar(&f.out, "out", "", "write the run's record to this directory; capstan report reads it")
 	s.StringVar(&f.codec, "codec", "off", "on: messages pass the encoding of the wire, which must change nothing")
 	s.BoolVar(&f.shuffle, "shuffle", false, "what happens at one instant happens in an order drawn from the seed")
 	s.BoolVar(&f.allJobs, "jobs", false, fmt.Sprintf("list every job, also if there are more than %d", shortList))
@@ -89,6 +92,11 @@ func (f *simFlags) run(cmd *cobra.Command, file string) error {
 	if f.trace != "" {
 		if o.Trace, end, err = openTrace(cmd.OutOrStdout(), f.trace); err != nil {
 			return err
+		}
+	}
+	if f.out != "" {
+		if o.Record, err = record.Create(f.out); err != nil {
+			return wrong("%w", err)
 		}
 	}
 	virtual.SpendMemory()

@@ -18,6 +18,7 @@ import (
 	"capstan/core/rt"
 	"capstan/internal/convert"
 	"capstan/internal/expect"
+	"capstan/reports/record"
 	"capstan/scenarios"
 	"capstan/sim"
 	simtree "capstan/sim/tree"
@@ -32,6 +33,10 @@ type Options struct {
 	Shuffle bool      // events at one time happen in an order drawn from the seed
 	// Places tell where in its file the scenario's expectations stand.
 	Places scenarios.Places
+	// Record gets the records that reports are made of. Replication is the run's
+	// number among those that differ in their seeds only.
+	Record      record.Sink
+	Replication int
 	// Quiet keeps neither the trace nor its digest: for measuring.
 	Quiet bool
 }
@@ -67,18 +72,24 @@ func Run(s *scenarios.Scenario, o Options) (*Result, error) {
 			return nil, fmt.Errorf("writing the trace: %w", err)
 		}
 	}
-	w, err := New(config(s), sim.Options{
+	cfg := config(s)
+	watch := newWatcher(o.Record, s, &cfg)
+	w, err := New(cfg, sim.Options{
 		Seed: uint64(seed), Start: rt.FromStd(s.Start), Codec: o.Codec, ShuffleTies: o.Shuffle, Trace: o.Trace,
-		NoEvents: !expect.NeedsEvents(s), NoHash: o.Quiet,
+		NoEvents: !expect.NeedsEvents(s), NoHash: o.Quiet, Watch: watch.functions(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
+	watch.begin(w)
 	w.plan(s)
 	length := s.Length.Std()
 	if err := w.World.Run(length); err != nil {
 		return nil, fmt.Errorf("scenario %s, seed %d, after %v: %w", s.Name, seed, w.Mono(), err)
+	}
+	if err := watch.finish(seed, o.Replication); err != nil {
+		return nil, err
 	}
 	r := &Result{Seed: seed, Virtual: length}
 	out, err := w.collect(s, r)
