@@ -152,8 +152,11 @@ func (s *system) ahead(ctx context.Context, src *source, dir, after, user string
 	room := s.cfg.Limit / aheadPart
 	err = v.WalkAfter(ctx, dir, after, func(f catalog.Found) (bool, error) {
 		n, err := s.node(ctx, src, f)
-		if err != nil || n.e.Type != catalog.Regular || n.locality() != nearline {
+		if err != nil || n.e.Type != catalog.Regular || n.e.Size == 0 {
 			return err == nil, err
+		}
+		if _, staged := s.staged.blocks(n.key()); staged {
+			return true, nil
 		}
 		if room -= n.e.Size; room >= 0 {
 			files = append(files, n.wanted())

@@ -61,7 +61,7 @@ type Winding struct {
 
 // What holds for every drive.
 const (
-	// backHitch is ASSUMED: 2 to 5 s are named where people measure, and no maker's
+	// backHitch is ASSUMED, in the middle of 2 to 5 s that others assume: no maker's
 	// figure could be found. A synchronous filemark after data costs the same: the
 	// drive writes out its buffer, stops and backs up.
 	backHitch = 3 * time.Second
@@ -71,8 +71,8 @@ const (
 	// hold for every model is ASSUMED.
 	cleanAfter = 39*time.Hour + 18*time.Minute
 	cleanTime  = 340 * time.Second
-	// cleanings is how often a cleaning cartridge can be used (Ultrium universal
-	// cleaning cartridge: 50).
+	// cleanings is how often a cleaning cartridge can be used (what its chip
+	// tells, in lto-info's README: 50 cycles).
 	cleanings = 50
 )
 
@@ -215,8 +215,8 @@ func (m *DriveModel) with(med *MediumModel) (rate int64, steps []int64) {
 	return m.Rate, m.Steps
 }
 
-// calibration is how long a new cartridge is measured. IBM and Oracle (SL150, "LTO-9
-// media calibration") publish 40 minutes on average, most below 60, up to 120. ASSUMED
+// calibration is how long a new cartridge is measured. IBM and Oracle (SL150, calibration of
+// LTO-9) publish 40 minutes on average, most below 60, up to 120. ASSUMED
 // is the form: 19 of 20 take 15 to 60 minutes, all as likely, and one 60 to 120.
 func calibration(rnd *rand.Rand) time.Duration {
 	from, to := 15*time.Minute, 60*time.Minute

@@ -93,7 +93,7 @@ func fetch(jobs *int, came map[string]bool) func(ctx context.Context, b stage.Ba
 func (w *World) mounts() (n int64) {
 	_, drives := w.Stats()
 	for _, d := range drives {
-		n += int64(d.Mounts)
+		n += d.Mounts
 	}
 	return n
 }
