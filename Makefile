@@ -55,8 +55,9 @@ $(GOLANGCI):
 determinism: build ## one seed gives one trace, whatever GOMAXPROCS; another seed another
 	internal/ci/determinism.sh $(BIN)/capstan scenarios/first-night.yaml
 
-scenarios: build ## run every scenario and check what it expects
+scenarios: build ## run every scenario and check what it expects; one of them in both worlds, compared
 	$(BIN)/capstan test scenarios/*.yaml
+	$(BIN)/capstan test scenarios/both-worlds.yaml --world both
 
 fuzz: ## run every fuzz function for FUZZTIME
 	internal/ci/fuzz.sh $(FUZZTIME)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"capstan/internal/expect"
+	"capstan/internal/rehearsal"
 	"capstan/internal/virtual"
 	"capstan/reports"
 	"capstan/scenarios"
@@ -24,9 +25,12 @@ func init() { commands = append(commands, newTestCommand) }
 // testFlags are the flags of test.
 type testFlags struct {
 	world string
-	seed  int64
-	junit string
-	only  string
+	// timing is how many times faster than the hardware the library is, where the clock
+	// on the wall counts.
+	timing int64
+	seed   int64
+	junit  string
+	only   string
 }
 
 func newTestCommand() *cobra.Command {
@@ -44,10 +48,16 @@ files are generated, scaled down to at most 64 MiB together; its policies' backu
 are started at once, and started again after its faults; and bounds in time are
 not checked. A scenario that this cannot represent is skipped, and said to be.
 
+With both it is played so in the real world and then in virtual time, with files of
+the same sizes and a library as fast, and compared job by job: the same statuses, the
+same steps in the same order, and times within 5 % and a second. The difference is
+the model's error.
+
 Exit codes: 0 all is as expected, 1 it is not, 2 wrong usage or a mistake in a file:
 then nothing was run.`,
 		Example: "  capstan test scenarios/first-night.yaml scenarios/busy-night.yaml\n" +
-			"  capstan test scenarios/first-night.yaml --world real --junit result.xml",
+			"  capstan test scenarios/first-night.yaml --world real --junit result.xml\n" +
+			"  capstan test scenarios/both-worlds.yaml --world both --timing 1",
 		Args: usage(cobra.MinimumNArgs(1)),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return []cobra.Completion{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
@@ -55,11 +65,12 @@ then nothing was run.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	s := cmd.Flags()
-	s.StringVar(&f.world, "world", "virtual", "virtual or real")
+	s.StringVar(&f.world, "world", "virtual", "virtual, real or both")
+	s.Int64Var(&f.timing, "timing", rehearsal.Timing, "with both: how many times faster than the hardware the library is, in both worlds")
 	s.Int64Var(&f.seed, "seed", 0, "of all random numbers, instead of the scenarios' own")
 	s.StringVar(&f.junit, "junit", "", "write the results to this file too, as JUnit XML")
 	s.StringVar(&f.only, "run", "*", "run the scenarios whose name matches this pattern only")
-	completeFlag(cmd, "world", words("virtual", "real"))
+	completeFlag(cmd, "world", words("virtual", "real", "both"))
 	return cmd
 }
 
@@ -74,13 +85,14 @@ type tested struct {
 	err      error  // it could not be run to its end
 	skipped  string // why it was not run
 	note     string // what else is to be said
+	table    string // of both worlds' jobs
 }
 
 func (t *tested) passed() bool { return t.err == nil && len(t.failures) == 0 }
 
 func (f *testFlags) run(cmd *cobra.Command, files []string) error {
-	if f.world != "virtual" && f.world != "real" {
-		return wrong("--world %s: expected virtual or real", f.world)
+	if f.world != "virtual" && f.world != "real" && f.world != "both" {
+		return wrong("--world %s: expected virtual, real or both", f.world)
 	}
 	if _, err := path.Match(f.only, ""); err != nil {
 		return wrong("--run %s: %w", f.only, err)
@@ -141,8 +153,12 @@ func (f *testFlags) read(files []string) (tests []*tested, err error) {
 
 // one runs a scenario.
 func (f *testFlags) one(cmd *cobra.Command, t *tested) {
-	if f.world == "real" {
+	switch f.world {
+	case "real":
 		t.real(cmd.Context())
+		return
+	case "both":
+		t.both(cmd.Context(), f.timing)
 		return
 	}
 	o := virtual.Options{Seed: f.seed, SeedSet: cmd.Flags().Changed("seed"), Places: t.places}
@@ -168,12 +184,17 @@ func writeTested(w io.Writer, t *tested) {
 	switch {
 	case t.skipped != "":
 		fmt.Fprintf(w, "  %s", t.skipped)
+	case t.table != "":
+		fmt.Fprintf(w, "  %s", t.note)
 	case t.err == nil && len(t.scenario.Expect) == 0:
 		fmt.Fprintf(w, "  expects nothing (%s)", t.note)
 	case t.err == nil:
 		fmt.Fprintf(w, "  %d of %d expectations hold (%s)", len(t.scenario.Expect)-len(t.failures), len(t.scenario.Expect), t.note)
 	}
 	fmt.Fprintln(w)
+	if t.table != "" {
+		fmt.Fprintf(w, "      %s\n", strings.ReplaceAll(t.table, "\n", "\n      "))
+	}
 	for _, text := range t.texts() {
 		fmt.Fprintf(w, "      %s\n", strings.ReplaceAll(text, "\n", "\n      "))
 	}

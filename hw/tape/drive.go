@@ -49,6 +49,7 @@ type Drive struct {
 	worm     bool
 	end      bool   // the position is the end of data
 	dirty    bool   // written since the last filemark that was not immediate
+	writing  bool   // nothing but writes since the position was confirmed
 	maxBlock int    // of the drive
 	maxMoved int    // bytes that the host adapter carries in a command
 	buf      []byte // for a block with its protection

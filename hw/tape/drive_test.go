@@ -10,15 +10,10 @@ import (
 	"capstan/core/dev"
 	"capstan/core/scsi"
 	lu "capstan/hw/scsi"
+	"capstan/hw/tape/tapetest"
 )
 
-func block(n, size int) []byte {
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = byte(n*7 + i*13 + i>>8)
-	}
-	return b
-}
+var block = tapetest.Block
 
 // fixture is a drive at work.
 type fixture struct {

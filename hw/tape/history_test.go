@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"capstan/core/scsi"
+	"capstan/hw/tape/tapetest"
 )
 
 // event is one step of a random history: an operation, what disturbs it, and whether
@@ -22,7 +23,7 @@ type event struct {
 var events = rapid.Custom(func(t *rapid.T) event {
 	e := event{op: rapid.IntRange(0, 8).Draw(t, "op"), n: rapid.IntRange(-3, 12).Draw(t, "n"), condition: -1}
 	if rapid.IntRange(0, 3).Draw(t, "disturbed") == 0 {
-		e.condition = rapid.IntRange(0, len(conditions())-1).Draw(t, "condition")
+		e.condition = rapid.IntRange(0, len(tapetest.Conditions())-1).Draw(t, "condition")
 		e.code = rapid.SampledFrom([]byte{scsi.Write6, scsi.WriteFilemarks6, scsi.Read6, scsi.Space6, scsi.Rewind, scsi.ReadPosition, scsi.Locate16,
 			scsi.ModeSense10, scsi.ModeSelect10, scsi.TestUnitReady}).Draw(t, "code")
 	}
@@ -58,9 +59,9 @@ func live(ctx context.Context, f *fixture, i int, e event) string {
 	u, d := f.u, f.d
 	u.faults = nil
 	if e.condition >= 0 {
-		c := conditions()[e.condition]
-		done := dones(c)
-		u.faults = []fault{{code: e.code, sense: c.sense, status: c.status, err: c.err, done: done[e.n&1%len(done)]}}
+		c := tapetest.Conditions()[e.condition]
+		done := c.Dones()
+		u.faults = []fault{{code: e.code, sense: c.Sense, status: c.Status, err: c.Err, done: done[e.n&1%len(done)]}}
 	}
 	if e.reset {
 		u.pos, u.block, u.key = 0, 512, nil

@@ -14,7 +14,7 @@ import (
 // lose forgets the position, and with it what the parameters are: what took the one may
 // have taken the others.
 func (d *Drive) lose() {
-	d.known, d.filed, d.marked, d.end, d.settled = false, false, false, false, false
+	d.known, d.filed, d.marked, d.end, d.settled, d.writing = false, false, false, false, false, false
 	d.losses++
 }
 

@@ -116,7 +116,10 @@ var _ scsi.Transport = (*kernelTape)(nil)
 func (k *kernelTape) probe() error {
 	f, err := k.open()
 	if err == nil {
-		return f.Close()
+		// After a reset between two blocks each close fails until the tape was moved:
+		// that is said of what an earlier process wrote.
+		_ = f.Close()
+		return nil
 	}
 	if errors.Is(err, unix.ENOMEDIUM) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.EBUSY) {
 		return nil
@@ -150,10 +153,8 @@ func (k *kernelTape) Do(ctx context.Context, c *scsi.Command) (scsi.Result, erro
 	}
 	switch c.CDB[0] {
 	case scsi.Read6, scsi.Write6, scsi.WriteFilemarks6, scsi.Space6, scsi.Rewind, scsi.Locate16, scsi.Locate10, scsi.Erase6, scsi.LoadUnload:
-		if c.CDB[0] == scsi.LoadUnload && c.CDB[4]&1 != 0 { // what the open device knows is of another medium
-			if err := k.shut(); err != nil {
-				return scsi.Result{}, err
-			}
+		if c.CDB[0] == scsi.LoadUnload && c.CDB[4]&1 != 0 {
+			return k.load()
 		}
 		if k.f == nil {
 			if r, err := k.start(); err != nil || r != nil {
@@ -175,9 +176,21 @@ func deref(r *scsi.Result) scsi.Result {
 	return *r
 }
 
-// start opens the device and sets what the kernel's driver is to do. The result is why
-// it cannot be used.
-func (k *kernelTape) start() (*scsi.Result, error) {
+// load is LOAD. What the open device knew is of another medium, and of a medium that is
+// not loaded the kernel refuses everything else: it is opened for this alone.
+func (k *kernelTape) load() (scsi.Result, error) {
+	if err := k.shut(); err != nil {
+		return scsi.Result{}, err
+	}
+	if r, err := k.reopen(); err != nil || r != nil {
+		return deref(r), err
+	}
+	r := k.tell(mtLOAD, 1, scsi.HardwareError, 0x53)
+	return *r, k.shut()
+}
+
+// reopen opens the device. The result is why it cannot be used.
+func (k *kernelTape) reopen() (*scsi.Result, error) {
 	f, err := k.open()
 	switch {
 	case errors.Is(err, unix.EBUSY):
@@ -188,20 +201,38 @@ func (k *kernelTape) start() (*scsi.Result, error) {
 		return nil, fmt.Errorf("%w: %w", dev.ErrGone, err)
 	}
 	k.f = f
-	for _, set := range []struct {
-		op, count int
-		must      bool
-	}{
-		{mtSETBLK, 0, true},
-		{mtSETDRVBUFFER, stClearOptions | stTwoMarks | stFastEnd | stSystemV, false},
-		{mtSETDRVBUFFER, stSetOptions | stLogical, false}, // root's; without it blocks are not located
-		{mtCOMPRESSION, int(bit(k.compress)), false},
-	} {
-		if err := f.op(set.op, set.count); err != nil && set.must {
-			return k.failed(err, scsi.NotReady, 0x04, 0x00), nil
-		}
-	}
 	return nil, nil
+}
+
+// start opens the device and sets what the kernel's driver is to do. The result is why
+// it cannot be used.
+func (k *kernelTape) start() (*scsi.Result, error) {
+	if r, err := k.reopen(); err != nil || r != nil {
+		return r, err
+	}
+	err := k.f.op(mtSETBLK, 0)
+	if errors.Is(err, unix.EIO) && k.f.op(mtREW, 1) == nil && k.f.op(mtSETBLK, 0) == nil {
+		// The drive was reset while an earlier process had it, and the kernel refuses
+		// everything until the tape is where it can know.
+		k.prepare()
+		return answer(scsi.UnitAttention, 0x29, 0x00), nil
+	}
+	if err != nil {
+		return k.failed(err, scsi.NotReady, 0x04, 0x00), nil
+	}
+	k.prepare()
+	return nil, nil
+}
+
+// prepare sets what the kernel's driver is to do, as far as it does it.
+func (k *kernelTape) prepare() {
+	for _, set := range []struct{ op, count int }{
+		{mtSETDRVBUFFER, stClearOptions | stTwoMarks | stFastEnd | stSystemV},
+		{mtSETDRVBUFFER, stSetOptions | stLogical}, // root's; without it blocks are not located
+		{mtCOMPRESSION, int(bit(k.compress))},
+	} {
+		_ = k.f.op(set.op, set.count)
+	}
 }
 
 // answer is a CHECK CONDITION.
@@ -264,10 +295,6 @@ func (k *kernelTape) carry(c *scsi.Command) (scsi.Result, error) {
 	case scsi.Erase6:
 		r = k.tell(mtERASE, 0, scsi.MediumError, 0x51)
 	case scsi.LoadUnload:
-		if c.CDB[4]&1 != 0 {
-			r = k.tell(mtLOAD, 1, scsi.HardwareError, 0x53)
-			break
-		}
 		r = k.tell(mtUNLOAD, 1, scsi.HardwareError, 0x53)
 		if err := k.shut(); err != nil && r.Status == scsi.Good {
 			r = answer(scsi.MediumError, 0x0C, 0x00)

@@ -28,6 +28,7 @@ type fakeST struct {
 	noSeek bool
 	slip   int   // a seek that fails leaves the tape so many objects further
 	err    error // of the next call
+	reset  bool  // the drive was reset: only what winds the tape to where the kernel knows is let through
 	closes int
 }
 
@@ -35,7 +36,7 @@ func (f *fakeST) opens() (tapeFile, error) {
 	switch {
 	case f.open:
 		return nil, unix.EBUSY
-	case !f.u.present || !f.u.loaded:
+	case !f.u.present:
 		return nil, unix.ENOMEDIUM
 	}
 	f.open = true
@@ -45,12 +46,18 @@ func (f *fakeST) opens() (tapeFile, error) {
 func (f *fakeST) Close() error {
 	f.open = false
 	f.closes++
+	if f.reset {
+		return unix.EIO
+	}
 	return nil
 }
 
 func (f *fakeST) fail() error {
 	err := f.err
 	f.err = nil
+	if f.reset || !f.u.loaded {
+		err = unix.EIO
+	}
 	return err
 }
 
@@ -100,6 +107,12 @@ func (f *fakeST) Read(p []byte) (int, error) {
 }
 
 func (f *fakeST) op(op, count int) error {
+	if op == mtLOAD {
+		f.u.loaded = f.u.present
+	}
+	if op == mtLOAD || op == mtREW && f.u.loaded {
+		f.reset = false
+	}
 	if err := f.fail(); err != nil {
 		return err
 	}
@@ -350,5 +363,58 @@ func TestSTBlankOrBad(t *testing.T) {
 		x.want("rewind", x.d.Rewind(ctx), nil)
 		f.err = unix.EIO
 		x.want("read of a bad block", read(), dev.ErrMedium)
+	})
+}
+
+// TestSTLoads: of a medium that is not loaded the kernel refuses everything but LOAD.
+func TestSTLoads(t *testing.T) {
+	f := &fakeST{u: newUnit()}
+	withST(t, f, true, func(ctx context.Context, x *fixture) {
+		x.layout(ctx)
+		x.want("unload", x.d.Unload(ctx), nil)
+		x.want("load", x.d.Load(ctx), nil)
+		x.read(ctx, block(0, 1000))
+	})
+	f.u.loaded = false
+	withST(t, f, true, func(ctx context.Context, x *fixture) { x.want("load by another process", x.d.Load(ctx), nil) })
+}
+
+// TestSTReset: after a reset the kernel refuses everything of the next process, too,
+// until the tape was wound. That process is told, before it writes at a place that is
+// not its own.
+func TestSTReset(t *testing.T) {
+	f := &fakeST{u: newUnit()}
+	withST(t, f, true, func(ctx context.Context, x *fixture) { x.layout(ctx) })
+	f.reset = true
+	withST(t, f, true, func(ctx context.Context, x *fixture) {
+		x.want("write", x.d.Write(ctx, block(7, 300)), dev.ErrPositionLost)
+		x.want("write again", x.d.Write(ctx, block(7, 300)), dev.ErrPositionLost)
+		x.want("space to the end", x.d.SpaceToEnd(ctx), nil)
+		x.want("write", x.d.Write(ctx, block(7, 300)), nil)
+	})
+	if len(f.u.objects) != 8 || !bytes.Equal(f.u.objects[7], block(7, 300)) {
+		t.Errorf("the tape has %d objects", len(f.u.objects))
+	}
+	f.reset = true
+	withST(t, f, true, func(ctx context.Context, x *fixture) {
+		x.want("load", x.d.Load(ctx), nil)
+		x.read(ctx, block(0, 1000))
+	})
+}
+
+// TestReadKeptToItself: a read that the kernel says went well, and that the drive did
+// not do, leaves the count a block ahead. What is written next would be written over it.
+func TestReadKeptToItself(t *testing.T) {
+	u := newUnit()
+	with(t, u, Options{}, func(ctx context.Context, f *fixture) {
+		f.layout(ctx)
+		f.want("locate", f.d.Locate(ctx, 4), nil)
+		f.read(ctx, block(4, 100))
+		u.pos--
+		f.want("write", f.d.Write(ctx, block(7, 300)), dev.ErrPositionLost)
+		f.want("filemark", f.d.WriteFilemarks(ctx, 1, false), dev.ErrPositionLost)
+		if !bytes.Equal(u.objects[4], block(4, 100)) || len(u.objects) != 7 {
+			t.Error("what was durable was written over")
+		}
 	})
 }

@@ -30,6 +30,7 @@ func notReady(err error) error {
 // ready says why a command cannot be sent at all: another has the drive.
 func (d *Drive) ready(ctx context.Context, op string) error {
 	d.last = ctx
+	d.writing = d.writing && (op == dev.OpWrite || op == dev.OpFilemarks || op == dev.OpPosition)
 	return d.held(ctx, op)
 }
 
@@ -288,8 +289,17 @@ func (d *Drive) stands(ctx context.Context, cause error) (again bool, _ error) {
 	return false, cause
 }
 
-// append refuses to write over data on a medium that can be written once.
+// append sees before the first of several writes that the drive is where it was
+// counted: an error of a read that the kernel kept to itself may have left it a block
+// behind, and what is written there is the end of what was durable. It refuses to write
+// over data on a medium that can be written once.
 func (d *Drive) append(ctx context.Context, op string) error {
+	if !d.writing {
+		if err := d.confirm(ctx, op); err != nil {
+			return err
+		}
+		d.writing = true
+	}
 	if !d.worm || d.end {
 		return nil
 	}

@@ -9,15 +9,18 @@ import (
 	"testing"
 )
 
+// librarySocket is where the library of the boot takes what disturbs it.
+const librarySocket = "/tmp/capstan-vtl-0/vtl1"
+
 // inject has the virtual library fail what comes: see "capstan vtl inject".
 func inject(t *testing.T, fault string) {
 	t.Helper()
-	sh(t, os.Getenv(envBinary)+" vtl inject --socket /tmp/capstan-vtl-0/vtl1 "+fault)
+	sh(t, os.Getenv(envBinary)+" vtl inject --socket "+librarySocket+" "+fault)
 }
 
 func clearFaults(t *testing.T) {
 	t.Helper()
-	sh(t, os.Getenv(envBinary)+" vtl clear --socket /tmp/capstan-vtl-0/vtl1")
+	sh(t, os.Getenv(envBinary)+" vtl clear --socket "+librarySocket)
 }
 
 // TestFaults has the library answer with sense data, through the kernel's drivers.

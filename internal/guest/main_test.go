@@ -54,6 +54,7 @@ var boots = []struct{ name, library, dir, size, tests string }{
 	{"Capstan's library: Capstan on it", "capstan", "b", "64", "^TestCapstan"},
 	{"Capstan's library: after a reboot", "capstan", "b", "64", "^TestReboot"},
 	{"Capstan's library: what goes wrong", "capstan", "e", "64", "^TestFaults"},
+	{"Capstan's library: each condition at each command", "capstan", "f", "64", "^TestConditions"},
 	{"tgt: the kernel's tools", "tgt", "c", "2048", "^TestLibrary"},
 	{"tgt: Capstan on it", "tgt", "d", "64", "^TestCapstan"},
 	{"tgt: after a reboot", "tgt", "d", "64", "^TestReboot"},

@@ -9,6 +9,7 @@
 package rehearsal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,11 +41,16 @@ type Options struct {
 	Dir     string
 	Command func(kind, config string) *exec.Cmd // as in [loopback.Options]
 	Places  scenarios.Places
+	// Timing is how many times faster than the hardware the library is; 0 is [Timing].
+	Timing int64
 }
 
 // Result is what came out.
 type Result struct {
-	Jobs      int
+	Jobs    int
+	Outcome *expect.Outcome // with the scenario's names of hosts
+	// Data is what was generated for each client, by its root.
+	Data      map[string]scenarios.Data
 	Failed    []expect.Failure
 	Unchecked int // expectations that were not checked, or in part
 }
@@ -52,9 +58,9 @@ type Result struct {
 // Limits of what one machine plays.
 const (
 	maxClients = 6
-	// timing is how many times faster than the hardware the library is: slow enough
+	// Timing is how many times faster than the hardware the library is: slow enough
 	// for a fault to hit a job that is at work.
-	timing = 20
+	Timing = 20
 	// started is how long a process is left alone before it is hit: a start that
 	// fails is repeated, and would hide the fault.
 	started = 400 * time.Millisecond
@@ -98,6 +104,7 @@ type rehearsal struct {
 	o      Options
 	domain *loopback.Domain
 	tree   string // of all clients' files
+	data   map[string]scenarios.Data
 	began  rt.Time
 	jobs   []int64 // that were started
 	failed []expect.Failure
@@ -136,7 +143,7 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (res *Result, er
 // storage is the scenario's library and storage units, as the domain has them.
 func (r *rehearsal) storage() (scenarios.Library, []scenarios.StorageUnit, error) {
 	l := r.s.Libraries[0]
-	l.Host, l.Timing = "", timing
+	l.Host, l.Timing = "", scenarios.Timing(cmp.Or(r.o.Timing, Timing))
 	units := slices.Clone(r.s.StorageUnits)
 	for i := range units {
 		units[i].MediaServer = loopback.Media
@@ -317,7 +324,7 @@ func (r *rehearsal) judge(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	o.Real, o.Start = true, r.began
-	for i := 0; expect.NeedsEvents(r.s) && i < len(o.Jobs); i++ {
+	for i := range o.Jobs {
 		events, err := r.domain.Trace(ctx, o.Jobs[i].ID)
 		if err != nil {
 			return nil, err
@@ -333,6 +340,6 @@ func (r *rehearsal) judge(ctx context.Context) (*Result, error) {
 		}
 	}
 	return &Result{
-		Jobs: len(o.Jobs), Failed: append(r.failed, expect.Check(r.s, r.o.Places, o)...), Unchecked: expect.Unchecked(r.s, o),
+		Jobs: len(o.Jobs), Outcome: o, Data: r.data, Failed: append(r.failed, expect.Check(r.s, r.o.Places, o)...), Unchecked: expect.Unchecked(r.s, o),
 	}, nil
 }

@@ -165,7 +165,6 @@ type builder struct {
 	loc  *time.Location
 	from rt.Time
 	days float64
-	late []float64
 }
 
 // Of answers for one run.
@@ -277,7 +276,7 @@ func (n *Night) judge(j *record.Job) {
 	default:
 		w.Late++
 	}
-	if over := j.Ended.Sub(j.Closes).Seconds(); math.IsNaN(n.Over) || over > n.Over {
+	if over := j.Ended.Sub(j.Closes).Seconds(); j.Started > 0 && j.Status != status.WindowClosed && (math.IsNaN(n.Over) || over > n.Over) {
 		n.Over = over
 	}
 }

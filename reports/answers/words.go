@@ -13,25 +13,25 @@ import (
 func Name(k record.Kind) string {
 	switch k {
 	case record.Source:
-		return "client's disks"
+		return "clients' disks"
 	case record.Link:
-		return "client's link"
+		return "clients' links"
 	case record.Network:
-		return "media server's link"
+		return "media servers' links"
 	case record.Server:
-		return "media server's disks"
+		return "media servers' disks"
 	case record.Drive:
-		return "drive's speed"
+		return "drives' speed"
 	case record.Position:
 		return "loading and positioning"
 	case record.Robot:
-		return "robot"
+		return "robots"
 	case record.Queue:
 		return "waiting for a drive"
 	case record.Media:
 		return "waiting for a cartridge"
 	case record.Limit:
-		return "limit of jobs"
+		return "limits of jobs"
 	}
 	return "other"
 }
@@ -115,7 +115,7 @@ func (a *Answers) sayFit() string {
 		}
 	}
 	if q := &w.LateBy; q.N > 0 {
-		fmt.Fprintf(&s, ". The late ones missed it by %s in the middle and %s at most", span(q.P50), span(q.Max))
+		fmt.Fprintf(&s, ". The late ones were late by %s", most(q))
 	} else if room := a.room(); room > 0 {
 		fmt.Fprintf(&s, ". On the fullest night %s were left", span(room))
 	}
@@ -129,10 +129,10 @@ func (a *Answers) sayLimit() string {
 	if a.Backups.Spent.Total() == 0 {
 		return ""
 	}
-	s := fmt.Sprintf("Most of the backups' time, %s, went to one thing: %s. To try: %s.", percent(share), Name(most), advice(most))
+	s := fmt.Sprintf("The largest part of the backups' time, %s, went to this: %s. To try: %s.", percent(share), Name(most), advice(most))
 	work, part := a.Backups.Working.Most()
 	if most.Waiting() && work != record.Other {
-		s += fmt.Sprintf(" The jobs that had resources, and so kept the others waiting, were themselves limited most by the %s (%s of their time): %s.", Name(work), percent(part), advice(work))
+		s += fmt.Sprintf(" The jobs that had resources, and so kept the others waiting, were themselves held up most by %s (%s of their time). To try: %s.", Name(work), percent(part), advice(work))
 	}
 	return s
 }
@@ -150,7 +150,7 @@ func (a *Answers) sayDrives() string {
 		s += fmt.Sprintf(", and they stopped and backed up %d times for it", n)
 	}
 	if q := &a.Mounts.Wait; q.N > 0 {
-		s += fmt.Sprintf(". %s took %s in the middle and more than %s for one in twenty", count(q.N, "mount", "mounts"), span(q.P50), span(q.P95))
+		s += fmt.Sprintf(". A mount took %s", most(q))
 	}
 	return s + "."
 }
@@ -188,8 +188,22 @@ func (a *Answers) sayRestores() string {
 	if a.Restores.Jobs == 0 || a.FirstByte.N == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s waited %s in the middle for the first byte, at most %s; done they were after %s in the middle, at most %s.",
-		count(a.Restores.Jobs, "restore", "restores"), span(a.FirstByte.P50), span(a.FirstByte.Max), span(a.Restored.P50), span(a.Restored.Max))
+	s := fmt.Sprintf("Of %s, the first byte came after %s", count(a.Restores.Jobs, "restore", "restores"), most(&a.FirstByte))
+	if a.Restored.N > 0 {
+		s += "; the end after " + most(&a.Restored)
+	}
+	return s + "."
+}
+
+// most is what is usual of values, and what they come to.
+func most(q *Quantiles) string {
+	switch {
+	case q.N == 1 || span(q.P50) == span(q.Max):
+		return span(q.P50)
+	case q.N < 20:
+		return fmt.Sprintf("%s in the median of %d, at most %s", span(q.P50), q.N, span(q.Max))
+	}
+	return fmt.Sprintf("%s in the median of %d, %s or more for one in twenty, at most %s", span(q.P50), q.N, span(q.P95), span(q.Max))
 }
 
 func day(t time.Time) string { return t.Format("Monday, 2 January 2006") }

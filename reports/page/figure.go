@@ -56,7 +56,7 @@ func newPlot(x, y string) *plot.Plot {
 // svg draws a plot. The result scales to the width that it gets.
 func svg(p *plot.Plot, w, h vg.Length) template.HTML {
 	c := vgsvg.New(w, h)
-	p.Draw(draw.New(c))
+	p.Draw(draw.Crop(draw.New(c), 0, -11, 0, 0)) // room for half of the last label
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		panic(fmt.Sprintf("page: drawing into memory: %v", err))
@@ -245,4 +245,4 @@ func valueMarks(low, top float64, n int, label func(v float64) string) (marks []
 	return marks
 }
 
-func number(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.3g", v), ".0") }
+func number(v float64) string { return fmt.Sprintf("%.3g", v+0) } // -0 is 0

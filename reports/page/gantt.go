@@ -3,6 +3,7 @@ package page
 import (
 	"cmp"
 	"fmt"
+	"image/color"
 	"slices"
 	"time"
 
@@ -68,6 +69,7 @@ func nightOf(r *record.Run, n *answers.Night) (Figure, bool) {
 		names = append(names, plot.Tick{Value: float64(len(g.rows)-i) - .5, Label: name})
 	}
 	p.Y.Tick.Marker = plot.ConstantTicks(names)
+	p.Y.Tick.Length, p.Y.Tick.LineStyle.Color = 4, color.Transparent // labels stand off
 	p.X.Label.Text = "time of day, " + g.loc.String()
 	p.Add(boxes{all: g.stripes()}, rules{down: values(marks)}, boxes{all: g.boxes, gap: .3})
 	f := Figure{Title: "The night of " + n.Date, Legend: kindMarks(func(k record.Kind) bool { return g.kinds[k] })}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"gonum.org/v1/plot/vg"
 
 	"capstan/reports/answers"
 	"capstan/reports/record"
@@ -108,15 +109,39 @@ func (r *report) view() *view {
 	return v
 }
 
-type maker func() (Figure, bool)
+// maker makes a figure of a width, if there is something to show. Some are always wide.
+type maker func(w vg.Length) (Figure, bool)
+
+// paired makes figures: narrow ones stand in pairs, and one that is left over is wide.
+func paired(makers []maker) (all []Figure) {
+	single := -1
+	var from maker
+	for _, make := range makers {
+		f, ok := make(narrow)
+		switch {
+		case !ok:
+			continue
+		case f.Wide():
+			if single >= 0 {
+				all[single], _ = from(wide)
+				single = -1
+			}
+		case single >= 0:
+			single = -1
+		default:
+			single, from = len(all), make
+		}
+		all = append(all, f)
+	}
+	if single >= 0 {
+		all[single], _ = from(wide)
+	}
+	return all
+}
 
 func (v *view) add(title string, figures []maker, tables ...func() (table, bool)) {
 	s := section{Title: title}
-	for _, make := range figures {
-		if f, ok := make(); ok {
-			s.Figures = append(s.Figures, f)
-		}
-	}
+	s.Figures = paired(figures)
 	for _, make := range tables {
 		if t, ok := make(); ok {
 			s.Tables = append(s.Tables, t)
@@ -163,15 +188,15 @@ func estimate(all []answers.Estimate, name string) (answers.Estimate, bool) {
 }
 
 func (r *report) cards() (cards []card) {
-	all := answers.Estimates(r.all)
+	a, all := r.all[0], answers.Estimates(r.all)
 	for _, c := range []struct{ name, title string }{
-		{"backups inside their window", "backups in their window"}, {"nights that fit", "nights that fit"},
+		{"backups inside their window", "backups in their window"}, {"nights that fit", "of nights fit"},
 		{"least room before the window closes", "room on the fullest night"}, {"backed up", "backed up"},
 		{"drives in their busiest hour", "busiest hour of a drive"}, {"mount wait p95", "95 % of mounts within"},
 		{"restore to first byte p95", "95 % of first bytes within"}, {"scratch cartridges left", "free cartridges left"},
 	} {
 		e, ok := estimate(all, c.name)
-		if !ok {
+		if !ok || c.name == "nights that fit" && len(a.Nights) == 1 {
 			continue
 		}
 		if e.Name == "least room before the window closes" && e.Value < 0 {

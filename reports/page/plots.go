@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
 
 	"capstan/core/rt"
 	"capstan/reports/answers"
@@ -22,7 +23,7 @@ const hour = rt.Time(time.Hour)
 const longSeries = 8 * 24
 
 // driveUse is what the drives did by hour.
-func (r *report) driveUse() (Figure, bool) {
+func (r *report) driveUse(_ vg.Length) (Figure, bool) {
 	run := r.runs[0]
 	from, to := run.Head.Start.Add(run.Head.Warmup), run.Head.End()
 	drives := len(r.all[0].Drives)
@@ -193,9 +194,9 @@ func nightAxis(p *plot.Plot, all []column, unit string) float64 {
 }
 
 // shares is where the time of each night's backups went.
-func (r *report) shares() (Figure, bool) {
+func (r *report) shares(_ vg.Length) (Figure, bool) {
 	all, unit := r.columns()
-	if len(all) == 0 {
+	if len(all) < 2 { // the bar at the top of the page shows one
 		return Figure{}, false
 	}
 	p := newPlot(unit, "% of the backups' time")
@@ -225,14 +226,14 @@ func (r *report) shares() (Figure, bool) {
 }
 
 // misses is how the nights ended relative to their windows' ends.
-func (r *report) misses() (Figure, bool) {
+func (r *report) misses(w vg.Length) (Figure, bool) {
 	all, unit := r.columns()
 	all = slices.DeleteFunc(all, func(c column) bool { return len(c.over) == 0 })
-	if len(all) == 0 {
+	if len(all) < 2 {
 		return Figure{}, false
 	}
 	p := newPlot(unit, "hours after the close")
-	w := nightAxis(p, all, unit)
+	col := nightAxis(p, all, unit)
 	low, high := 0., 0.
 	var bs, whiskers []box
 	for _, c := range all {
@@ -241,10 +242,10 @@ func (r *report) misses() (Figure, bool) {
 		if v.Value > 0 {
 			clr = bad
 		}
-		bs = append(bs, box{c.at - w*.3, c.at + w*.3, min(v.Value, 0), max(v.Value, 0), clr})
+		bs = append(bs, box{c.at - col*.3, c.at + col*.3, min(v.Value, 0), max(v.Value, 0), clr})
 		low, high = min(low, v.Value, v.Low), max(high, v.Value, v.High)
 		if len(c.over) > 1 {
-			whiskers = append(whiskers, box{c.at - w*.04, c.at + w*.04, v.Low, v.High, ink})
+			whiskers = append(whiskers, box{c.at - col*.04, c.at + col*.04, v.Low, v.High, ink})
 		}
 	}
 	pad := max((high-low)*.06, .1)
@@ -256,14 +257,14 @@ func (r *report) misses() (Figure, bool) {
 	if len(r.all) > 1 {
 		f.Note += fmt.Sprintf(" The mean of %d replications; the thin bars hold the true mean with 95 %% confidence.", len(r.all))
 	}
-	f.SVG = svg(p, narrow, 190)
+	f.SVG = svg(p, w, 190)
 	return f, true
 }
 
 var dotted = dash(1.5, 2.5)
 
 // missed counts the backups that were not done in time.
-func (r *report) missed() (Figure, bool) {
+func (r *report) missed(w vg.Length) (Figure, bool) {
 	all, unit := r.columns()
 	p := newPlot(unit, "backups")
 	top := 0.
@@ -274,7 +275,7 @@ func (r *report) missed() (Figure, bool) {
 	if top == 0 {
 		return Figure{}, false
 	}
-	w := nightAxis(p, all, unit)
+	col := nightAxis(p, all, unit)
 	parts := []struct {
 		name  string
 		color record.Kind
@@ -290,11 +291,11 @@ func (r *report) missed() (Figure, bool) {
 		y := 0.
 		for _, part := range parts {
 			v := float64(part.of(&all[i].w)) / n
-			bs = append(bs, box{all[i].at - w*.3, all[i].at + w*.3, y, y + v, kindColors[part.color]})
+			bs = append(bs, box{all[i].at - col*.3, all[i].at + col*.3, y, y + v, kindColors[part.color]})
 			y += v
 		}
 		if m := answers.Mean(all[i].miss); len(all[i].miss) > 1 {
-			bs = append(bs, box{all[i].at - w*.04, all[i].at + w*.04, max(m.Low, 0), m.High, ink})
+			bs = append(bs, box{all[i].at - col*.04, all[i].at + col*.04, max(m.Low, 0), m.High, ink})
 			top = max(top, m.High)
 		}
 	}
@@ -307,7 +308,7 @@ func (r *report) missed() (Figure, bool) {
 	if len(r.all) > 1 {
 		f.Note = fmt.Sprintf("By %s, the mean of %d replications; the thin bars hold the true mean with 95 %% confidence.", unit, len(r.all))
 	}
-	f.SVG = svg(p, narrow, 190)
+	f.SVG = svg(p, w, 190)
 	return f, true
 }
 
@@ -320,11 +321,11 @@ type curve struct {
 
 // distribution draws the share of values up to each: of all replications together,
 // and thinly of each.
-func (r *report) distribution(title, note, axis string, curves []curve) (Figure, bool) {
+func (r *report) distribution(w vg.Length, title, note, axis string, curves []curve) (Figure, bool) {
 	p := newPlot(axis, "% of them")
 	var lines []plot.Plotter
 	f := Figure{Title: title, Note: note}
-	low, top := math.Inf(1), 0.
+	top := 0.
 	for _, c := range curves {
 		var all []float64
 		for _, a := range r.all {
@@ -338,18 +339,18 @@ func (r *report) distribution(title, note, axis string, curves []curve) (Figure,
 			continue
 		}
 		slices.Sort(all)
-		low, top = min(low, all[0]), max(top, all[len(all)-1])
+		top = max(top, all[len(all)-1])
 		lines = append(lines, ecdf(all, kindColors[c.color], 1.8))
 		f.Legend = append(f.Legend, mark{hex(kindColors[c.color]), fmt.Sprintf("%s (%d)", c.name, len(all))})
 	}
 	if top <= 0 {
 		return Figure{}, false
 	}
-	low, top = low/60, top/60
+	top /= 60
 	p.X.Min, p.X.Max = 0, top*1.05
 	p.X.Tick.Marker = plot.ConstantTicks(valueMarks(0, p.X.Max, 6, number))
 	p.X.Label.Text = "minutes"
-	if top > 600 {
+	if top > 240 {
 		p.X.Label.Text = "hours"
 		p.X.Tick.Marker = plot.ConstantTicks(scaled(valueMarks(0, p.X.Max/60, 6, number), 60))
 	}
@@ -357,7 +358,7 @@ func (r *report) distribution(title, note, axis string, curves []curve) (Figure,
 	p.Y.Tick.Marker = plot.ConstantTicks(valueMarks(0, 100, 4, number))
 	p.Add(rules{})
 	p.Add(lines...)
-	f.SVG = svg(p, narrow, 190)
+	f.SVG = svg(p, w, 190)
 	return f, true
 }
 
@@ -385,20 +386,20 @@ func ecdf(sorted []float64, c color.Color, width float64) path {
 	return l
 }
 
-func (r *report) mountWaits() (Figure, bool) {
-	return r.distribution("How long a mount takes", "From the request until the cartridge is ready in its drive: the part of all mounts that took no longer.", "minutes",
+func (r *report) mountWaits(w vg.Length) (Figure, bool) {
+	return r.distribution(w, "How long a mount takes", "From the request until the cartridge is ready in its drive: the part of all mounts that took no longer.", "minutes",
 		[]curve{{"mounts", record.Robot, func(a *answers.Answers) []float64 { return a.Mounts.Wait.Sorted() }}})
 }
 
-func (r *report) restores() (Figure, bool) {
-	return r.distribution("How long a restore takes", "From the request: the part of all restores that had their first byte, or were done, by then.", "minutes", []curve{
+func (r *report) restores(w vg.Length) (Figure, bool) {
+	return r.distribution(w, "How long a restore takes", "From the request: the part of all restores that had their first byte, or were done, by then.", "minutes", []curve{
 		{"first byte", record.Link, func(a *answers.Answers) []float64 { return a.FirstByte.Sorted() }},
 		{"done", record.Source, func(a *answers.Answers) []float64 { return a.Restored.Sorted() }},
 	})
 }
 
 // media is the cartridges over time, and the free ones' trend.
-func (r *report) media() (Figure, bool) {
+func (r *report) media(w vg.Length) (Figure, bool) {
 	levels := answers.Levels(r.runs[0])
 	m := &r.all[0].Media
 	if len(levels) == 0 || m.Total == 0 {
@@ -424,30 +425,29 @@ func (r *report) media() (Figure, bool) {
 		{"frozen or suspended", record.Other, func(l *answers.Level) int { return l.Held }},
 		{"free", record.Server, func(l *answers.Level) int { return l.Free }},
 	}
-	var bs []box
 	f := Figure{Title: "Cartridges", Note: "What the libraries hold, over time."}
-	for i := range levels {
-		x0, x1 := unix(levels[i].At.Std()), end
-		if i+1 < len(levels) {
-			x1 = unix(levels[i+1].At.Std())
-		}
-		y := 0.
-		for _, s := range stack {
-			n := float64(s.of(&levels[i]))
-			bs = append(bs, box{x0, x1, y, y + n, kindColors[s.color]})
-			y += n
-		}
-	}
+	low := make([]float64, 2*len(levels))
 	for _, s := range stack {
+		b := band{low: low, color: kindColors[s.color]}
+		for i := range levels {
+			until := end
+			if i+1 < len(levels) {
+				until = unix(levels[i+1].At.Std())
+			}
+			v := low[2*i] + float64(s.of(&levels[i]))
+			b.x, b.high = append(b.x, unix(levels[i].At.Std()), until), append(b.high, v, v)
+		}
+		low = b.high
+		p.Add(b)
 		f.Legend = append(f.Legend, mark{hex(kindColors[s.color]), s.name})
 	}
-	p.Add(boxes{all: bs}, rules{})
+	p.Add(rules{})
 	if m.Slots > 0 {
 		p.Add(path{x: []float64{p.X.Min, p.X.Max}, y: []float64{float64(m.Slots), float64(m.Slots)}, color: faint, width: 1, dash: dotted})
 		f.Note += " The dotted line is the slots that there are."
 	}
 	f.Note += r.freeTrend(p, m, end)
-	f.SVG = svg(p, narrow, 190)
+	f.SVG = svg(p, w, 190)
 	return f, true
 }
 
@@ -461,7 +461,7 @@ func (r *report) freeTrend(p *plot.Plot, m *answers.Cartridges, end float64) str
 }
 
 // freeBand is the number of free cartridges over time in several replications.
-func (r *report) freeBand() (Figure, bool) {
+func (r *report) freeBand(w vg.Length) (Figure, bool) {
 	if len(r.runs) < 2 || r.all[0].Media.Total == 0 {
 		return Figure{}, false
 	}
@@ -504,16 +504,20 @@ func (r *report) freeBand() (Figure, bool) {
 	p.Y.Tick.Marker = plot.ConstantTicks(valueMarks(0, p.Y.Max, 5, number))
 	p.Add(rules{}, b, mean)
 	return Figure{
-		Title: "Free cartridges", SVG: svg(p, narrow, 190), Legend: []mark{{hex(good), "mean"}, {hex(c), "95 % confidence"}},
+		Title: "Free cartridges", SVG: svg(p, w, 190), Legend: []mark{{hex(good), "mean"}, {hex(c), "95 % confidence"}},
 		Note: fmt.Sprintf("Over time, in %d replications: the mean, and where the true mean is with 95 %% confidence.", len(r.runs)),
 	}, true
 }
 
 // carriers is how full the robots and the media servers' links were, by the hour of a mean day.
-func (r *report) carriers() (Figure, bool) {
+func (r *report) carriers(w vg.Length) (Figure, bool) {
 	a := r.all[0]
 	if len(a.ByHour) == 0 {
 		return Figure{}, false
+	}
+	title := "A mean day of drives, robots and links"
+	if r.runs[0].Head.Length <= 24*time.Hour {
+		title = "Drives, robots and links"
 	}
 	p := newPlot("hour of the day, "+r.loc.String(), "% of an hour, of the rate")
 	lines := []struct {
@@ -525,7 +529,7 @@ func (r *report) carriers() (Figure, bool) {
 		{"robots, their mean", record.Robot, func(h *answers.HourUse) float64 { return h.Robots }},
 		{"the busiest media server's link", record.Network, func(h *answers.HourUse) float64 { return h.Links }},
 	}
-	f := Figure{Title: "A mean day of drives, robots and links", Note: "How much of each hour they were in use, and how much of its rate a link carried."}
+	f := Figure{Title: title, Note: "How much of each hour they were in use, and how much of its rate a link carried."}
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, 24, 0, 102
 	p.X.Tick.Marker = plot.ConstantTicks(valueMarks(0, 24, 8, func(v float64) string { return fmt.Sprintf("%02.0f", v) }))
 	p.Y.Tick.Marker = plot.ConstantTicks(valueMarks(0, 100, 4, number))
@@ -542,7 +546,7 @@ func (r *report) carriers() (Figure, bool) {
 		p.Add(pth)
 		f.Legend = append(f.Legend, mark{hex(kindColors[l.kind]), l.name})
 	}
-	f.SVG = svg(p, narrow, 190)
+	f.SVG = svg(p, w, 190)
 	return f, true
 }
 

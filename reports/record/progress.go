@@ -120,7 +120,9 @@ func (p *progress) spent(queued, ended rt.Time, tape bool) Spent {
 	if tape {
 		device = Position
 	}
-	out[device] += out[""]
+	if d := out[""]; d > 0 {
+		out[device] += d
+	}
 	delete(out, "")
 	if rest := ended.Sub(queued) - out.Total(); rest > 0 {
 		out[Other] += rest
