@@ -166,8 +166,8 @@ func (r *reader) libraries(all []Library) {
 
 func (r *reader) library(l *Library, at string) {
 	for i, d := range l.Drives {
-		if (d.Count > 1) != strings.Contains(d.Name, "%") {
-			r.say(fmt.Sprintf("%s[%d].name", join(at, "drives"), i), "%q is wrong for a count of %d; expected a pattern such as drive%%02d if there are several, else a name", d.Name, d.Count)
+		if d.Count > 1 && !strings.Contains(d.Name, "%") {
+			r.say(fmt.Sprintf("%s[%d].name", join(at, "drives"), i), "%q is wrong for a count of %d; expected a pattern such as drive%%02d", d.Name, d.Count)
 			return
 		}
 	}

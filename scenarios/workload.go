@@ -46,7 +46,8 @@ type ClientLoad struct {
 	Fixed *Law `yaml:"fixed,omitempty"`
 }
 
-// RestoreLoad is people who ask for restores, at random times (a Poisson process).
+// RestoreLoad is people who ask for restores, at random times (a Poisson process),
+// from the second day on.
 type RestoreLoad struct {
 	// Whose files are asked for, by names and patterns of names; each client as often as another.
 	Clients []string `yaml:"clients" need:"yes" is:"glob" ex:"['*']"`
