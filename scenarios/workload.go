@@ -38,7 +38,7 @@ type ClientLoad struct {
 	Burst *Law `yaml:"burst,omitempty"`
 	// The directory that the data is under.
 	Root string `yaml:"root" def:"/data" is:"abspath"`
-	// The part of the tries of backups that fail for a reason that is gone at the next: the client's process dies.
+	// The part of the tries of backups that fail for a reason that is gone at the next: a process of the job dies.
 	Transient Amount `yaml:"transient,omitempty" ex:"1%"`
 	// How many times in a year a client is misconfigured: every backup fails until somebody sees to it.
 	Misconfigured Amount `yaml:"misconfigured,omitempty" ex:"0.5"`

@@ -33,7 +33,8 @@ func (r *reader) workload(s *Scenario, clients []string) {
 			r.say(at+".hours", "%d weights; expected 24, one for each hour, and not all 0", n)
 		}
 	}
-	if w.Trace != "" {
+	traced := w.Trace != ""
+	if traced {
 		r.trace(s)
 	}
 	for i := range w.Jobs {
@@ -44,7 +45,9 @@ func (r *reader) workload(s *Scenario, clients []string) {
 			r.say(at+".policy", "%s", wrong)
 		}
 	}
-	r.everyClientHasData(s)
+	if !traced { // else a client without jobs in this time has none to be played back
+		r.everyClientHasData(s)
+	}
 }
 
 func (r *reader) patterns(at string, patterns, clients []string) {
@@ -59,7 +62,7 @@ func (r *reader) everyClientHasData(s *Scenario) {
 	for i := range s.Clients {
 		one := Scenario{Clients: s.Clients[i : i+1], Workload: s.Workload}
 		for _, c := range one.EachClient() {
-			if c.Data == nil && s.Workload.Of(c.Name) < 0 && !s.Workload.traces(c.Name) {
+			if c.Data == nil && s.Workload.Of(c.Name) < 0 && !s.Workload.plays(c.Name) {
 				r.say(fmt.Sprintf("clients[%d].data", i), "missing; expected the files and bytes of %s, or an entry of workload.clients, or jobs of it", c.Name)
 				break
 			}
@@ -72,7 +75,7 @@ func (w *Workload) Of(client string) int {
 	return slices.IndexFunc(w.Clients, func(c ClientLoad) bool { return matchesAny(c.Clients, client) })
 }
 
-func (w *Workload) traces(client string) bool {
+func (w *Workload) plays(client string) bool {
 	return slices.ContainsFunc(w.Jobs, func(j TracedJob) bool { return j.Client == client })
 }
 

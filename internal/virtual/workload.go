@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"time"
 
+	"capstan/core/archive"
 	"capstan/core/bpbkar"
+	"capstan/core/bpbrm"
 	"capstan/core/bprd"
 	"capstan/core/bprestore"
 	"capstan/core/host"
 	"capstan/core/nbpem"
 	"capstan/core/pbx"
 	"capstan/core/rt"
+	"capstan/core/trace"
 	seam "capstan/core/tree"
 	"capstan/internal/workload"
 	"capstan/scenarios"
@@ -93,7 +96,7 @@ func (l *load) files(h *sim.Host, env *host.Env, fs *simtree.FS) seam.FS {
 	if c == nil || env.Addr.Role() != bpbkar.Role {
 		return fs
 	}
-	return &ailing{FS: fs, l: l, c: c, h: h, addr: env.Addr}
+	return &ailing{FS: fs, l: l, c: c}
 }
 
 // ailing is a client's file system as one process sees it.
@@ -101,8 +104,6 @@ type ailing struct {
 	*simtree.FS
 	l      *load
 	c      *loaded
-	h      *sim.Host
-	addr   pbx.Addr
 	looked bool
 }
 
@@ -119,8 +120,9 @@ func (a *ailing) Open(ctx context.Context, p string) (seam.Dir, error) {
 	return a.FS.Open(ctx, p)
 }
 
-// mayDie has the process killed in the midst of its work, if that was drawn for this
-// try of the day: at a part of the time that what has changed takes at least.
+// mayDie has the job's process on the media server killed in the midst of its work, if
+// that was drawn for this try of the day: at a part of the time that what has changed
+// takes at least. The client's own process is done before the data is on tape.
 func (a *ailing) mayDie(ctx context.Context, day int) {
 	if a.c.day != day {
 		a.c.day, a.c.tries = day, 0
@@ -131,12 +133,10 @@ func (a *ailing) mayDie(ctx context.Context, day int) {
 		return
 	}
 	work := float64(max(a.c.Day(day).ChangedBytes, 1)) / float64(max(a.c.slowest, 1))
-	w := a.l.w
+	w, j := a.l.w, trace.JobOf(ctx)
 	w.At(w.Mono()+time.Duration(after*work*float64(time.Second)), func() {
-		for _, p := range a.h.Processes() {
-			if p.Addr() == a.addr {
-				p.Kill()
-			}
+		for _, h := range w.Hosts() {
+			w.Kill(pbx.ProcessAt(h.Name(), bpbrm.Role, j.ID, j.Try, 0))
 		}
 	})
 }
@@ -197,7 +197,8 @@ func (l *load) replay(w *World, i int, j *scenarios.TracedJob) {
 			if p.Name != j.Policy {
 				continue
 			}
-			h := simtree.Hollow{Files: j.Files, Bytes: int64(j.Bytes)}
+			// What a job copied is an image's stream: the files, each with its headers.
+			h := simtree.Hollow{Files: j.Files, Bytes: max(0, int64(j.Bytes)-j.Files*archive.HollowHead)}
 			if err := fs.SetHollow(ctx, p.Paths[0], h, rt.Rand(ctx, j.Client, fmt.Sprintf("replay %d", i))); err != nil {
 				return // such a size was refused by the loader
 			}

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -97,11 +98,13 @@ func (l *living) on(n *node, now rt.Time) (*node, error) {
 	}
 	files, bytes := parts(max(rest.Files, 0), l.weights), parts(max(rest.Bytes, 0), l.weights)
 	for i := range restEntries {
-		l.entry(&seen, fmt.Sprintf("files-%02d", i), l.made, files[i], bytes[i])
+		l.entry(&seen, restName(i), l.made, files[i], bytes[i])
 	}
 	l.day, l.now = day, &seen
 	return l.now, nil
 }
+
+func restName(i int) string { return fmt.Sprintf("files-%02d", i) }
 
 // change is what was changed last on a day, or on some of them.
 type change struct {
@@ -184,22 +187,33 @@ func parts(total int64, weights []int64) []int64 {
 	return out
 }
 
-// Pick names files of a directory that together hold about so many bytes, of those
-// that stay from day to day if they are enough.
+// Pick names files of a living tree that together hold about so many bytes of a full
+// backup, or the tree itself if it holds no more.
 func (fs *FS) Pick(ctx context.Context, p string, bytes int64) ([]string, error) {
-	d, err := fs.Open(ctx, p)
+	n, err := fs.resolve(p, maxLinks)
+	if err == nil && n.living == nil {
+		err = errors.New("it is no living tree")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("picking files of %s: %w", p, err)
+	}
+	today, err := fs.today(ctx, n)
 	if err != nil {
 		return nil, err
 	}
-	n := d.(*dir).n
 	type sized struct {
 		path string
 		size int64
 	}
 	var all []sized
-	for _, name := range n.names() {
-		if c := n.children[name]; c.info.Type == catalog.Regular && c.info.MTime == n.info.MTime {
-			all = append(all, sized{path.Join(p, name), c.data.size})
+	// An entry's share of all, not what of it is old: that is less from day to day.
+	whole := n.living.Day(n.living.day).Bytes
+	if bytes >= whole {
+		return []string{p}, nil
+	}
+	for i, size := range parts(whole, n.living.weights) {
+		if name := restName(i); today.children[name] != nil {
+			all = append(all, sized{path.Join(p, name), size})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b sized) int { return int(min(max(b.size-a.size, -1), 1)) })

@@ -104,7 +104,13 @@ func TestLivingIsSeenAsOfOneDay(t *testing.T) {
 func TestPickAndSet(t *testing.T) {
 	fs, _ := livingFS(t, func(int) Day { return Day{Files: 1000, Bytes: 1 << 40} })
 	ctx := context.Background()
-	for _, want := range []int64{0, 1 << 38, 1 << 39, 1 << 40} {
+	if paths, err := fs.Pick(ctx, "/data", 1<<40); err != nil || len(paths) != 1 || paths[0] != "/data" {
+		t.Errorf("all that there is: %v, %v", paths, err)
+	}
+	if _, err := fs.Pick(ctx, "/", 1); err == nil {
+		t.Error("picked of a directory that is no living tree")
+	}
+	for _, want := range []int64{0, 1 << 38, 1 << 39, 1<<40 - 1} {
 		paths, err := fs.Pick(ctx, "/data", want)
 		if err != nil || len(paths) == 0 {
 			t.Fatalf("%v, %v", paths, err)
