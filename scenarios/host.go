@@ -95,7 +95,7 @@ type Drive struct {
 	// The name of the drive. With count: a pattern with one number, such as "drive%02d", counted from 1.
 	Name string `yaml:"name" need:"yes" is:"pattern" ex:"drive1"`
 	// How many such drives there are.
-	Count int `yaml:"count" def:"1" min:"1" max:"1000"`
+	Count int `yaml:"count,omitempty" def:"1" min:"1" max:"1000"`
 	// The model, which gives its speeds.
 	Model string `yaml:"model" need:"yes" oneof:"LTO-5|LTO-6|LTO-7|LTO-8|LTO-9" ex:"LTO-8"`
 }
@@ -165,12 +165,12 @@ const DefaultPool = "Default"
 // the media are known (ANSI/TIA labels of LTO cartridges: six and two).
 const volumeID = 6
 
-// eachDrive spells out the drives that have a count.
+// eachDrive spells out the drives that have a count; none has one then.
 func eachDrive(all []Drive) (each []Drive) {
 	for _, d := range all {
 		for i := 1; i <= min(max(d.Count, 1), maxDrives); i++ {
 			one := d
-			one.Count = 1
+			one.Count = 0
 			if strings.Contains(d.Name, "%") {
 				one.Name = fmt.Sprintf(d.Name, i)
 			}
