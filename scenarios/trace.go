@@ -203,6 +203,10 @@ func (r *reader) other(field, file string) ([]byte, bool) {
 		return nil, false
 	}
 	defer f.Close()
+	if i, err := f.Stat(); err != nil || !i.Mode().IsRegular() {
+		r.say(field, "%s is no regular file; expected one", file)
+		return nil, false
+	}
 	b, err := io.ReadAll(io.LimitReader(f, maxTrace+1))
 	if err == nil && len(b) > maxTrace {
 		err = fmt.Errorf("%s has more than %d bytes", file, maxTrace)

@@ -79,8 +79,8 @@ type TracedJob struct {
 
 // Law is a law of chance. Which fields it has depends on the law:
 //
-//	constant     value
-//	uniform      from, to
+//	constant     value; 0 if it is left out
+//	uniform      from, which is 0 if it is left out, and to
 //	log-uniform  from, to; both above 0: each power of ten between is as likely
 //	exponential  mean
 //	log-normal   mean or median, and sigma

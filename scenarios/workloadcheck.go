@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // workload checks a scenario's workload, and puts what it has in other files into
@@ -97,11 +98,10 @@ func (s *Scenario) tracedPolicy(j *TracedJob) string {
 	return ""
 }
 
-// lawFields are the fields that each law has beside atLeast and atMost: of each list
-// exactly one.
+// lawFields are the fields that each law needs: of each list exactly one.
 var lawFields = map[string][][]string{
-	"constant":    {{"value"}},
-	"uniform":     {{"from"}, {"to"}},
+	"constant":    {},
+	"uniform":     {{"to"}},
 	"log-uniform": {{"from"}, {"to"}},
 	"exponential": {{"mean"}},
 	"log-normal":  {{"mean", "median"}, {"sigma"}},
@@ -110,13 +110,17 @@ var lawFields = map[string][][]string{
 	"listed":      {{"values", "csv"}},
 }
 
+// mayHave are those that a law may have besides, and else are 0 or nothing; all may
+// have atLeast and atMost.
+var mayHave = map[string][]string{"constant": {"value"}, "uniform": {"from"}, "listed": {"column"}}
+
 // law checks that a law has the fields that it needs, and no others, and reads the
 // values that are in a file of their own.
 func (r *reader) law(at string, l *Law) {
 	if l == nil || lawFields[l.Law] == nil {
 		return // not there, or said already
 	}
-	var allowed []string
+	allowed := slices.Clone(mayHave[l.Law])
 	for _, one := range lawFields[l.Law] {
 		n := 0
 		for _, f := range one {
@@ -124,13 +128,13 @@ func (r *reader) law(at string, l *Law) {
 				n++
 			}
 		}
-		if n != 1 {
-			r.say(at+"."+one[0], "%d of %q are there; expected one, for the law %s", n, one, l.Law)
+		switch {
+		case n == 0:
+			r.say(at+"."+one[0], "missing; expected %s, for the law %s", strings.Join(one, " or "), l.Law)
+		case n > 1:
+			r.say(at+"."+one[0], "not beside the others of %s; expected one of them", strings.Join(one, ", "))
 		}
 		allowed = append(allowed, one...)
-	}
-	if l.Law == "listed" {
-		allowed = append(allowed, "column")
 	}
 	for _, f := range []string{"value", "from", "to", "mean", "median", "sigma", "alpha", "parts", "values", "csv", "column"} {
 		if r.written(at+"."+f) && !slices.Contains(allowed, f) {
@@ -151,10 +155,14 @@ func (r *reader) lawBounds(at string, l *Law) {
 	switch {
 	case l.Law == "log-uniform" && l.From <= 0, l.Law == "pareto" && r.written(at+".from") && l.From <= 0:
 		r.say(at+".from", "%v is out of range; expected above 0", l.From)
+	case l.Law == "uniform" && l.To <= 0:
+		r.say(at+".to", "%v is out of range; expected above 0", l.To)
+	case l.Law == "exponential" && l.Mean <= 0:
+		r.say(at+".mean", "%v is out of range; expected above 0", l.Mean)
 	case (l.Law == "uniform" || l.Law == "log-uniform") && l.To < l.From:
 		r.say(at+".to", "%v is below from, %v; expected at least that", l.To, l.From)
-	case l.Law == "log-normal" && (l.Sigma > 10 || l.Mean+l.Median <= 0):
-		r.say(at+".sigma", "a log-normal law needs a mean or median above 0 and a sigma of at most 10")
+	case l.Law == "log-normal" && (l.Sigma > 10 || l.Sigma <= 0 || l.Mean+l.Median <= 0):
+		r.say(at+".sigma", "a log-normal law needs a mean or median above 0, and a sigma above 0 and at most 10")
 	case l.Law == "pareto" && (l.Alpha <= 0 || r.written(at+".mean") && l.Alpha <= 1):
 		r.say(at+".alpha", "%v is out of range; expected above 0, and above 1 with a mean", l.Alpha)
 	}
