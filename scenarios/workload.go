@@ -77,16 +77,11 @@ type TracedJob struct {
 	Files int64 `yaml:"files" def:"1" min:"1" max:"10000000000"`
 }
 
-// Law is a law of chance. Which fields it has depends on the law:
-//
-//	constant     value; 0 if it is left out
-//	uniform      from, which is 0 if it is left out, and to
-//	log-uniform  from, to; both above 0: each power of ten between is as likely
-//	exponential  mean
-//	log-normal   mean or median, and sigma
-//	pareto       mean or from (the least value), and alpha
-//	mixture      parts
-//	listed       values, or csv: each is as likely
+// Law is a law of chance. Which fields it has depends on the law: constant takes a
+// value (0 if left out); uniform from (0 if left out) and to; log-uniform, in which
+// each power of ten is as likely, from and to, both above 0; exponential a mean;
+// log-normal a mean or a median, and sigma; pareto a mean or the least value, from, and
+// alpha; mixture parts; and listed values or a csv, each of which is as likely.
 type Law struct {
 	// Which law.
 	Law string `yaml:"law" need:"yes" oneof:"constant|uniform|log-uniform|exponential|log-normal|pareto|mixture|listed" ex:"log-normal"`
