@@ -95,7 +95,8 @@ func readSide(arg string) (side, error) {
 // runSides runs what is still to be run, with the other side's seeds or its own.
 func runSides(cmd *cobra.Command, sides *[2]side, replications int, dir string) error {
 	a, b := &sides[0], &sides[1]
-	first, n := int64(1), replications
+	var first int64
+	n := replications
 	switch {
 	case a.scenario == nil && b.scenario == nil:
 		if !slices.Equal(a.seeds, b.seeds) {

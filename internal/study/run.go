@@ -148,8 +148,11 @@ func find(name string) (*Outcome, error) {
 		return nil, err
 	}
 	var o Outcome
-	if err := json.Unmarshal(b, &o); err != nil || len(o.Metrics) == 0 {
-		return nil, fmt.Errorf("%s is not what a run came to (%v)", name, err)
+	if err := json.Unmarshal(b, &o); err != nil {
+		return nil, fmt.Errorf("%s is not what a run came to: %w", name, err)
+	}
+	if len(o.Metrics) == 0 {
+		return nil, fmt.Errorf("%s is not what a run came to: it has no figures", name)
 	}
 	return &o, nil
 }
