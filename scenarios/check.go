@@ -174,8 +174,11 @@ func (r *reader) library(l *Library, at string) {
 	l.Drives = eachDrive(l.Drives)
 	unique(r, join(at, "drives"), l.Drives, func(d Drive) string { return d.Name })
 	count := join(at, "cartridges.count")
-	if l.Slots > 0 && l.Cartridges.Count > l.Slots {
-		r.say(count, "%d cartridges do not fit; expected at most %d, the slots", l.Cartridges.Count, l.Slots)
+	if all := l.Cartridges.Count + l.Cartridges.Cleaning; l.Slots > 0 && all > l.Slots {
+		r.say(count, "%d cartridges do not fit; expected at most %d, the slots", all, l.Slots)
+	}
+	if l.Slots > 0 && l.Robot.Strings > l.Slots {
+		r.say(join(at, "robot.strings"), "%d strings of %d slots; expected at least a slot in each", l.Robot.Strings, l.Slots)
 	}
 	if digits := volumeID - len(l.Cartridges.Prefix); digits >= 2 && float64(l.Cartridges.Count) >= math.Pow10(digits) {
 		r.say(count, "%d cartridges cannot all have numbers of %d digits; expected a shorter prefix", l.Cartridges.Count, digits)

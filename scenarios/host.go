@@ -82,6 +82,8 @@ type Library struct {
 	MailSlots int `yaml:"mailSlots" def:"0" max:"1000"`
 	// The drives, in the order of their elements.
 	Drives []Drive `yaml:"drives" need:"yes"`
+	// The robot.
+	Robot Robot `yaml:"robot,omitempty"`
 	// The cartridges that are in the library at first.
 	Cartridges Cartridges `yaml:"cartridges" need:"yes"`
 	// How long the robot and the drives take: off, real, or a speed-up such as "scale 60".
@@ -96,13 +98,39 @@ type Drive struct {
 	Name string `yaml:"name" need:"yes" is:"pattern" ex:"drive1"`
 	// How many such drives there are.
 	Count int `yaml:"count,omitempty" def:"1" min:"1" max:"1000"`
-	// The model, which gives its speeds.
-	Model string `yaml:"model" need:"yes" oneof:"LTO-5|LTO-6|LTO-7|LTO-8|LTO-9" ex:"LTO-8"`
+	// The model, which gives its speeds: a generation, of full height; with HH, of half height.
+	Model string `yaml:"model" need:"yes" oneof:"LTO-5|LTO-5 HH|LTO-6|LTO-6 HH|LTO-7|LTO-7 HH|LTO-8|LTO-8 HH|LTO-9|LTO-9 HH|LTO-10" ex:"LTO-8"`
+}
+
+// Robot is the robot of a library: the times of a model, some of them set anew. Times
+// that are not given are the model's.
+type Robot struct {
+	// The model, which gives its times.
+	Model string `yaml:"model" def:"rack" oneof:"rack|autoloader|SL8500|TS4500"`
+	// Arms that carry cartridges beside each other, in each string.
+	Arms int `yaml:"arms" def:"1" min:"1" max:"16"`
+	// Libraries that pass-through ports join to this one, one to the next: drives and slots are shared out evenly among them, in their order.
+	Strings int `yaml:"strings" def:"1" min:"1" max:"32"`
+	// The time that a cartridge takes from one string to the next.
+	PassThrough Duration `yaml:"passThrough,omitempty" ex:"15s"`
+	// The time to take a cartridge out of its place.
+	Pick Duration `yaml:"pick,omitempty" ex:"1500ms"`
+	// The time to put one in.
+	Put Duration `yaml:"put,omitempty" ex:"1500ms"`
+	// What a move takes beside that and the way.
+	Overhead Duration `yaml:"overhead,omitempty" ex:"5s"`
+	// What another arm in the way costs.
+	Aside Duration `yaml:"aside,omitempty" ex:"3s"`
+	// The time to read the barcode at one element.
+	Audit Duration `yaml:"audit,omitempty" ex:"1s"`
+	// The time to open and close the mail slots.
+	MailSlot Duration `yaml:"mailSlot,omitempty" ex:"20s"`
 }
 
 // Cartridges are the cartridges of a library, all of one kind, in its first
 // slots. Their barcodes are the prefix and a number from 1, six characters
-// together, and the density's suffix: CAP001L8.
+// together, and the density's suffix: CAP001L8; LA for LTO-10, PA for LTO-10P.
+// Cleaning cartridges, CLN001L1, are in the slots after them.
 type Cartridges struct {
 	// How many there are.
 	Count int `yaml:"count" need:"yes" min:"1" max:"100000" ex:"12"`
@@ -110,8 +138,14 @@ type Cartridges struct {
 	Prefix string `yaml:"prefix" def:"CAP" is:"prefix"`
 	// What fits on one. 0 is the density's native capacity.
 	Capacity Size `yaml:"capacity,omitempty" ex:"100GiB"`
-	// The generation of the medium.
-	Density string `yaml:"density" need:"yes" oneof:"LTO-5|LTO-6|LTO-7|LTO-8|LTO-9" ex:"LTO-8"`
+	// How well the data compresses that is written on them: 2.5 is 2.5:1.
+	Compression float64 `yaml:"compression" def:"1" min:"1" max:"100"`
+	// They were loaded before they came here: a drive of LTO-9 measures a new one at its first load, which takes most of an hour.
+	Initialized bool `yaml:"initialized" def:"false"`
+	// How many cleaning cartridges there are.
+	Cleaning int `yaml:"cleaning" def:"0" max:"100"`
+	// The generation of the medium; LTO-10P is the cartridge of 40 TB.
+	Density string `yaml:"density" need:"yes" oneof:"LTO-5|LTO-6|LTO-7|LTO-8|LTO-9|LTO-10|LTO-10P" ex:"LTO-8"`
 }
 
 // StorageUnit is a place that backups are written to, by one media server.
@@ -127,7 +161,7 @@ type StorageUnit struct {
 	// Tape only: the library, by the name of its robot.
 	Library string `yaml:"library,omitempty" is:"name" ex:"vtl1"`
 	// Tape only: the medium's generation.
-	Density string `yaml:"density,omitempty" oneof:"LTO-5|LTO-6|LTO-7|LTO-8|LTO-9" ex:"LTO-8"`
+	Density string `yaml:"density,omitempty" oneof:"LTO-5|LTO-6|LTO-7|LTO-8|LTO-9|LTO-10|LTO-10P" ex:"LTO-8"`
 	// Most jobs at once; 0 is as many as there are drives, or no limit on disk.
 	MaxJobs int `yaml:"maxJobs" def:"0" max:"1000"`
 	// Tape only: most drives at once; 0 is all of the library's.
@@ -185,10 +219,23 @@ const maxDrives = 1000
 
 // Barcodes are the barcodes of the cartridges, in the order of their slots.
 func (c *Cartridges) Barcodes() []string {
-	suffix := strings.Replace(c.Density, "LTO-", "L", 1)
+	suffix, found := map[string]string{"LTO-10": "LA", "LTO-10P": "PA"}[c.Density]
+	if !found {
+		suffix = strings.Replace(c.Density, "LTO-", "L", 1)
+	}
 	all := make([]string, c.Count)
 	for i := range all {
 		all[i] = fmt.Sprintf("%s%0*d%s", c.Prefix, volumeID-len(c.Prefix), i+1, suffix)
+	}
+	return all
+}
+
+// CleaningBarcodes are the barcodes of the cleaning cartridges, in the order of their
+// slots.
+func (c *Cartridges) CleaningBarcodes() []string {
+	all := make([]string, c.Cleaning)
+	for i := range all {
+		all[i] = fmt.Sprintf("CLN%03dL1", i+1)
 	}
 	return all
 }

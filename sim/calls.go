@@ -37,9 +37,10 @@ type call struct {
 	timer
 	w       *World
 	caller  *task
-	id      pbx.Identity
 	from    *Host
 	to      *Host
+	there   *link
+	back    *link
 	service string
 	mux     *pbx.Mux // that answers
 	req     *pbx.Message
@@ -93,7 +94,8 @@ func (t *transport) Call(ctx context.Context, to pbx.Addr, m *pbx.Message) (*pbx
 		return nil, err
 	}
 	c := &call{
-		w: w, caller: rt.Current(ctx).(*task), id: t.p.id, from: t.p.host, to: h,
+		w: w, caller: rt.Current(ctx).(*task), from: t.p.host, to: h,
+		there: w.net.link(t.p.host, h), back: w.net.link(h, t.p.host),
 		service: to.Service(), req: req, sent: w.clock,
 	}
 	c.target = c
@@ -110,8 +112,7 @@ func (c *call) isFinished() bool { return c.stage == finished }
 // send puts the request on its way. A host that is cut off does not even accept
 // the connection; a message that is lost on it leaves the outcome unknown.
 func (c *call) send() {
-	n := &c.w.net
-	l := n.link(c.from, c.to)
+	n, l := &c.w.net, c.there
 	c.next = n.calls
 	if n.calls != nil {
 		n.calls.prev = c
@@ -140,8 +141,7 @@ func (c *call) fire() {
 }
 
 func (c *call) arrive() {
-	n := &c.w.net
-	back := n.link(c.to, c.from)
+	n, back := &c.w.net, c.back
 	s := c.to.services[c.service]
 	switch {
 	case !c.to.up || back.cut:
@@ -156,7 +156,7 @@ func (c *call) arrive() {
 
 // handle runs in the callee's task.
 func (c *call) handle(ctx context.Context) {
-	rep := c.mux.Serve(ctx, c.id, c.req)
+	rep := c.mux.Serve(ctx, c.caller.proc.id, c.req)
 	c.reply(rep)
 	rep.Sent()
 }
@@ -169,7 +169,7 @@ func (c *call) reply(rep *pbx.Message) {
 	if c.stage != handling {
 		return // the caller has given up
 	}
-	at, ok := c.w.net.link(c.to, c.from).send(c.w.clock)
+	at, ok := c.back.send(c.w.clock)
 	if p := c.caller.proc; p.loseReplies > 0 {
 		p.loseReplies--
 		ok = false
@@ -188,7 +188,7 @@ func (c *call) unanswered() {
 	if c.stage != handling {
 		return
 	}
-	l := c.w.net.link(c.to, c.from)
+	l := c.back
 	d := l.Latency + l.delay
 	if !c.to.up || l.cut {
 		d = c.w.net.model.LostAfter

@@ -224,7 +224,7 @@ func (w *World) SetLoss(a, b string, perMillion int) {
 func (n *network) lose(l *link) {
 	for c := n.calls; c != nil; {
 		next := c.next
-		if n.link(c.from, c.to) == l || n.link(c.to, c.from) == l {
+		if c.there == l || c.back == l {
 			c.lostNow()
 		}
 		c = next

@@ -20,6 +20,22 @@ func (e *event) before(f *event) bool {
 	return e.at < f.at || e.at == f.at && e.key < f.key
 }
 
+// less is before as a number, without a branch: which of two events is first is
+// what no processor foresees.
+func (e *event) less(f *event) int {
+	var earlier, same, first int
+	if e.at < f.at {
+		earlier = 1
+	}
+	if e.at == f.at {
+		same = 1
+	}
+	if e.key < f.key {
+		first = 1
+	}
+	return earlier | same&first
+}
+
 // timer is what an event happens to. It is armed for at most one event.
 type timer struct {
 	target target
@@ -76,8 +92,8 @@ func (q *eventQueue) sink(i int, e event) {
 		if kid >= len(h) {
 			break
 		}
-		if kid+1 < len(h) && h[kid+1].before(&h[kid]) {
-			kid++
+		if kid+1 < len(h) {
+			kid += h[kid+1].less(&h[kid])
 		}
 		if !h[kid].before(&e) {
 			break

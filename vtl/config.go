@@ -11,8 +11,13 @@ import (
 
 // Config describes a library. It is plain data: YAML and JSON read it.
 type Config struct {
-	Name         string            `json:"name"` // of the robot
-	Robot        string            `json:"robot,omitempty"`
+	Name  string `json:"name"`            // of the robot
+	Robot string `json:"robot,omitempty"` // a name of [RobotModels]; "" is rack
+	// Arms are those of each string; 0 is 1. Strings are libraries that pass-through
+	// ports join, one to the next; 0 is 1.
+	Arms         int               `json:"arms,omitempty"`
+	Strings      int               `json:"strings,omitempty"`
+	RobotTimes   RobotTimes        `json:"robot_times,omitzero"`
 	Slots        int               `json:"slots"`
 	ImportExport int               `json:"import_export,omitempty"` // mail slots
 	Drives       []DriveConfig     `json:"drives"`
@@ -32,7 +37,7 @@ type DriveConfig struct {
 // and its sidecar file, outlive the configuration.
 type CartridgeConfig struct {
 	Barcode string `json:"barcode"`
-	// Density is "LTO-5" … "LTO-9"; "" takes it from the barcode's last two
+	// Density is one of [MediumModels]; "" takes it from the barcode's last two
 	// characters (ANSI/TIA: "L9").
 	Density string `json:"density,omitempty"`
 	// Capacity overrides the native capacity, in bytes.
@@ -42,7 +47,12 @@ type CartridgeConfig struct {
 	WriteProtected bool  `json:"write_protected,omitempty"`
 	// WORM has what is written stay: it can be appended to.
 	WORM bool `json:"worm,omitempty"`
-	Slot int  `json:"slot,omitempty"` // 1 … Slots; 0 is the first free one
+	// Compression is how well its data compresses, in hundredths: 250 is 2.5:1; 0 is
+	// 100, not at all.
+	Compression int64 `json:"compression,omitempty"`
+	// Initialized has it been loaded before it came here: LTO-9 measures new cartridges.
+	Initialized bool `json:"initialized,omitempty"`
+	Slot        int  `json:"slot,omitempty"` // 1 … Slots; 0 is the first free one
 }
 
 // Options are what a world gives to a library.
@@ -78,7 +88,7 @@ func Demo(name string, capacity, timeScale int64) Config {
 	}
 	for i := range 8 {
 		c.Cartridges = append(c.Cartridges, CartridgeConfig{
-			Barcode: fmt.Sprintf("CAP%03dL9", i+1), Capacity: capacity, Slot: i + 1,
+			Barcode: fmt.Sprintf("CAP%03dL9", i+1), Capacity: capacity, Slot: i + 1, Initialized: true,
 		})
 	}
 	return c
@@ -94,6 +104,10 @@ func (c *Config) check() error {
 		return fmt.Errorf("library %s: %d drives: at most %d", c.Name, len(c.Drives), FirstImportExport-FirstDrive)
 	case c.ImportExport < 0 || c.ImportExport > FirstSlot-FirstImportExport:
 		return fmt.Errorf("library %s: %d mail slots: give 0 to %d", c.Name, c.ImportExport, FirstSlot-FirstImportExport)
+	case c.Arms < 0 || c.Arms > 16:
+		return fmt.Errorf("library %s: %d arms: give 1 to 16", c.Name, c.Arms)
+	case c.Strings < 0 || c.Strings > 32 || c.Strings > c.Slots:
+		return fmt.Errorf("library %s: %d strings: give 1 to 32, and no more than slots", c.Name, c.Strings)
 	case c.TimeScale < 0:
 		return fmt.Errorf("library %s: time scale %d: give 0 (no time), 1 (real) or how much faster", c.Name, c.TimeScale)
 	}
@@ -114,14 +128,17 @@ func (c *CartridgeConfig) density() string {
 	if c.cleaning() {
 		return MediumModels[0].Density
 	}
-	if n := len(c.Barcode); n >= 2 && c.Barcode[n-2] == 'L' {
-		return "LTO-" + c.Barcode[n-1:]
-	}
-	return ""
+	return densityOf(c.Barcode)
 }
 
 // cleaning tells whether it is a cleaning cartridge: its barcode begins with CLN.
 func (c *CartridgeConfig) cleaning() bool { return strings.HasPrefix(c.Barcode, "CLN") }
+
+// maxRatio is the best compression that a cartridge can have, in hundredths.
+const maxRatio = 10_000
+
+// ratioOK says whether data can compress by this, in hundredths; 0 is not at all.
+func ratioOK(r int64) bool { return r == 0 || (r >= 100 && r <= maxRatio) }
 
 // barcodeOK says whether a barcode can be a file's name: one to sixteen capital
 // letters, digits, "-" and "_".

@@ -124,7 +124,9 @@ type Medium struct {
 	Protected bool  // it can be read only
 	WORM      bool
 	Cleaning  bool // it holds no data
-	Memory    *MediumMemory
+	// Compression is how well its data compresses, in hundredths; 0 is not at all.
+	Compression int64
+	Memory      *MediumMemory
 }
 
 // Medium is the cartridge's; false if there is none. Its chip can be read though
@@ -140,7 +142,7 @@ func (k *Deck) Medium() (Medium, bool) {
 	s := c.side
 	m := Medium{
 		Model: c.model, Barcode: s.Barcode, Capacity: s.Capacity, Reserve: s.Reserve,
-		Protected: k.d.protected(), WORM: s.WORM, Cleaning: s.Cleaning, Memory: &s.Memory,
+		Protected: k.d.protected(), WORM: s.WORM, Cleaning: s.Cleaning, Compression: s.Compression, Memory: &s.Memory,
 	}
 	if c.tape != nil {
 		m.Used = c.tape.used()
@@ -253,11 +255,18 @@ func (k *Deck) Locate(ctx context.Context, object int64) error {
 // Known ends the state of a lost position: it was asked for.
 func (k *Deck) Known() { k.d.lost = false }
 
-// LocateTime is how long the drive takes to an object, by its model.
+// LocateTime is how long the drive takes from one object to another, by its model.
 func (k *Deck) LocateTime(from, to int64) time.Duration {
 	d, end := k.d, k.d.cart.tape.end()
 	return d.model.locate(d.cart.model, d.spot(min(from, end)), d.spot(min(to, end)))
 }
+
+// Orders tells whether the drive recommends an order of accesses.
+func (k *Deck) Orders() bool { return k.d.model.Orders }
+
+// Order is the order in which extents are read with the least winding, as indices of
+// them; at most [MaxAccesses].
+func (k *Deck) Order(extents []dev.Extent) []int { return k.d.order(extents) }
 
 // FileStart is the object with which logical file n begins: after n filemarks;
 // false if the tape has not so many.
@@ -342,13 +351,20 @@ func (l *Library) RobotModel() *RobotModel { return l.model }
 // Timed tells whether the devices take time.
 func (l *Library) Timed() bool { return l.cfg.TimeScale != 0 }
 
-// InHand runs a function in the robot's task, between two moves.
+// InHand runs a function in the robot's task, one after another. Moves that others asked
+// for go on beside it.
 func (l *Library) InHand(ctx context.Context, run func(ctx context.Context) error) error {
 	return l.hand.do(ctx, run)
 }
 
 // MoveInHand is a move for a function that InHand runs.
 func (l *Library) MoveInHand(ctx context.Context, from, to int) error { return l.move(ctx, from, to) }
+
+// AuditInHand has the arms read so many barcodes, for a function that InHand runs.
+func (l *Library) AuditInHand(ctx context.Context, elements int) error { return l.audit(ctx, elements) }
+
+// OpenMailSlotsInHand opens and closes the mail slots, for a function that InHand runs.
+func (l *Library) OpenMailSlotsInHand(ctx context.Context) error { return l.openMailSlots(ctx) }
 
 // Elements are all elements, sorted by address; from any task.
 func (l *Library) Elements() []dev.Element {

@@ -6,7 +6,8 @@
 // slots, eight cartridges and two drives. The library is a [dev.Finder]: what it
 // returns are handles, one for each user of a device.
 //
-// Every device is one task that takes commands from a queue, one after another.
+// Every device is one task that takes commands from a queue, one after another; a robot
+// has one for each arm.
 // So a command that has begun ends, whatever becomes of its caller, as it does
 // at a real device; and a caller that is killed while it waits holds nothing.
 //
@@ -14,7 +15,7 @@
 // (tap.go). Runs of blocks that nobody needs to hold (hollow blocks) are extents
 // of the index and exist in memory only.
 //
-// How long things take comes from the tables in models.go; each figure there
-// names its source. Arithmetic is on integers, so that a run gives the same
+// How long things take comes from the tables in models.go, media.go and robots.go; each figure there
+// names its source, or says that it is assumed. Arithmetic is on integers, so that a run gives the same
 // times on every machine.
 package vtl

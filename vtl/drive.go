@@ -31,10 +31,11 @@ type drive struct {
 
 	// Guarded by the library's lock.
 	state    driveState
-	cart     *cartridge // in the drive, loaded or not
-	holder   string     // of the reservation
-	cleaning bool
-	written  int64 // of the loaded tape
+	cart     *cartridge    // in the drive, loaded or not
+	holder   string        // of the reservation
+	cleaning bool          // it asks to be cleaned
+	worked   time.Duration // since it was
+	written  int64         // of the loaded tape
 	stats    dev.DriveStats
 
 	// Used by the drive's task only.
@@ -44,6 +45,8 @@ type drive struct {
 	moved         int64 // bytes since the load
 	dirty         bool  // data was written since the last flush
 	epoch         int64 // counts commands that change or leave the position
+	buffer        buffer
+	run           streaming // what was transferred without a pause of the drive's own
 }
 
 // driveHandle is one user's access to a drive.
@@ -56,7 +59,10 @@ type driveHandle struct {
 	holder string // guarded by the library's lock
 }
 
-var _ dev.HollowDrive = (*driveHandle)(nil)
+var (
+	_ dev.HollowDrive = (*driveHandle)(nil)
+	_ dev.Sorter      = (*driveHandle)(nil)
+)
 
 func (h *driveHandle) Name() string { return h.d.name }
 
@@ -206,7 +212,10 @@ func (d *drive) setState(s driveState) {
 // count adds to the drive's statistics.
 func (d *drive) count(add func(s *dev.DriveStats)) {
 	d.lib.lock.Lock()
+	before := d.stats.Busy()
 	add(&d.stats)
+	d.worked += d.stats.Busy() - before
+	d.cleaning = d.cleaning || d.worked >= d.model.CleanAfter
 	if d.cart != nil && d.cart.tape != nil {
 		d.written = d.cart.tape.used()
 	}
@@ -243,16 +252,12 @@ func (d *drive) thread(ctx context.Context) error {
 }
 
 func (d *drive) load(ctx context.Context) error {
-	if err := d.lib.pass(ctx, d.model.Load); err != nil {
-		return err
-	}
 	c := d.cart
 	if c.side.Cleaning {
-		d.lib.lock.Lock()
-		d.cleaning = false
-		d.lib.lock.Unlock()
-		c.side.Memory.Loads++
-		return dev.ErrCleaningCartridge
+		return d.clean(ctx)
+	}
+	if err := d.lib.pass(ctx, d.model.Load); err != nil {
+		return err
 	}
 	if !d.model.reads(c.model.Generation) {
 		return fmt.Errorf("%w: %s is %s, the drive %s", dev.ErrIncompatible, c.side.Barcode, c.side.Density, d.model.Name)
@@ -264,12 +269,49 @@ func (d *drive) load(ctx context.Context) error {
 		}
 		c.tape = t
 	}
+	if err := d.calibrate(ctx); err != nil {
+		return err
+	}
 	c.side.Memory.Loads++
 	c.side.Memory.Drive = d.name
 	d.pos, d.lost, d.moved, d.dirty = 0, false, 0, false
+	d.buffer = d.bufferWith(c)
+	d.run = streaming{}
 	d.epoch++
 	d.loads++
 	d.count(func(s *dev.DriveStats) { s.Mounts++; s.Loading += d.model.Load })
+	return nil
+}
+
+// clean is the load of a cleaning cartridge, which is then ejected. One that is used up
+// cleans no more.
+func (d *drive) clean(ctx context.Context) error {
+	if err := d.lib.pass(ctx, cleanTime); err != nil {
+		return err
+	}
+	m := &d.cart.side.Memory
+	if m.Loads++; m.Loads > cleanings {
+		return dev.ErrCleaningCartridge
+	}
+	d.count(func(s *dev.DriveStats) { s.Cleanings++; s.Cleaning += cleanTime })
+	d.lib.lock.Lock()
+	d.cleaning, d.worked = false, 0
+	d.lib.lock.Unlock()
+	return dev.ErrCleaningCartridge
+}
+
+// calibrate has a new cartridge measured, if the drive does that; it stays not ready
+// meanwhile.
+func (d *drive) calibrate(ctx context.Context) error {
+	c := d.cart
+	if !d.model.Calibrates || c.model.Generation != d.model.Generation || c.side.Initialized || c.side.Memory.Loads > 0 {
+		return nil
+	}
+	t := calibration(rt.Rand(ctx, d.lib.cfg.Name+" "+c.side.Barcode, "media optimization"))
+	if err := d.lib.pass(ctx, t); err != nil {
+		return err
+	}
+	d.count(func(s *dev.DriveStats) { s.Calibrations++; s.Calibrating += t })
 	return nil
 }
 
@@ -292,7 +334,7 @@ func (d *drive) eject(ctx context.Context) error {
 	if err := d.lib.pass(ctx, t); err != nil {
 		return err
 	}
-	d.pos, d.lost = 0, false
+	d.pos, d.lost, d.run = 0, false, streaming{}
 	d.epoch++
 	d.count(func(s *dev.DriveStats) { s.Unloading += t })
 	if kept != nil {
@@ -390,6 +432,7 @@ func (d *drive) goTo(ctx context.Context, object int64, t time.Duration) error {
 	}
 	if object != d.pos {
 		d.epoch++
+		d.run = streaming{}
 	}
 	d.pos = object
 	d.count(func(s *dev.DriveStats) { s.Locating += t })

@@ -51,5 +51,5 @@ func Example() {
 	if err != nil {
 		fmt.Println(err)
 	}
-	// Output: object 2 file 1 after 28.420000017s
+	// Output: object 2 file 1 after 28.360000017s
 }

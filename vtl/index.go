@@ -34,19 +34,29 @@ type run struct {
 	off   int64 // where its first record begins in the body
 }
 
-// cost is what one object of the run takes of the capacity.
-func (r *run) cost() int64 {
-	if r.kind == markObject {
-		return filemarkBytes
-	}
-	return r.size
-}
-
 // index finds a tape's objects by number.
 type index struct {
 	runs []run
 	// stride is what an object takes in the body: payload and framing.
 	stride func(kind objectKind, size int64) int64
+	// ratio is how well blocks compress, in hundredths; 0 is not at all.
+	ratio int64
+}
+
+// stored is what a block takes of the capacity.
+func (x *index) stored(size int64) int64 {
+	if x.ratio == 0 {
+		return size
+	}
+	return max(scaled(size, 100, x.ratio), 1)
+}
+
+// cost is what one object of a run takes of the capacity.
+func (x *index) cost(r *run) int64 {
+	if r.kind == markObject {
+		return filemarkBytes
+	}
+	return x.stored(r.size)
 }
 
 // place is the state of a tape before an object.
@@ -76,7 +86,7 @@ func (x *index) before(object int64) place {
 	}
 	r := &x.runs[i]
 	n := object - r.first
-	p := place{at: r.at + n*r.cost(), marks: r.marks, off: r.off + n*x.stride(r.kind, r.size)}
+	p := place{at: r.at + n*x.cost(r), marks: r.marks, off: r.off + n*x.stride(r.kind, r.size)}
 	if r.kind == markObject {
 		p.marks += n
 	}

@@ -19,7 +19,11 @@ type Library struct {
 	cfg   Config
 	opts  Options
 	model *RobotModel
-	hand  *unit // the robot's commands, one after another
+	// hand has the commands that go one after another, movers the moves, as many at a
+	// time as there are arms.
+	hand, movers *unit
+	rails        []*rail       // of the strings
+	saving       *rt.Semaphore // one writes library.json at a time
 
 	drives []*drive
 	carts  []*cartridge // sorted by barcode
@@ -30,7 +34,6 @@ type Library struct {
 	stats    dev.RobotStats
 	inserted int64 // cartridges that people put in or took out
 	locked   bool  // the mail slots, for people
-	at       int   // index of the element where the hand is
 }
 
 var _ dev.Library = (*Library)(nil)
@@ -42,6 +45,9 @@ type element struct {
 	cart    *cartridge
 	source  int // where cart came from
 	drive   *drive
+	rail    int       // the string that it is in
+	at      stand     // where an arm stands before it
+	claimed *rt.Event // by a move that is under way, which ends then
 }
 
 // cartridge is one cartridge. Its tape belongs to the drive that has it loaded.
@@ -57,11 +63,11 @@ func New(ctx context.Context, cfg Config, opts Options) (*Library, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	model, err := robotModel(cfg.Robot)
+	model, err := robotModel(cfg.Robot, &cfg.RobotTimes)
 	if err != nil {
 		return nil, err
 	}
-	l := &Library{cfg: cfg, opts: opts, model: model, lock: rt.NewLock(ctx)}
+	l := &Library{cfg: cfg, opts: opts, model: model, lock: rt.NewLock(ctx), saving: rt.NewSemaphore(ctx, 1)}
 	for i := range cfg.Drives {
 		m, err := driveModel(cfg.Drives[i].Model)
 		if err != nil {
@@ -72,13 +78,14 @@ func New(ctx context.Context, cfg Config, opts Options) (*Library, error) {
 			serial: fmt.Sprintf("VTL%s%03d", cfg.Name, i+1),
 		})
 	}
-	l.layOut()
+	l.layOut(ctx)
 	if err := l.fill(ctx); err != nil {
 		return nil, err
 	}
-	l.hand = startUnit(ctx, cfg.Name)
+	l.hand = startUnit(ctx, cfg.Name, 1)
+	l.movers = startUnit(ctx, cfg.Name+" arm", l.armCount())
 	for _, d := range l.drives {
-		d.unit = startUnit(ctx, d.name)
+		d.unit = startUnit(ctx, d.name, 1)
 	}
 	return l, nil
 }
@@ -97,20 +104,38 @@ func Serve(ctx context.Context, cfg Config, opts Options, ready func(l *Library)
 	return l.Close(ctx)
 }
 
-// layOut makes the elements, sorted by address.
-func (l *Library) layOut() {
+// layOut makes the elements, sorted by address, and the strings with their arms.
+// Drives, mail slots and slots are shared out evenly among the strings, in their order.
+// A string's elements fill its columns in the same order, from the top down.
+func (l *Library) layOut(ctx context.Context) {
+	count := max(l.cfg.Strings, 1)
+	filled := make([]int64, count) // elements of each string
 	add := func(n, first int, kind dev.ElementKind) {
 		for i := range n {
-			l.elements = append(l.elements, element{address: first + i, kind: kind})
+			e := element{address: first + i, kind: kind, rail: i * count / n}
+			if kind == dev.DriveElement {
+				e.drive = l.drives[i]
+			}
+			if kind != dev.Transport {
+				k := filled[e.rail]
+				filled[e.rail]++
+				e.at = stand{k / int64(l.model.Rows), k % int64(l.model.Rows)}
+			}
+			l.elements = append(l.elements, e)
 		}
 	}
 	add(1, RobotAddress, dev.Transport)
-	for _, d := range l.drives {
-		l.elements = append(l.elements, element{address: d.address, kind: dev.DriveElement, drive: d})
-	}
+	add(len(l.drives), FirstDrive, dev.DriveElement)
 	add(l.cfg.ImportExport, FirstImportExport, dev.ImportExport)
 	add(l.cfg.Slots, FirstSlot, dev.Slot)
+	for _, n := range filled {
+		l.rails = append(l.rails, newRail(ctx, max(l.cfg.Arms, 1), max(n-1, 0)/int64(l.model.Rows)))
+	}
+	l.stats.Arms = l.armCount()
 }
+
+// armCount is the number of arms of all strings.
+func (l *Library) armCount() int { return max(l.cfg.Arms, 1) * max(l.cfg.Strings, 1) }
 
 // find is the element with an address, or nil.
 func (l *Library) find(address int) *element {
@@ -210,7 +235,7 @@ func (l *Library) makeCartridge(ctx context.Context, c *CartridgeConfig, names [
 	}
 	k := &cartridge{side: side, model: m}
 	if l.opts.Dir == nil {
-		k.tape = newTape(&memory{})
+		k.tape = newTape(&memory{}, side.Compression)
 	}
 	return k, nil
 }
@@ -241,7 +266,11 @@ func newSidecar(c *CartridgeConfig) (*sidecar, error) {
 		return nil, err
 	}
 	s := &sidecar{Version: sidecarVersion, Barcode: c.Barcode, Density: m.Density, Capacity: m.Capacity,
-		WriteProtected: c.WriteProtected, WORM: c.WORM, Cleaning: c.cleaning(), Reserve: c.Reserve}
+		WriteProtected: c.WriteProtected, WORM: c.WORM, Cleaning: c.cleaning(), Reserve: c.Reserve,
+		Compression: c.Compression, Initialized: c.Initialized}
+	if !ratioOK(c.Compression) {
+		return nil, fmt.Errorf("compression %d, in hundredths: give 100 to %d, or 0 for none", c.Compression, maxRatio)
+	}
 	if c.Capacity != 0 {
 		s.Capacity = c.Capacity
 	}
@@ -268,6 +297,10 @@ func (l *Library) save(ctx context.Context) error {
 	if l.opts.Dir == nil {
 		return nil
 	}
+	if err := l.saving.Acquire(ctx); err != nil {
+		return err
+	}
+	defer l.saving.Release()
 	p := placement{Version: 1}
 	inside := map[string]bool{}
 	l.lock.Lock()
@@ -399,6 +432,7 @@ func (l *Library) DriveNames() []string {
 // ends the devices' tasks. Commands after it answer [dev.ErrGone].
 func (l *Library) Close(ctx context.Context) error {
 	ctx = rt.WithoutCancel(ctx)
+	l.movers.stop(ctx)
 	l.hand.stop(ctx)
 	var errs []error
 	for _, d := range l.drives {
@@ -420,10 +454,10 @@ func (l *Library) pass(ctx context.Context, d time.Duration) error {
 	return rt.Sleep(ctx, d/time.Duration(l.cfg.TimeScale))
 }
 
-// unit is the task of a device, and the queue of its commands.
+// unit is the tasks of a device, one mostly, and the queue of its commands.
 type unit struct {
 	queue *rt.Queue[*command]
-	ended *rt.Event
+	ended []*rt.Event // of each task
 	lock  rt.Lock
 	idle  []*command // that have ended, for use again: no block allocates one
 }
@@ -433,22 +467,30 @@ type command struct {
 	done *rt.Queue[error] // takes one, its end
 }
 
-func startUnit(ctx context.Context, name string) *unit {
-	u := &unit{queue: rt.NewQueue[*command](ctx, 0), ended: rt.NewEvent(ctx), lock: rt.NewLock(ctx)}
-	rt.Go(ctx, "device "+name, func(ctx context.Context) {
-		ctx = rt.WithoutCancel(ctx)
-		for {
-			c, err := u.queue.Get(ctx)
-			if err != nil {
-				u.ended.Set()
-				return
-			}
-			if err := c.done.Put(ctx, c.run(ctx)); err != nil {
-				panic("vtl: the end of a command: " + err.Error())
-			}
-		}
-	})
+func startUnit(ctx context.Context, name string, tasks int) *unit {
+	u := &unit{queue: rt.NewQueue[*command](ctx, 0), lock: rt.NewLock(ctx)}
+	for range tasks {
+		ended := rt.NewEvent(ctx)
+		u.ended = append(u.ended, ended)
+		rt.Go(ctx, "device "+name, func(ctx context.Context) {
+			u.serve(rt.WithoutCancel(ctx))
+			ended.Set()
+		})
+	}
 	return u
+}
+
+// serve runs commands until there will be no more.
+func (u *unit) serve(ctx context.Context) {
+	for {
+		c, err := u.queue.Get(ctx)
+		if err != nil {
+			return
+		}
+		if err := c.done.Put(ctx, c.run(ctx)); err != nil {
+			panic("vtl: the end of a command: " + err.Error())
+		}
+	}
 }
 
 // do has the device run a command and waits for its end, as long as it takes: a
@@ -489,7 +531,9 @@ func (u *unit) command(ctx context.Context) *command {
 
 func (u *unit) stop(ctx context.Context) {
 	u.queue.Close()
-	if err := u.ended.Wait(ctx); err != nil {
-		panic("vtl: waiting for a device's task: " + err.Error())
+	for _, e := range u.ended {
+		if err := e.Wait(ctx); err != nil {
+			panic("vtl: waiting for a device's task: " + err.Error())
+		}
 	}
 }

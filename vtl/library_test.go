@@ -99,9 +99,9 @@ func TestTimes(t *testing.T) {
 			}
 		}
 		robot, d := devices(t, ctx, l)
-		// Elements: hand, 2 drives, mail slot, slots. From the hand to slot 1 are 4
-		// places, to the drive 3, of 60 mm at 1 m/s.
-		took("move", 8*time.Second+420*time.Millisecond, func() error {
+		// A column of 2 drives, the mail slot, and slots from the fourth row on. From the
+		// arm to slot 1 are 3 rows, to the drive 3, of 30 mm at 0.5 m/s.
+		took("move", 8*time.Second+360*time.Millisecond, func() error {
 			return robot.Move(ctx, vtl.SlotAddress(1), vtl.DriveAddress(0))
 		})
 		took("load", 17*time.Second, func() error { return d.Load(ctx) })
@@ -111,12 +111,12 @@ func TestTimes(t *testing.T) {
 		took("filemark with nothing written", 0, func() error { return d.WriteFilemarks(ctx, 0, false) })
 		took("unload", 85*time.Second, func() error { return d.Unload(ctx) })
 		r, drives := l.Stats()
-		if r.Moves != 1 || r.Busy != 8420*time.Millisecond {
+		if r.Moves != 1 || r.Busy != 8360*time.Millisecond {
 			t.Errorf("robot: %+v", r)
 		}
 		s := dev.DriveStats{
 			Name: "robot-d0", Mounts: 1, BytesWritten: 400_000, Filemarks: 1, Loading: 17 * time.Second,
-			Unloading: 85 * time.Second, Transferring: time.Millisecond, Flushing: 3 * time.Second,
+			Unloading: 85 * time.Second, Transferring: time.Millisecond, Flushing: 3 * time.Second, Speed: 408e6,
 		}
 		if d := cmp.Diff(s, drives[0]); d != "" {
 			t.Error(d)

@@ -1,6 +1,7 @@
 package vtl
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -10,7 +11,7 @@ import (
 // serpentine models).
 func TestLocateMean(t *testing.T) {
 	for _, m := range DriveModels {
-		med, err := mediumModel(m.Name)
+		med, err := mediumModel(strings.TrimSuffix(m.Name, " HH"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,8 +33,22 @@ func TestLocateMean(t *testing.T) {
 	}
 }
 
+// model9 is the drive of LTO-9, and its medium.
+func model9(t *testing.T) (*DriveModel, *MediumModel) {
+	t.Helper()
+	m, err := driveModel("LTO-9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	med, err := mediumModel("LTO-9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, med
+}
+
 func TestLocate(t *testing.T) {
-	m, med := &DriveModels[4], &MediumModels[4]
+	m, med := model9(t)
 	perWrap := med.Capacity / med.Wraps
 	at := func(b int64) spot { return med.spotOf(b, med.Capacity) }
 	for _, tt := range []struct {
@@ -77,7 +92,7 @@ func TestSpots(t *testing.T) {
 }
 
 func TestUnloadByBytesMoved(t *testing.T) {
-	m, med := &DriveModels[4], &MediumModels[4]
+	m, med := model9(t)
 	here := spot{0, 0}
 	for _, tt := range []struct {
 		moved int64
@@ -111,12 +126,12 @@ func TestGenerations(t *testing.T) {
 	for _, tt := range []struct {
 		drive       string
 		reads, both int // the oldest generation read, and written
-	}{{"LTO-5", 3, 4}, {"LTO-7", 5, 6}, {"LTO-8", 7, 7}, {"LTO-9", 8, 8}} {
+	}{{"LTO-5", 3, 4}, {"LTO-7", 5, 6}, {"LTO-8", 7, 7}, {"LTO-8 HH", 7, 7}, {"LTO-9", 8, 8}, {"LTO-10", 10, 10}} {
 		m, err := driveModel(tt.drive)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for g := 1; g <= 10; g++ {
+		for g := 1; g <= 11; g++ {
 			if got, want := m.reads(g), g >= tt.reads && g <= m.Generation; got != want {
 				t.Errorf("%s reads LTO-%d: %v", tt.drive, g, got)
 			}

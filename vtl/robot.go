@@ -3,8 +3,6 @@ package vtl
 import (
 	"context"
 	"fmt"
-	"slices"
-	"time"
 
 	"capstan/core/dev"
 	"capstan/core/rt"
@@ -13,10 +11,15 @@ import (
 // robot is a handle of the library's robot.
 type robot struct{ l *Library }
 
+var (
+	_ dev.MultiArm  = (*robot)(nil)
+	_ dev.Rescanner = (*robot)(nil)
+)
+
 func (r *robot) Name() string { return r.l.cfg.Name }
 func (r *robot) Close() error { return nil }
 
-// Inventory answers at once, also while the hand is under way.
+// Inventory answers at once, also while an arm is under way.
 func (r *robot) Inventory(ctx context.Context) ([]dev.Element, error) {
 	rt.MayBlock(ctx)
 	l := r.l
@@ -36,16 +39,66 @@ func (r *robot) Inventory(ctx context.Context) ([]dev.Element, error) {
 }
 
 // Move carries a cartridge. The library's file says where it is before Move returns.
+// Moves go on beside each other, as many as there are arms.
 func (r *robot) Move(ctx context.Context, from, to int) error {
 	l := r.l
-	return report(l.cfg.Name, dev.OpMove, l.hand.do(ctx, func(ctx context.Context) error {
+	return report(l.cfg.Name, dev.OpMove, l.movers.do(ctx, func(ctx context.Context) error {
 		return l.move(ctx, from, to)
 	}))
 }
 
+// Arms is how many cartridges can be carried at a time; see [dev.MultiArm].
+func (r *robot) Arms() int { return r.l.armCount() }
+
+// Rescan has the arms read every barcode, in the time that it takes; what is where was
+// known before; see [dev.Rescanner].
+func (r *robot) Rescan(ctx context.Context) error {
+	l := r.l
+	return report(l.cfg.Name, dev.OpElementStatus, l.hand.do(ctx, func(ctx context.Context) error {
+		return l.audit(ctx, len(l.elements)-1)
+	}))
+}
+
+// claim waits until no other move is about either element, and keeps others from them
+// until the function that it returns is called.
+func (l *Library) claim(ctx context.Context, from, to int) (free func(), err error) {
+	for {
+		l.lock.Lock()
+		src, dst := l.find(from), l.find(to)
+		if src == nil || dst == nil { // nothing to keep others from
+			l.lock.Unlock()
+			return func() {}, nil
+		}
+		other := src.claimed
+		if other == nil {
+			other = dst.claimed
+		}
+		if other == nil {
+			mine := rt.NewEvent(ctx)
+			src.claimed, dst.claimed = mine, mine
+			l.lock.Unlock()
+			return func() {
+				l.lock.Lock()
+				src.claimed, dst.claimed = nil, nil
+				l.lock.Unlock()
+				mine.Set()
+			}, nil
+		}
+		l.lock.Unlock()
+		if err := other.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
 func (l *Library) move(ctx context.Context, from, to int) error {
+	free, err := l.claim(ctx, from, to)
+	if err != nil {
+		return err
+	}
+	defer free()
 	l.lock.Lock()
-	cart, way, err := l.checkMove(from, to)
+	cart, err := l.checkMove(from, to)
 	var f *dev.Fault
 	if err == nil {
 		f = l.takeFault(l.cfg.Name, cart.side.Barcode, dev.OpMove)
@@ -62,12 +115,11 @@ func (l *Library) move(ctx context.Context, from, to int) error {
 			return f.Err
 		}
 	}
-	took := l.model.move(way)
-	if err := l.pass(ctx, took); err != nil {
+	if err := l.travel(ctx, l.find(from), l.find(to)); err != nil {
 		return err
 	}
 	drop := f != nil && f.Drop
-	if err := l.carry(from, to, took, drop); err != nil {
+	if err := l.carry(from, to, drop); err != nil {
 		return err
 	}
 	if err := l.save(ctx); err != nil {
@@ -82,34 +134,31 @@ func (l *Library) move(ctx context.Context, from, to int) error {
 	return f.Err
 }
 
-// checkMove finds the cartridge at from, and the way of the hand in mm. The lock
+// checkMove finds the cartridge at from, and what keeps it from going to to. The lock
 // is held.
-func (l *Library) checkMove(from, to int) (*cartridge, int64, error) {
+func (l *Library) checkMove(from, to int) (*cartridge, error) {
 	src, dst := l.find(from), l.find(to)
 	switch {
 	case src == nil || src.kind == dev.Transport:
-		return nil, 0, fmt.Errorf("source element %d: %w", from, dev.ErrBadElement)
+		return nil, fmt.Errorf("source element %d: %w", from, dev.ErrBadElement)
 	case dst == nil || dst.kind == dev.Transport:
-		return nil, 0, fmt.Errorf("destination element %d: %w", to, dev.ErrBadElement)
+		return nil, fmt.Errorf("destination element %d: %w", to, dev.ErrBadElement)
 	case src.cart == nil:
-		return nil, 0, fmt.Errorf("element %d: %w", from, dev.ErrSourceEmpty)
+		return nil, fmt.Errorf("element %d: %w", from, dev.ErrSourceEmpty)
 	case src != dst && dst.cart != nil:
-		return nil, 0, fmt.Errorf("element %d: %w", to, dev.ErrDestinationFull)
+		return nil, fmt.Errorf("element %d: %w", to, dev.ErrDestinationFull)
 	case src.drive != nil && src.drive.state != ejected:
-		return nil, 0, fmt.Errorf("drive %s has not ejected: unload it first: %w", src.drive.name, dev.ErrRemovalPrevented)
+		return nil, fmt.Errorf("drive %s has not ejected: unload it first: %w", src.drive.name, dev.ErrRemovalPrevented)
 	}
-	a := slices.IndexFunc(l.elements, func(e element) bool { return e.address == from })
-	b := slices.IndexFunc(l.elements, func(e element) bool { return e.address == to })
-	way := l.model.Pitch * (abs(int64(a-l.at)) + abs(int64(b-a)))
-	return src.cart, way, nil
+	return src.cart, nil
 }
 
-// carry moves the cartridge at the end of the hand's way. What may have changed
-// meanwhile is looked at again: a person's hand, or a drive that began to load.
-func (l *Library) carry(from, to int, took time.Duration, drop bool) error {
+// carry moves the cartridge at the end of the arm's way. What may have changed
+// meanwhile is looked at again: a drive may have begun to load.
+func (l *Library) carry(from, to int, drop bool) error {
 	l.lock.Lock()
 	defer l.lock.Unlock()
-	cart, _, err := l.checkMove(from, to)
+	cart, err := l.checkMove(from, to)
 	if err != nil {
 		return err
 	}
@@ -121,8 +170,6 @@ func (l *Library) carry(from, to int, took time.Duration, drop bool) error {
 	}
 	src.cart, src.source = nil, 0
 	l.stats.Moves++
-	l.stats.Busy += took
-	l.at = slices.IndexFunc(l.elements, func(e element) bool { return e.address == to })
 	if drop {
 		return nil
 	}
@@ -138,9 +185,11 @@ func (l *Library) carry(from, to int, took time.Duration, drop bool) error {
 // library and returns its barcode.
 func (l *Library) TakeOut(ctx context.Context, address int) (barcode string, err error) {
 	err = l.hand.do(ctx, func(ctx context.Context) error {
-		if err := l.unlocked(); err != nil {
+		free, err := l.mailSlots(ctx, address)
+		if err != nil {
 			return err
 		}
+		defer free()
 		l.lock.Lock()
 		e := l.find(address)
 		ok := e != nil && e.kind == dev.ImportExport && e.cart != nil
@@ -162,9 +211,11 @@ func (l *Library) TakeOut(ctx context.Context, address int) (barcode string, err
 // configuration that is in no element.
 func (l *Library) PutIn(ctx context.Context, barcode string, address int) error {
 	return l.hand.do(ctx, func(ctx context.Context) error {
-		if err := l.unlocked(); err != nil {
+		free, err := l.mailSlots(ctx, address)
+		if err != nil {
 			return err
 		}
+		defer free()
 		l.lock.Lock()
 		e, c := l.find(address), l.cartridge(barcode)
 		ok := e != nil && e.kind == dev.ImportExport && e.cart == nil && c != nil && l.holder(c) == nil
@@ -187,11 +238,28 @@ func (l *Library) LockMailSlots(locked bool) {
 	l.lock.Unlock()
 }
 
-func (l *Library) unlocked() error {
+// mailSlots opens and closes the mail slots, after which their barcodes are read, in the
+// time that this takes, and keeps the arms from one of them until free is called.
+func (l *Library) mailSlots(ctx context.Context, address int) (free func(), err error) {
 	l.lock.Lock()
-	defer l.lock.Unlock()
-	if l.locked {
-		return fmt.Errorf("library %s: the mail slots are locked: %w", l.cfg.Name, dev.ErrRemovalPrevented)
+	locked := l.locked
+	l.lock.Unlock()
+	if locked {
+		return nil, fmt.Errorf("library %s: the mail slots are locked: %w", l.cfg.Name, dev.ErrRemovalPrevented)
 	}
-	return nil
+	if free, err = l.claim(ctx, address, address); err != nil {
+		return nil, err
+	}
+	if err = l.openMailSlots(ctx); err != nil {
+		free()
+		return nil, err
+	}
+	return free, nil
+}
+
+func (l *Library) openMailSlots(ctx context.Context) error {
+	if err := l.pass(ctx, l.model.MailSlot); err != nil {
+		return err
+	}
+	return l.audit(ctx, l.cfg.ImportExport)
 }

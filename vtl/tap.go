@@ -114,6 +114,10 @@ type sidecar struct {
 	WriteProtected bool   `json:"write_protected"`
 	WORM           bool   `json:"worm,omitempty"`     // what is written stays
 	Cleaning       bool   `json:"cleaning,omitempty"` // it holds no data
+	// Compression is how well its data compresses, in hundredths; 0 is not at all.
+	Compression int64 `json:"compression,omitempty"`
+	// Initialized has it been measured by a drive before its first load here.
+	Initialized bool `json:"initialized,omitempty"`
 	// Durable is the number of bytes of the .tap file that were made durable.
 	// Blocks after it were never acknowledged as such, and are cut at load.
 	Durable int64        `json:"durable"`
@@ -161,6 +165,8 @@ func parseSidecar(b []byte, barcode string) (*sidecar, error) {
 		return nil, fmt.Errorf("%s has version %d, this program knows %d: use the newer program", sidecarName(barcode), s.Version, sidecarVersion)
 	case s.Barcode != barcode:
 		return nil, fmt.Errorf("%s is of cartridge %q: files were mixed up", sidecarName(barcode), s.Barcode)
+	case !ratioOK(s.Compression):
+		return nil, fmt.Errorf("%s: compression %d, in hundredths: from 100 to %d are known", sidecarName(barcode), s.Compression, maxRatio)
 	case s.Capacity <= 0 || s.Reserve < 0 || s.Reserve >= s.Capacity || s.Durable < 0:
 		return nil, fmt.Errorf("%s: capacity %d, reserve %d, durable %d make no sense", sidecarName(barcode), s.Capacity, s.Reserve, s.Durable)
 	}
@@ -197,7 +203,7 @@ func indexTap(f store.File, dir store.Dir, side *sidecar) (*tape, error) {
 	if size < side.Durable {
 		return nil, fmt.Errorf("%w: %d bytes, of which %d were durable: restore the file", errTap, size, side.Durable)
 	}
-	t := newTape(&tapFile{file: f, dir: dir, side: side})
+	t := newTape(&tapFile{file: f, dir: dir, side: side}, side.Compression)
 	whole, err := scanTap(f, side.Durable, side.Capacity, &t.index)
 	if err != nil {
 		return nil, err
@@ -297,7 +303,7 @@ func importTap(ctx context.Context, dir store.Dir, side *sidecar) error {
 	if err != nil {
 		return err
 	}
-	x := index{stride: tapStride}
+	x := index{stride: tapStride, ratio: side.Compression}
 	whole, err := scanTap(f, size, side.Capacity, &x)
 	if err != nil {
 		return fmt.Errorf("%s: %w", tapName(side.Barcode), err)

@@ -33,9 +33,10 @@ type body interface {
 	close() error
 }
 
-func newTape(b body) *tape {
+// newTape makes one of data that compresses by ratio, in hundredths.
+func newTape(b body, ratio int64) *tape {
 	t := &tape{body: b}
-	t.index.stride = b.stride
+	t.index.stride, t.index.ratio = b.stride, ratio
 	return t
 }
 

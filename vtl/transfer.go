@@ -53,7 +53,7 @@ func (d *drive) fetch(ctx context.Context, p []byte) error {
 	if err := t.body.readBlock(t.before(d.pos).off, p); err != nil {
 		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
 	}
-	if err := d.transfer(ctx, size, func(s *dev.DriveStats) { s.BytesRead += n }); err != nil {
+	if err := d.transfer(ctx, size, true, func(s *dev.DriveStats) { s.BytesRead += n }); err != nil {
 		return err
 	}
 	d.cart.side.Memory.Read += n
@@ -68,8 +68,9 @@ func (d *drive) step(n int64) {
 }
 
 // transfer lets the time pass that bytes take at the drive's rate.
-func (d *drive) transfer(ctx context.Context, bytes int64, add func(s *dev.DriveStats)) error {
+func (d *drive) transfer(ctx context.Context, bytes int64, reading bool, add func(s *dev.DriveStats)) error {
 	t := timeOf(bytes, d.rate())
+	begin := d.clock(ctx)
 	if err := d.lib.pass(ctx, t); err != nil {
 		return err
 	}
@@ -78,10 +79,8 @@ func (d *drive) transfer(ctx context.Context, bytes int64, add func(s *dev.Drive
 		s.Transferring += t
 		add(s)
 	})
-	return nil
+	return d.stream(ctx, bytes, reading, begin)
 }
-
-func (d *drive) rate() int64 { return d.model.rate(d.cart.model.Generation) }
 
 // timeOf is the time for bytes at a drive's rate, or one below: whole seconds
 // apart, the product fits 64 bits.
@@ -89,8 +88,8 @@ func timeOf(bytes, rate int64) time.Duration {
 	return time.Duration(bytes/rate)*time.Second + time.Duration(bytes%rate*int64(time.Second)/rate)
 }
 
-// room checks that the medium takes bytes at the position, and tells whether it
-// is past early warning then.
+// room checks that the medium takes bytes of its capacity at the position, and tells
+// whether it is past early warning then.
 func (d *drive) room(bytes int64) (warn bool, err error) {
 	c := d.cart
 	if d.protected() {
@@ -123,11 +122,11 @@ func (d *drive) write(ctx context.Context, p []byte) error {
 // put writes a block of a kind at the position.
 func (d *drive) put(ctx context.Context, kind objectKind, p []byte) error {
 	n := int64(len(p))
-	warn, err := d.room(n)
+	t := d.cart.tape
+	warn, err := d.room(t.stored(n))
 	if err != nil {
 		return err
 	}
-	t := d.cart.tape
 	if err := t.truncate(ctx, d.pos); err != nil {
 		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
 	}
@@ -136,7 +135,7 @@ func (d *drive) put(ctx context.Context, kind objectKind, p []byte) error {
 	}
 	d.dirty = true
 	d.step(1)
-	if err := d.transfer(ctx, n, func(s *dev.DriveStats) { s.BytesWritten += n }); err != nil {
+	if err := d.transfer(ctx, n, false, func(s *dev.DriveStats) { s.BytesWritten += n }); err != nil {
 		return err
 	}
 	d.cart.side.Memory.Written += n
@@ -192,15 +191,16 @@ func (d *drive) writeMarks(ctx context.Context, n int64) error {
 // flush empties the drive's buffer to the medium.
 func (d *drive) flush(ctx context.Context) error {
 	if d.dirty {
-		if err := d.lib.pass(ctx, flushStop); err != nil {
+		if err := d.lib.pass(ctx, d.model.BackHitch); err != nil {
 			return err
 		}
+		d.run = streaming{}
 	}
 	if err := d.cart.tape.sync(ctx); err != nil {
 		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
 	}
 	if d.dirty {
-		d.count(func(s *dev.DriveStats) { s.Flushing += flushStop })
+		d.count(func(s *dev.DriveStats) { s.Flushing += d.model.BackHitch })
 	}
 	d.dirty = false
 	return nil
@@ -245,6 +245,7 @@ func (h *driveHandle) WriteHollow(ctx context.Context, n, size int64, via []dev.
 	if err != nil {
 		return 0, err
 	}
+	begin := d.clock(ctx)
 	if err := d.flow(ctx, via, fit); err != nil {
 		return 0, err
 	}
@@ -252,7 +253,10 @@ func (h *driveHandle) WriteHollow(ctx context.Context, n, size int64, via []dev.
 		if err := d.same(epoch); err != nil {
 			return err
 		}
-		return d.putHollow(ctx, fit, size)
+		if err := d.putHollow(ctx, fit, size); err != nil {
+			return err
+		}
+		return d.streamHollow(ctx, fit, false, begin)
 	}))
 	if err != nil {
 		return 0, err
@@ -273,21 +277,24 @@ func (d *drive) fitHollow(n, size int64) (fit int64, warn bool, err error) {
 	case n <= 0 || size <= 0 || size > dev.MaxBlock:
 		return 0, false, fmt.Errorf("%d hollow bytes in blocks of %d: %w", n, size, dev.ErrNotSupported)
 	}
-	if warn, err = d.room(min(n, size)); err != nil {
+	each := c.tape.stored(size)
+	if warn, err = d.room(c.tape.stored(min(n, size))); err != nil {
 		return 0, false, err
 	}
 	if warn {
 		return min(n, size), true, nil
 	}
-	quiet := c.side.Capacity - c.side.Reserve - c.tape.before(d.pos).at // bytes before the warning
-	if n <= quiet {
+	whole := (c.side.Capacity - c.side.Reserve - c.tape.before(d.pos).at) / each // blocks before the warning
+	if n <= whole*size {
 		return n, false, nil
 	}
-	fit = min(quiet/size*size+size, n)
-	if _, err := d.room(fit); err != nil { // the reserve is smaller than a block
-		return quiet / size * size, false, nil
+	fit = min(whole*size+size, n)
+	last := fit - whole*size
+	warn, err = d.room(whole*each + c.tape.stored(last))
+	if err != nil { // the reserve is smaller than a block
+		return whole * size, false, nil
 	}
-	return fit, true, nil
+	return fit, warn, nil
 }
 
 func (d *drive) putHollow(ctx context.Context, n, size int64) error {
@@ -303,10 +310,7 @@ func (d *drive) putHollow(ctx context.Context, n, size int64) error {
 	d.epoch++
 	d.moved += n
 	d.cart.side.Memory.Written += n
-	d.count(func(s *dev.DriveStats) {
-		s.BytesWritten += n
-		s.Transferring += timeOf(n, d.rate())
-	})
+	d.count(func(s *dev.DriveStats) { s.BytesWritten += n })
 	return nil
 }
 
@@ -327,21 +331,19 @@ func (h *driveHandle) ReadHollow(ctx context.Context, n int64, via []dev.Resourc
 	if err != nil || bytes == 0 {
 		return 0, err
 	}
+	begin := d.clock(ctx)
 	if err := d.flow(ctx, via, bytes); err != nil {
 		return 0, err
 	}
-	err = report(d.name, dev.OpRead, d.unit.do(ctx, func(context.Context) error {
+	err = report(d.name, dev.OpRead, d.unit.do(ctx, func(ctx context.Context) error {
 		if err := d.same(epoch); err != nil {
 			return err
 		}
 		d.step(objects)
 		d.moved += bytes
 		d.cart.side.Memory.Read += bytes
-		d.count(func(s *dev.DriveStats) {
-			s.BytesRead += bytes
-			s.Transferring += timeOf(bytes, d.rate())
-		})
-		return nil
+		d.count(func(s *dev.DriveStats) { s.BytesRead += bytes })
+		return d.streamHollow(ctx, bytes, true, begin)
 	}))
 	if err != nil {
 		return 0, err
@@ -359,7 +361,7 @@ func (d *drive) flow(ctx context.Context, via []dev.Resource, bytes int64) error
 	}
 	own := dev.Resource{Name: d.name}
 	if d.lib.cfg.TimeScale > 0 {
-		own.Rate = d.model.rate(c.model.Generation) * d.lib.cfg.TimeScale
+		own.Rate = d.rateWith(c) * d.lib.cfg.TimeScale
 	}
 	all := append(append(make([]dev.Resource, 0, len(via)+1), via...), own)
 	if d.lib.opts.Transfer != nil {
@@ -368,7 +370,7 @@ func (d *drive) flow(ctx context.Context, via []dev.Resource, bytes int64) error
 	if own.Rate == 0 {
 		return nil
 	}
-	rate := d.model.rate(c.model.Generation)
+	rate := d.rateWith(c)
 	for _, r := range via {
 		if r.Rate > 0 {
 			rate = min(rate, r.Rate)

@@ -80,7 +80,8 @@ its images expire; a suspended one is not written until it is told otherwise.
 
 A cartridge whose contents this master does not know, a label of another domain's
 or of before its database was lost, is never overwritten unless --overwrite says
-that what is on it may go.
+that what is on it may go; "capstan import" reads it into the catalog. One that was
+not imported whole is frozen until it is.
 
 ` + exitCodes,
 		Example: "  capstan media change CAP003 --freeze\n  capstan media change CAP003 --freeze=false --pool Offsite",

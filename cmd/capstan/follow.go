@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -96,7 +98,7 @@ type lines struct {
 }
 
 func (l *lines) job(j *job.Job) {
-	text := fmt.Sprintf("job %d, %s of %s: %s", j.ID, j.Type, j.Client, describe(j))
+	text := fmt.Sprintf("job %d, %s of %s: %s", j.ID, j.Type, subject(j), describe(j))
 	if l.said[j.ID] != text {
 		l.said[j.ID] = text
 		fmt.Fprintln(l.w, text)
@@ -104,6 +106,11 @@ func (l *lines) job(j *job.Job) {
 }
 
 func (l *lines) end() {}
+
+// subject is whose job it is: a client, or of an import the media.
+func subject(j *job.Job) string {
+	return cmp.Or(j.Client, strings.Join(j.Media, ", "), j.StorageUnit, "media")
+}
 
 // describe says in a few words what a job does, or how it ended.
 func describe(j *job.Job) string {

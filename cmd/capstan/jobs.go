@@ -233,18 +233,14 @@ func newJobsLog() *cobra.Command {
 	cmd := newJobCommand(&cobra.Command{
 		Use:     "log JOB",
 		Short:   "Show what a job's roles had to say",
-		Long:    "Show the lines of a job's log: what its roles had to say, on every host.\n\n" + exitCodes,
+		Long:    "Show the lines of a job's log: what its roles had to say, on every host. A log, and a\ntrace, is kept for 30 days after the job's end.\n\n" + exitCodes,
 		Example: "  capstan jobs log 12",
 	}, func(ctx context.Context, cmd *cobra.Command, m master, id int64) error {
 		ls, err := m.log(ctx, id, 0)
 		if err != nil {
 			return err
 		}
-		rows := make([]reports.Line, len(ls))
-		for i, l := range ls {
-			rows[i] = reports.Line{Time: instant(l.Time), Try: l.Try, Host: l.Host, Role: l.Role, Text: l.Text}
-		}
-		return reports.WriteLog(cmd.OutOrStdout(), rows, output(cmd))
+		return reports.WriteLog(cmd.OutOrStdout(), lineRows(ls), output(cmd))
 	})
 	addOutputFlags(cmd)
 	return cmd
@@ -255,7 +251,8 @@ func newJobsCancel() *cobra.Command {
 		Use:   "cancel JOB",
 		Short: "End a job",
 		Long: `End a job: its processes are asked to stop, and it gets status 150. What a restore
-has brought back stays; an image that is not complete is removed.
+has brought back stays, and so does an image that was imported; one that is not
+complete is removed.
 
 ` + exitCodes,
 		Example:           "  capstan jobs cancel 12",
@@ -268,7 +265,7 @@ has brought back stays; an image that is not complete is removed.
 		if j.Done() {
 			return fmt.Errorf("job %d has %s", id, describe(&j))
 		}
-		if j.Type == job.Restore {
+		if j.Type != job.Backup {
 			_, err = bprd.Cancel.Call(ctx, m.at(bprd.Service), bprd.CancelJob{Job: id})
 		} else {
 			_, err = nbjm.Cancel.Call(ctx, m.at(nbjm.Service), nbjm.CancelJob{Job: id, Status: status.Terminated})

@@ -45,6 +45,14 @@ func jobRows(js []job.Job) []reports.Job {
 	return rows
 }
 
+func lineRows(ls []job.Line) []reports.Line {
+	rows := make([]reports.Line, len(ls))
+	for i, l := range ls {
+		rows[i] = reports.Line{Time: instant(l.Time), Try: l.Try, Host: l.Host, Role: l.Role, Text: l.Text}
+	}
+	return rows
+}
+
 // typeName is a schedule's type in the words of the policy's YAML.
 func typeName(t string) string {
 	switch policy.Type(t) {

@@ -105,6 +105,7 @@ func (f *simFlags) run(cmd *cobra.Command, file string) error {
 			return wrong("%w", err)
 		}
 	}
+	virtual.SpendMemory()
 	r, err := virtual.Run(s, o)
 	if err = errors.Join(err, end()); err != nil {
 		return err

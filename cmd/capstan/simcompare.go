@@ -30,7 +30,8 @@ func newSimCompare() *cobra.Command {
 directory that sim run wrote with --out. Both are run with the same seeds, and what
 is drawn by chance is the same in both where both have it; so chance cancels out of
 the differences. Shown are the means, the mean of the differences, its interval of
-95 % (Student's t), and whether B is better, worse, or no difference is seen.
+95 % (Student's t), and whether B is better, worse, or the same as far as these
+runs can tell.
 
 Figures that do not differ at all are left out, unless --all is given.
 
@@ -152,7 +153,7 @@ type compared struct {
 }
 
 func writeCompared(cmd *cobra.Command, sides *[2]side, all bool) error {
-	ds := plans.Paired(sides[0].metrics, sides[1].metrics)
+	ds := plans.Pair(sides[0].metrics, sides[1].metrics)
 	o := output(cmd)
 	if o.JSON {
 		return writeJSON(cmd.OutOrStdout(), compared{sides[0].name, sides[1].name, sides[0].seeds, ds})
@@ -161,13 +162,13 @@ func writeCompared(cmd *cobra.Command, sides *[2]side, all bool) error {
 	same := 0
 	for i := range ds {
 		d := &ds[i]
-		if d.Diff.Value == 0 && d.Diff.Low == d.Diff.High && !all {
+		if d.By.Value == 0 && d.By.Low == d.By.High && !all {
 			same++
 			continue
 		}
-		row := reports.Difference{Name: d.Name, A: d.Text(d.A.Value), B: d.Text(d.B.Value), Difference: study.Signed(d), Verdict: d.Verdict()}
-		if d.Diff.Level > 0 {
-			row.Interval = d.Text(d.Diff.Low) + " to " + d.Text(d.Diff.High)
+		row := reports.Difference{Name: d.Name, A: d.Text(d.First.Value), B: d.Text(d.Second.Value), Difference: study.Signed(d), Verdict: d.Verdict()}
+		if d.By.Level > 0 {
+			row.Interval = d.Text(d.By.Low) + " to " + d.Text(d.By.High)
 		}
 		rows = append(rows, row)
 	}

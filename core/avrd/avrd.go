@@ -57,7 +57,7 @@ func Mux(ctx context.Context, host string, devices dev.Finder) *pbx.Mux {
 const Application = "CAPSTAN"
 
 // maxLabel is larger than any label of ours; a longer first block is not one.
-const maxLabel = 64 << 10
+const maxLabel = 16 << 10
 
 func look(ctx context.Context, d dev.Drive) (Seen, error) {
 	st, err := d.Status(ctx)

@@ -55,6 +55,8 @@ type Batch struct {
 var (
 	Send  = pbx.Declare[Target, struct{}](Role, "Send", pbx.Media)
 	Files = pbx.Declare[Batch, struct{}]("bpbrm", "Files", pbx.Hosts, pbx.Step("B11", ""))
+	// Ends says what is known of the image before the end of its data is sent.
+	Ends = pbx.Declare[Result, struct{}]("bpbrm", "Ends", pbx.Hosts)
 )
 
 // Main is the process's main function.
@@ -107,22 +109,29 @@ func send(ctx context.Context, env *host.Env, args Args, target Target) (Result,
 	defer conn.Close()
 
 	tell := newTeller(ctx, args.Bpbrm)
+	result := func() Result {
+		st := reader.Done()
+		return Result{Files: st.Files, Bytes: st.Bytes, Problems: st.Problems, Began: began}
+	}
 	// The step ends with the data: what follows the End frame is the others' part.
 	end := trace.Begin(ctx, "B12", "send data")
-	atEnd := func(f *stream.Frame) { end(fmt.Sprintf("%d bytes", f.Total), 0) }
+	atEnd := func(f *stream.Frame) error {
+		end(fmt.Sprintf("%d bytes", f.Total), 0)
+		_, err := Ends.Call(ctx, args.Bpbrm, result()) // bptm asks bpbrm for it when it has the End frame
+		return err
+	}
 	_, err = stream.Splice(tell.ctx, conn, tee{reader, tell, atEnd})
 	if err := errors.Join(tell.finish(ctx), err); err != nil {
 		return Result{}, &status.Error{Code: status.Of(err, status.NetworkBroken), Err: err}
 	}
-	st := reader.Done()
-	return Result{Files: st.Files, Bytes: st.Bytes, Problems: st.Problems, Began: began}, nil
+	return result(), nil
 }
 
 // tee shows the entries that pass to the teller, and the end to atEnd.
 type tee struct {
 	stream.Source
 	tell  *teller
-	atEnd func(f *stream.Frame)
+	atEnd func(f *stream.Frame) error
 }
 
 func (t tee) Next(ctx context.Context, f *stream.Frame) error {
@@ -133,7 +142,7 @@ func (t tee) Next(ctx context.Context, f *stream.Frame) error {
 	case stream.Member:
 		return t.tell.add(ctx, f.Entries)
 	case stream.End:
-		t.atEnd(f)
+		return t.atEnd(f)
 	}
 	return nil
 }

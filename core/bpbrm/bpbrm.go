@@ -5,6 +5,7 @@
 // nbjm that the job has finished, with the status that it alone decides (B13).
 // Restore: it starts its child and bptm (R6); the child starts tar on the client
 // and hands the connection to bptm (R8); at the end it reports to bprd (R17).
+// Import: it starts bptm (R6) and reports (R17).
 package bpbrm
 
 import (
@@ -18,6 +19,7 @@ import (
 	"capstan/core/bpjobd"
 	"capstan/core/bptm"
 	"capstan/core/host"
+	"capstan/core/media"
 	"capstan/core/nbemm"
 	"capstan/core/pbx"
 	"capstan/core/rt"
@@ -40,8 +42,10 @@ type Args struct {
 	Selection archive.Selection `json:"selection,omitzero"`
 	Expires   rt.Time           `json:"expires,omitempty"`
 	Pool      string            `json:"pool,omitempty"`
+	Image     media.Image       `json:"image,omitzero"` // backup: what the media say of it
 
 	Restore bool                 `json:"restore,omitempty"`
+	Import  bool                 `json:"import,omitempty"` // with Restore: only bptm is started, to read what stands on media
 	Options archive.WriteOptions `json:"options,omitzero"`
 }
 
@@ -76,6 +80,7 @@ type manager struct {
 	lock  rt.Lock
 	done  bptm.Done // by bptm
 	batch int64     // of entries forwarded
+	ends  *media.ImageEnd
 }
 
 // Main is the process's main function.
@@ -97,6 +102,9 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (struct{}
 	if args.Restore {
 		run, tell, to = m.restore, Report, args.Starter
 	}
+	if args.Import {
+		run = m.importImages
+	}
 	f := run(ctx)
 	_, err = tell.Call(rt.WithoutCancel(ctx), to, f)
 	return struct{}{}, err
@@ -110,6 +118,12 @@ func (m *manager) mux(ctx context.Context) *pbx.Mux {
 		return struct{}{}, nil
 	})
 	pbx.Handle(mux, bpbkar.Files, m.forward)
+	pbx.Handle(mux, bpbkar.Ends, m.imageEnds)
+	pbx.Handle(mux, bptm.AskEnd, func(_ context.Context, from pbx.Peer, _ struct{}) (*media.ImageEnd, error) {
+		m.lock.Lock()
+		defer m.lock.Unlock()
+		return m.ends, m.mine(from, bptm.Role, m.env.Host)
+	})
 	pbx.Handle(mux, bptm.MediaReady, func(_ context.Context, from pbx.Peer, r bptm.Ready) (struct{}, error) {
 		if err := m.mine(from, bptm.Role, m.env.Host); err != nil {
 			return struct{}{}, err
@@ -171,6 +185,21 @@ func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (s
 	m.lock.Unlock()
 	_, err = bpjobd.Progress.Call(ctx, pbx.At(m.args.Master, bpjobd.Service), u)
 	_ = err // shown, not needed
+	return struct{}{}, nil
+}
+
+// imageEnds keeps what bpbkar says of the image, until bptm asks for it.
+func (m *manager) imageEnds(_ context.Context, from pbx.Peer, r bpbkar.Result) (struct{}, error) {
+	if err := m.mine(from, bpbkar.Role, m.args.Client); err != nil {
+		return struct{}{}, err
+	}
+	end := &media.ImageEnd{Began: r.Began, Files: r.Files}
+	if r.Problems > 0 {
+		end.Status = int(status.Partial)
+	}
+	m.lock.Lock()
+	m.ends = end
+	m.lock.Unlock()
 	return struct{}{}, nil
 }
 
@@ -275,7 +304,7 @@ func (m *manager) backup(ctx context.Context) Finished {
 	job := trace.JobOf(ctx)
 	bptmArgs := bptm.Args{
 		Master: a.Master, Bpbrm: m.env.Addr, Nbjm: a.Nbjm, Epoch: a.Epoch, Client: a.Client,
-		BackupID: a.BackupID, Expires: a.Expires, Pool: a.Pool,
+		BackupID: a.BackupID, Expires: a.Expires, Pool: a.Pool, Image: a.Image,
 	}
 	bpjobd.Say(ctx, a.Master, "connecting to client "+a.Client)
 	client, err := host.StartOn(ctx, "B8", a.Client, bpbkar.Role, 0, a.Epoch,

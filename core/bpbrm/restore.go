@@ -69,6 +69,23 @@ func (m *manager) restore(ctx context.Context) Finished {
 	return f
 }
 
+// importImages starts bptm (R6) and waits for its end.
+func (m *manager) importImages(ctx context.Context) Finished {
+	a := &m.args
+	tm, err := host.StartOn(ctx, "R6", m.env.Host, bptm.Role, 0, a.Epoch, bptm.Args{
+		Master: a.Master, Bpbrm: m.env.Addr, Nbjm: a.Nbjm, Epoch: a.Epoch, Restore: true, Import: true, Needed: a.Starter,
+	})
+	if err != nil {
+		return failed(status.SystemCall, "bptm: %v", err)
+	}
+	bpjobd.Say(ctx, a.Master, "started process bptm")
+	if _, err := bptm.Go.Call(ctx, tm, struct{}{}); err != nil {
+		m.stop.Set() // the process is gone; its end says why
+	}
+	code, detail := judge(m.await(ctx, tm))
+	return Finished{Status: code, Detail: detail}
+}
+
 // Child is the main function of a restore's child: it starts tar on the client
 // and hands the connection to bptm (R8), and ends when tar has (R15).
 func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (tar.Result, error) {

@@ -55,7 +55,7 @@ type Complete struct {
 	BackupID string `json:"backupId"`
 	Status   int    `json:"status"`
 	Bytes    int64  `json:"bytes"`
-	Files    int64  `json:"files"`
+	Files    int64  `json:"files"` // -1 if nobody knows: as many as there are entries
 	// Began is when the client began to look at its files, by its own clock.
 	Began rt.Time `json:"began"`
 }
@@ -198,6 +198,7 @@ func New(ctx context.Context, db store.DB, dir store.Dir) (*Server, error) {
 func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	mux := pbx.NewMux(ctx, Service, epoch)
 	pbx.Handle(mux, CreateImage, s.create)
+	pbx.Handle(mux, BeginImport, s.beginImport)
 	pbx.Handle(mux, AddFiles, s.addFiles)
 	pbx.Handle(mux, AddFragment, s.addFragment)
 	pbx.Handle(mux, CompleteImage, s.complete)
@@ -244,17 +245,22 @@ func (s *Server) create(ctx context.Context, _ pbx.Peer, q Create) (image.Header
 	if err != nil {
 		return h, failed(err)
 	}
-	if err := s.writeHeader(ctx, &h); err != nil {
-		return h, failed(err)
+	return h, s.openFiles(ctx, &h)
+}
+
+// openFiles creates both files of an image that is in the table.
+func (s *Server) openFiles(ctx context.Context, h *image.Header) error {
+	if err := s.writeHeader(ctx, h); err != nil {
+		return failed(err)
 	}
 	w, err := catalog.Create(ctx, s.dir, h.FileName()+".f", catalog.Options{})
 	if err != nil {
-		return h, failed(err)
+		return failed(err)
 	}
 	s.lock.Lock()
-	s.open[h.ID] = &writing{lock: rt.NewMutex(ctx), writer: w, header: h}
+	s.open[h.ID] = &writing{lock: rt.NewMutex(ctx), writer: w, header: *h}
 	s.lock.Unlock()
-	return h, nil
+	return nil
 }
 
 // writing finds an image that is being written, for those who may write it: the
@@ -328,7 +334,10 @@ func (s *Server) complete(ctx context.Context, from pbx.Peer, q Complete) (image
 	w.lock.Lock(ctx)
 	defer w.lock.Unlock(ctx)
 	h := w.header
-	h.Status, h.Bytes, h.Files, h.Ended = q.Status, q.Bytes, q.Files, rt.Now(ctx)
+	h.Status, h.Bytes, h.Files = q.Status, q.Bytes, q.Files
+	if h.Imported == 0 {
+		h.Ended = rt.Now(ctx)
+	}
 	if q.Began != 0 {
 		h.Began = q.Began
 	}
@@ -339,7 +348,11 @@ func (s *Server) complete(ctx context.Context, from pbx.Peer, q Complete) (image
 	if err != nil {
 		return h, failed(err)
 	}
-	if n := sum.Files + sum.Dirs; n != h.Files {
+	n := sum.Files + sum.Dirs
+	if h.Files < 0 {
+		h.Files = n
+	}
+	if n != h.Files {
 		return h, status.Errorf(status.Inconsistent, "image %s: %d files were backed up, the catalog has %d", h.ID, h.Files, n)
 	}
 	h.Complete = true
@@ -353,11 +366,14 @@ func (s *Server) complete(ctx context.Context, from pbx.Peer, q Complete) (image
 	return h, nil
 }
 
-// verifyFragments checks that the fragments of each copy lie end to end and make
-// up the whole stream.
+// verifyFragments checks that the fragments of each copy are numbered from 1, lie end
+// to end and make up the whole stream.
 func verifyFragments(h *image.Header) error {
-	next := map[int]int64{}
+	next, count := map[int]int64{}, map[int]int{}
 	for _, f := range h.Fragments {
+		if count[f.Copy]++; f.Number != count[f.Copy] {
+			return status.Errorf(status.Inconsistent, "image %s, copy %d: fragment %d comes where %d was due", h.ID, f.Copy, f.Number, count[f.Copy])
+		}
 		if f.Offset != next[f.Copy] {
 			return status.Errorf(status.Inconsistent, "image %s, copy %d, fragment %d begins at %d where %d was due",
 				h.ID, f.Copy, f.Number, f.Offset, next[f.Copy])

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"capstan/core/image"
+	"capstan/core/media"
 	"capstan/core/nbemm"
 	"capstan/core/pbx"
 	"capstan/core/rt"
@@ -34,6 +35,9 @@ type Cleaned struct {
 type DiscardImage struct {
 	BackupID string `json:"backupId"`
 	Path     string `json:"path"`
+	// Files are the image's files, if all are known: the directory, which may have
+	// very many, is then not searched for them.
+	Files []string `json:"files,omitempty"`
 }
 
 // The methods of the image cleanup.
@@ -250,6 +254,12 @@ func (s *Server) discardFragments(ctx context.Context, h *image.Header) error {
 			continue
 		}
 		q := DiscardImage{BackupID: h.ID, Path: f.Path}
+		for _, g := range h.Fragments {
+			if g.MediaServer == f.MediaServer && g.Path == f.Path {
+				data, trailer := media.DiskName(h.ID, g.Copy, g.Number)
+				q.Files = append(q.Files, data, trailer)
+			}
+		}
 		if _, err := Discard.Call(ctx, pbx.At(f.MediaServer, "bptm"), q); err != nil {
 			return err
 		}

@@ -38,6 +38,9 @@ type Selected struct {
 	Bytes  int64   `json:"bytes"` // of file contents
 	// Hollow are the entries of the first page's hollow members: a planning run's.
 	Hollow []catalog.Entry `json:"hollow,omitempty"`
+	// AnyOrder tells that the members can be written in any order: none is a hard link,
+	// which needs its other name, or a directory, which is there before what is in it.
+	AnyOrder bool `json:"anyOrder,omitempty"`
 	// As names members otherwise: see archive.WriteOptions.
 	As map[string]string `json:"as,omitempty"`
 	// Missing are the paths that the image does not hold.
@@ -169,8 +172,10 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 		return Selected{}, err
 	}
 	members := make([]Range, len(taken))
+	sel.AnyOrder = true
 	for i, m := range taken {
 		members[i] = m.Range
+		sel.AnyOrder = sel.AnyOrder && m.link == "" && !m.dir
 		sel.Files += m.files
 		sel.Bytes += m.bytes
 	}
@@ -234,10 +239,11 @@ type member struct {
 	files, bytes int64
 	path         string // kept only if later images have to be asked, or of a hard link
 	link         string // of a hard link: the first name
+	dir          bool
 }
 
 func newMember(e *catalog.Entry) member {
-	m := member{Range: Range{e.Offset, e.End() - e.Offset}, files: e.Files(), bytes: e.DataLen}
+	m := member{Range: Range{e.Offset, e.End() - e.Offset}, files: e.Files(), bytes: e.DataLen, dir: e.Type == catalog.Directory}
 	if e.Type == catalog.HardLink {
 		m.link = e.Link
 	}

@@ -110,7 +110,7 @@ var eventTable = store.Declare[[2]int64, event]("trace", 1,
 
 // Schemas are the tables of the role.
 func Schemas() []*store.Schema {
-	return []*store.Schema{job.Table.Schema(), job.Log.Schema(), eventTable.Schema()}
+	return []*store.Schema{job.Table.Schema(), job.Log.Schema(), eventTable.Schema(), cleaned.Schema()}
 }
 
 // Server is the role.
@@ -120,12 +120,12 @@ type Server struct {
 	revision int64
 	lines    map[int64]int64 // last line of the logs of live jobs
 	events   map[int64]int64 // last event of the traces of live jobs
-	changed  *rt.Event       // set, and replaced, at each change
+	changed  *rt.Event       // set at the next change; nil if nobody waits for one
 }
 
 // New makes the role on the master's database.
 func New(ctx context.Context, db store.DB) *Server {
-	return &Server{db: db, lock: rt.NewMutex(ctx), lines: map[int64]int64{}, events: map[int64]int64{}, changed: rt.NewEvent(ctx)}
+	return &Server{db: db, lock: rt.NewMutex(ctx), lines: map[int64]int64{}, events: map[int64]int64{}}
 }
 
 // Mux is what the role answers.
@@ -259,8 +259,10 @@ func (s *Server) commit(ctx context.Context, change func(store.Tx) (job.Job, err
 		return dbError(err)
 	}
 	s.revision = revision
-	s.changed.Set()
-	s.changed = rt.NewEvent(ctx)
+	if s.changed != nil {
+		s.changed.Set()
+		s.changed = nil
+	}
 	return nil
 }
 
@@ -301,9 +303,13 @@ const followTime = 20 * time.Second
 
 func (s *Server) list(ctx context.Context, from pbx.Peer, q Query) (Page, error) {
 	s.lock.Lock(ctx)
-	changed, revision := s.changed, s.revision
+	revision, follow := s.revision, q.Follow && q.Newer == s.revision
+	if follow && s.changed == nil {
+		s.changed = rt.NewEvent(ctx)
+	}
+	changed := s.changed
 	s.lock.Unlock(ctx)
-	if q.Follow && q.Newer == revision {
+	if follow {
 		tctx, cancel := rt.WithTimeout(ctx, followTime)
 		_ = changed.Wait(tctx) // either there is a change, or the list is as it was
 		cancel()

@@ -1,11 +1,14 @@
-// Package bprd is the request daemon: it takes requests for restores and leads
-// them.
+// Package bprd is the request daemon: it takes requests for restores, and for
+// imports of images from media into the catalog, and leads them.
 //
 // R1: a request arrives. R2: it asks bpdbm for the images and where they lie,
 // and for tape writes the neededimage file. R3: it tells bpjobd. R4: for tape it
 // starts a child, which reads that file; for disk it does all itself. R5: the
 // child, or bprd, starts bpbrm on the media server. R17: bpbrm reports, the file
 // is removed, and the status recorded.
+//
+// An import takes a restore's steps but for R2, R8, R13 and R14: its bptm reads
+// headers and trailers, and bprd has bpdbm rebuild the images from them.
 package bprd
 
 import (
@@ -64,6 +67,7 @@ var (
 	// NewID draws the number of a restore's job, for who asks for it alone.
 	NewID   = pbx.Declare[struct{}, int64](Service, "NewID", pbx.Master|pbx.Client|pbx.User)
 	Restore = pbx.Declare[Request, struct{}](Service, "Restore", pbx.Master|pbx.Client|pbx.User, pbx.Step("", "R1"))
+	Import  = pbx.Declare[ImportRequest, struct{}](Service, "Import", pbx.Master|pbx.User, pbx.Step("", "R1"))
 	Cancel  = pbx.Declare[CancelJob, struct{}](Service, "Cancel", pbx.Master|pbx.User)
 )
 
@@ -86,6 +90,7 @@ type NeededImage struct {
 	Fragments []image.Fragment `json:"fragments"`
 	Ranges    []bpdbm.Range    `json:"ranges"`
 	Hollow    []catalog.Entry  `json:"hollow,omitempty"`
+	AnyOrder  bool             `json:"anyOrder,omitempty"` // see [bpdbm.Selected]
 }
 
 // onTape tells whether any of it lies on tape.
@@ -97,7 +102,7 @@ type Server struct {
 	epoch uint64
 	dir   store.Dir // for neededimage files
 	lock  rt.Lock
-	live  map[int64]*restore // led by this very process
+	live  map[int64]*led // led by this very process
 	stops map[int64]*rt.Event
 	drawn map[int64]string // numbers of jobs to come, and who drew them
 }
@@ -106,7 +111,7 @@ type Server struct {
 func New(ctx context.Context, env *host.Env, epoch uint64, dir store.Dir) (*Server, error) {
 	s := &Server{
 		env: env, epoch: epoch, dir: dir, lock: rt.NewLock(ctx),
-		live: map[int64]*restore{}, stops: map[int64]*rt.Event{}, drawn: map[int64]string{},
+		live: map[int64]*led{}, stops: map[int64]*rt.Event{}, drawn: map[int64]string{},
 	}
 	names, err := dir.List(ctx, "")
 	if err != nil {
@@ -126,22 +131,24 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	mux := pbx.NewMux(ctx, Role, s.epoch)
 	pbx.Handle(mux, NewID, s.newID)
 	pbx.Handle(mux, Restore, s.request)
+	pbx.Handle(mux, Import, s.requestImport)
+	s.handleImport(mux)
 	pbx.Handle(mux, Cancel, func(_ context.Context, _ pbx.Peer, q CancelJob) (struct{}, error) {
 		s.lock.Lock()
 		stop := s.stops[q.Job]
 		s.lock.Unlock()
 		if stop == nil {
-			return struct{}{}, status.Errorf(status.NotFound, "no restore job %d runs", q.Job)
+			return struct{}{}, status.Errorf(status.NotFound, "no restore or import job %d runs", q.Job)
 		}
 		stop.Set()
 		return struct{}{}, nil
 	})
-	handleProcesses(mux, func(ctx context.Context) (*restore, error) {
+	handleProcesses(mux, func(ctx context.Context) (*led, error) {
 		s.lock.Lock()
 		r := s.live[trace.JobOf(ctx).ID]
 		s.lock.Unlock()
 		if r == nil {
-			return nil, status.Errorf(status.NotFound, "restore %d is not led by bprd itself", trace.JobOf(ctx).ID)
+			return nil, status.Errorf(status.NotFound, "job %d is not led by bprd itself", trace.JobOf(ctx).ID)
 		}
 		return r, nil
 	})
@@ -174,20 +181,26 @@ func (s *Server) request(ctx context.Context, from pbx.Peer, q Request) (struct{
 	if !from.Is(pbx.Master|pbx.User) && (q.Client != from.Name || q.To != from.Name) {
 		return struct{}{}, status.Errorf(status.ClientNotAllowed, "%s may only restore its own files, to itself", from)
 	}
+	return struct{}{}, s.begin(ctx, from, q.Job, func(ctx context.Context, owner string) { s.lead(ctx, q, owner) })
+}
+
+// begin has a job led, after the reply to who asked for it, which must have drawn its
+// number.
+func (s *Server) begin(ctx context.Context, from pbx.Peer, id int64, lead func(ctx context.Context, owner string)) error {
 	owner := from.Identity.String()
 	s.lock.Lock()
-	own := s.drawn[q.Job] == owner
+	own := s.drawn[id] == owner
 	if own {
-		delete(s.drawn, q.Job)
-		s.stops[q.Job] = rt.NewEvent(ctx)
+		delete(s.drawn, id)
+		s.stops[id] = rt.NewEvent(ctx)
 	}
 	s.lock.Unlock()
 	if !own {
-		return struct{}{}, status.Errorf(status.BadParameter, "job number %d was not drawn by %s: ask for one first", q.Job, from)
+		return status.Errorf(status.BadParameter, "job number %d was not drawn by %s: ask for one first", id, from)
 	}
-	jctx := trace.WithJob(rt.WithoutCancel(ctx), trace.Job{ID: q.Job, Try: 1, Restore: true})
-	pbx.AfterReply(ctx, func() { rt.Go(jctx, "restore", func(ctx context.Context) { s.lead(ctx, q, owner) }) })
-	return struct{}{}, nil
+	jctx := trace.WithJob(rt.WithoutCancel(ctx), trace.Job{ID: id, Try: 1, Restore: true})
+	pbx.AfterReply(ctx, func() { rt.Go(jctx, "restore", func(ctx context.Context) { lead(ctx, owner) }) })
+	return nil
 }
 
 // lead is R2 to R17 of one restore.
@@ -222,14 +235,19 @@ func (s *Server) lead(ctx context.Context, q Request, owner string) {
 	if err != nil {
 		total.Status, total.Detail = status.Of(err, status.RestoreFailed), status.Detail(err)
 	}
-	s.lock.Lock()
-	delete(s.stops, q.Job)
-	s.lock.Unlock()
 	_, lerr := bpdbm.LetGo.Call(ctx, s.at(bpdbm.Service), struct{}{})
-	_ = lerr // bpdbm runs in this very process
-	bpjobd.Say(ctx, s.env.Host, fmt.Sprintf("end of restore: status %d, %s", total.Status, total.Status.Message()))
-	_, err = bpjobd.Finish.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{ // R17
-		ID: q.Job, State: job.Completed, Status: total.Status, Detail: total.Detail, Bytes: total.Bytes, Files: total.Files,
+	_ = lerr                                // bpdbm runs in this very process
+	s.finish(ctx, q.Job, "restore", &total) // R17
+}
+
+// finish records how a job ended.
+func (s *Server) finish(ctx context.Context, id int64, what string, f *bpbrm.Finished) {
+	s.lock.Lock()
+	delete(s.stops, id)
+	s.lock.Unlock()
+	bpjobd.Say(ctx, s.env.Host, fmt.Sprintf("end of %s: status %d, %s", what, f.Status, f.Status.Message()))
+	_, err := bpjobd.Finish.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{
+		ID: id, State: job.Completed, Status: f.Status, Detail: f.Detail, Bytes: f.Bytes, Files: f.Files,
 	})
 	_ = err // bpjobd runs in this very process
 }
@@ -372,7 +390,7 @@ func (s *Server) needed(ctx context.Context, q *Request, h *image.Header, later 
 			return n, first, err
 		}
 		if len(n.Ranges) == 0 {
-			first, n.Hollow = sel, sel.Hollow
+			first, n.Hollow, n.AnyOrder = sel, sel.Hollow, sel.AnyOrder
 		}
 		n.Ranges = append(n.Ranges, sel.Ranges...)
 		if !sel.More {
@@ -433,19 +451,27 @@ func (s *Server) run(ctx context.Context, n *Needed) (bpbrm.Finished, error) {
 		f, err = s.byChild(ctx, n, stop)
 	} else {
 		trace.Note(ctx, "R4", "no child for disk", "")
-		r := newRestore(ctx, s.env, s.at(Service), s.epoch, n, stop)
-		s.lock.Lock()
-		s.live[n.Job] = r
-		s.lock.Unlock()
-		f, err = r.run(ctx)
-		s.lock.Lock()
-		delete(s.live, n.Job)
-		s.lock.Unlock()
+		f, err = s.byItself(ctx, n.Job, newRestore(ctx, s.env, s.at(Service), s.epoch, n, stop))
 	}
-	if _, eerr := nbjm.EndRestore.Call(ctx, s.at(nbjm.Service), nbjm.RestoreEnded{Hosts: []string{n.Server, n.Request.To}}); eerr != nil {
-		err = cmp.Or(err, eerr)
-	}
+	return f, cmp.Or(err, s.endProcesses(ctx, n.Server, n.Request.To))
+}
+
+// byItself leads a restore from disk, or an import, without a child.
+func (s *Server) byItself(ctx context.Context, id int64, r *led) (bpbrm.Finished, error) {
+	s.lock.Lock()
+	s.live[id] = r
+	s.lock.Unlock()
+	f, err := r.run(ctx)
+	s.lock.Lock()
+	delete(s.live, id)
+	s.lock.Unlock()
 	return f, err
+}
+
+// endProcesses ends what still runs of a job on hosts, and gives back what it has.
+func (s *Server) endProcesses(ctx context.Context, hosts ...string) error {
+	_, err := nbjm.EndRestore.Call(ctx, s.at(nbjm.Service), nbjm.RestoreEnded{Hosts: hosts})
+	return err
 }
 
 // byChild has a child lead the restore from tape. The child removes the
@@ -491,7 +517,7 @@ func (s *Server) byChild(ctx context.Context, n *Needed, stop *rt.Event) (bpbrm.
 }
 
 // handleProcesses registers what a restore's processes ask of who leads it.
-func handleProcesses(mux *pbx.Mux, find func(ctx context.Context) (*restore, error)) {
+func handleProcesses(mux *pbx.Mux, find func(ctx context.Context) (*led, error)) {
 	pbx.Handle(mux, bptm.AskNeeded, func(ctx context.Context, from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
 		r, err := find(ctx)
 		if err != nil {

@@ -35,32 +35,41 @@ var (
 	childStop = pbx.Declare[struct{}, struct{}](Role, "Stop", pbx.Master)
 )
 
-// restore is one restore, or one group of its images, as its leader sees it.
-type restore struct {
+// led is one restore, or one group of its images, or an import, as its leader sees it.
+type led struct {
 	env    *host.Env
 	addr   pbx.Addr // at which its processes find the leader
-	epoch  uint64
-	needed *Needed
+	server string   // the media server that takes part
+	args   bpbrm.Args
+	needed *Needed  // of a restore
+	reads  *reading // of an import
 	stop   *rt.Event
 	told   *rt.Event // bpbrm has reported
 	result bpbrm.Finished
 }
 
-func newRestore(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64, n *Needed, stop *rt.Event) *restore {
-	return &restore{env: env, addr: addr, epoch: epoch, needed: n, stop: stop, told: rt.NewEvent(ctx)}
+func newLed(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64, server string, stop *rt.Event) *led {
+	return &led{
+		env: env, addr: addr, server: server, stop: stop, told: rt.NewEvent(ctx),
+		args: bpbrm.Args{Master: env.Host, Nbjm: pbx.At(env.Host, nbjm.Service), Starter: addr, Epoch: epoch, Restore: true},
+	}
+}
+
+func newRestore(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64, n *Needed, stop *rt.Event) *led {
+	r := newLed(ctx, env, addr, epoch, n.Server, stop)
+	q := &n.Request
+	r.needed, r.args.Client = n, q.To
+	r.args.Options = archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true, As: n.As}
+	return r
 }
 
 // run is R5 to R17: it starts bpbrm and waits for its report.
-func (r *restore) run(ctx context.Context) (bpbrm.Finished, error) {
-	q := &r.needed.Request
-	addr, err := host.StartOn(ctx, "R5", r.needed.Server, bpbrm.Role, 0, r.epoch, bpbrm.Args{
-		Master: r.env.Host, Nbjm: pbx.At(r.env.Host, nbjm.Service), Starter: r.addr, Epoch: r.epoch, Client: q.To, Restore: true,
-		Options: archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true, As: r.needed.As},
-	})
+func (r *led) run(ctx context.Context) (bpbrm.Finished, error) {
+	addr, err := host.StartOn(ctx, "R5", r.server, bpbrm.Role, 0, r.args.Epoch, r.args)
 	if err != nil {
-		return bpbrm.Finished{}, status.Errorf(status.CannotConnect, "media server %s: %w", r.needed.Server, err)
+		return bpbrm.Finished{}, status.Errorf(status.CannotConnect, "media server %s: %w", r.server, err)
 	}
-	bpjobd.Say(ctx, r.env.Host, "started process bpbrm on "+r.needed.Server)
+	bpjobd.Say(ctx, r.env.Host, "started process bpbrm on "+r.server)
 	if _, err := bpbrm.Go.Call(ctx, addr, struct{}{}); err != nil { // R5
 		return bpbrm.Finished{}, err
 	}
@@ -81,7 +90,7 @@ func (r *restore) run(ctx context.Context) (bpbrm.Finished, error) {
 		_ = gone.Wait(tctx) // its processes exit before the restore is finished
 		cancel()
 		return r.result, nil
-	case r.result.Files > 0 || r.result.Status != status.OK:
+	case r.result.Files > 0 || r.result.Status != status.OK || r.reads != nil && r.reads.over.IsSet():
 		return r.result, nil
 	case lost != nil:
 		return bpbrm.Finished{}, lost
@@ -92,10 +101,10 @@ func (r *restore) run(ctx context.Context) (bpbrm.Finished, error) {
 }
 
 // report takes bpbrm's report (R17).
-func (r *restore) report(ctx context.Context, from pbx.Peer, f bpbrm.Finished) error {
+func (r *led) report(ctx context.Context, from pbx.Peer, f bpbrm.Finished) error {
 	j := trace.JobOf(ctx)
-	if from.Addr != pbx.ProcessAt(r.needed.Server, bpbrm.Role, j.ID, j.Try, 0) {
-		return status.Errorf(status.NotAllowed, "%s is not the bpbrm of restore %d", from.Addr, r.needed.Job)
+	if from.Addr != pbx.ProcessAt(r.server, bpbrm.Role, j.ID, j.Try, 0) {
+		return status.Errorf(status.NotAllowed, "%s is not the bpbrm of job %d", from.Addr, j.ID)
 	}
 	r.result = f
 	pbx.AfterReply(ctx, r.told.Set)
@@ -106,15 +115,15 @@ func (r *restore) report(ctx context.Context, from pbx.Peer, f bpbrm.Finished) e
 const pageRanges = 50_000
 
 // page answers bptm: what is needed of one image.
-func (r *restore) page(from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
-	if from.Name != r.needed.Server {
-		return bptm.Needed{}, status.Errorf(status.NotAllowed, "%s has no part in restore %d", from, r.needed.Job)
+func (r *led) page(from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
+	if r.needed == nil || from.Name != r.server {
+		return bptm.Needed{}, status.Errorf(status.NotAllowed, "%s has no part in a restore that is led here", from)
 	}
 	if q.Image < 0 || q.Image >= len(r.needed.Images) || q.From < 0 || q.From > len(r.needed.Images[q.Image].Ranges) {
 		return bptm.Needed{}, status.Errorf(status.BadParameter, "restore %d has no range %d of image %d", r.needed.Job, q.From, q.Image)
 	}
 	im := &r.needed.Images[q.Image]
-	n := bptm.Needed{Images: len(r.needed.Images), BackupID: im.BackupID, Fragments: im.Fragments, Ranges: im.Ranges[q.From:]}
+	n := bptm.Needed{Images: len(r.needed.Images), BackupID: im.BackupID, Fragments: im.Fragments, Ranges: im.Ranges[q.From:], AnyOrder: im.AnyOrder}
 	for i := range r.needed.Images {
 		for _, f := range r.needed.Images[i].Fragments {
 			n.BlockSize = max(n.BlockSize, f.BlockSize)
@@ -141,7 +150,7 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (bp
 	stop, told := rt.NewEvent(ctx), rt.NewEvent(ctx)
 	r := newRestore(ctx, env, env.Addr, args.Epoch, n, stop)
 	mux := pbx.NewMux(ctx, Role, 0)
-	handleProcesses(mux, func(context.Context) (*restore, error) { return r, nil })
+	handleProcesses(mux, func(context.Context) (*led, error) { return r, nil })
 	handleEvent(mux, childGo, told)
 	handleEvent(mux, childStop, stop)
 	end, err := env.Calls.Serve(ctx, env.Addr.Service(), mux)

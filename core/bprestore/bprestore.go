@@ -21,7 +21,7 @@ func Ask(ctx context.Context, master string, q bprd.Request) (int64, error) {
 		return 0, err
 	}
 	q.Job = id
-	ctx = trace.WithRole(trace.WithJob(ctx, trace.Job{ID: id, Try: 1, Restore: true}), Role)
+	ctx = trace.As(ctx, trace.Job{ID: id, Try: 1, Restore: true}, Role)
 	_, err = bprd.Restore.Call(ctx, pbx.At(master, bprd.Service), q)
 	return id, err
 }

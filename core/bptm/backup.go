@@ -21,7 +21,7 @@ func (p *parent) backup(ctx context.Context, cancel func(error)) error {
 	if err != nil {
 		return err
 	}
-	w := &writer{p: p, alloc: a, frags: media.NewFragments(p.args.BackupID, 1, a.Unit.BlockSize)}
+	w := &writer{p: p, alloc: a, frags: media.NewFragments(p.args.BackupID, 1, a.Unit.BlockSize, p.args.Image)}
 	if err := p.open(ctx, w, cancel); err != nil { // B10
 		return err
 	}
@@ -108,6 +108,7 @@ type writer struct {
 	current *image.Fragment // nil between fragments
 	full    bool            // the volume has had its early warning
 	used    []string        // media filled by this job
+	before  string          // the last of them, while the current one has no fragment yet
 	onMedia int64           // bytes written to the current cartridge
 	written []nbemm.Written
 	total   int64
@@ -178,7 +179,7 @@ func (w *writer) data(ctx context.Context, s *stream.Slot) error {
 	at := s.Offset // the next byte of the slot to be written: a hollow one may be cut
 	for at < s.Offset+s.Len {
 		if w.current != nil && (w.full && w.frags.MayCut(at) || s.Flags&stream.CutBefore != 0 && at == s.Offset) {
-			if err := w.endFragment(ctx, false); err != nil {
+			if err := w.endFragment(ctx, false, nil); err != nil {
 				return err
 			}
 		}
@@ -237,7 +238,7 @@ func (w *writer) beginFragment(ctx context.Context, at int64) error {
 			return err
 		}
 	}
-	h, err := w.frags.Begin(at)
+	h, err := w.frags.Begin(at, w.before)
 	if err != nil {
 		return status.Errorf(status.MediaWrite, "%w", err)
 	}
@@ -249,6 +250,7 @@ func (w *writer) beginFragment(ctx context.Context, at int64) error {
 		Copy: h.Copy, Number: h.Number, StorageUnit: w.alloc.Unit.Name, MediaServer: w.p.env.Host,
 		BlockSize: w.alloc.Unit.BlockSize, Offset: at,
 	}
+	w.before = ""
 	if err := w.volume.begin(ctx, b, w.current); err != nil {
 		return status.Errorf(status.Of(err, status.MediaWrite), "%s: %w", w.where(), err)
 	}
@@ -257,8 +259,8 @@ func (w *writer) beginFragment(ctx context.Context, at int64) error {
 
 // endFragment writes the trailer, makes the fragment durable, and only then
 // reports it.
-func (w *writer) endFragment(ctx context.Context, last bool) error {
-	f, err := w.frags.Finish(last)
+func (w *writer) endFragment(ctx context.Context, last bool, end *media.ImageEnd) error {
+	f, err := w.frags.Finish(last, end)
 	if err != nil {
 		return status.Errorf(status.MediaWrite, "%w", err)
 	}
@@ -268,14 +270,22 @@ func (w *writer) endFragment(ctx context.Context, last bool) error {
 	w.current.Length = f.Bytes
 	cur := *w.current
 	w.current = nil
-	const part = 1 << 20 // of a block table, in one message
-	blocks := media.EncodeBlocks(f.Blocks)
+	return inParts(f.Blocks, func(blocks []byte, more bool) error {
+		_, err := AddFragment.Call(ctx, w.p.args.Bpbrm, FragmentDone{
+			BackupID: w.p.args.BackupID, Fragment: cur, Blocks: blocks, More: more,
+		})
+		return err
+	})
+}
+
+// inParts has a block table sent in messages that are not too long.
+func inParts(t media.BlockTable, send func(blocks []byte, more bool) error) error {
+	const part = 1 << 20
+	blocks := media.EncodeBlocks(t)
 	for more := true; more; {
 		n := min(part, len(blocks))
 		more = n < len(blocks)
-		if _, err := AddFragment.Call(ctx, w.p.args.Bpbrm, FragmentDone{
-			BackupID: w.p.args.BackupID, Fragment: cur, Blocks: blocks[:n], More: more,
-		}); err != nil {
+		if err := send(blocks[:n], more); err != nil {
 			return err
 		}
 		blocks = blocks[n:]
@@ -295,7 +305,11 @@ func (w *writer) finish(ctx context.Context, s stream.Slot) error {
 	if total != w.frags.At() {
 		return status.Errorf(status.Inconsistent, "the image has %d bytes, %d were written", total, w.frags.At())
 	}
-	if err := w.endFragment(ctx, true); err != nil {
+	end, err := AskEnd.Call(ctx, w.p.args.Bpbrm, struct{}{})
+	if err != nil {
+		return err
+	}
+	if err := w.endFragment(ctx, true, end); err != nil {
 		return err
 	}
 	w.total = total
@@ -312,6 +326,9 @@ func (w *writer) nextVolume(ctx context.Context) error {
 	}
 	w.p.say(ctx, "%s is full", w.alloc.Media.ID)
 	w.used = append(w.used, w.alloc.Media.ID)
+	if w.onMedia > 0 {
+		w.before = w.alloc.Media.ID
+	}
 	if err := w.p.release(ctx, w.tape); err != nil {
 		return err
 	}

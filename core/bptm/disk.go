@@ -115,30 +115,33 @@ func (d *disk) end(ctx context.Context, trailer [][]byte) error {
 func Service(ctx context.Context, env *host.Env) *pbx.Mux {
 	mux := pbx.NewMux(ctx, Role, 0)
 	pbx.Handle(mux, Discard, func(ctx context.Context, _ pbx.Peer, q DiscardImage) (struct{}, error) {
-		return struct{}{}, discard(ctx, env.Dir(q.Path), q.BackupID)
+		return struct{}{}, discard(ctx, env.Dir(q.Path), &q)
 	})
 	return mux
 }
 
-// discard removes the files of one image that will never be complete.
-func discard(ctx context.Context, dir store.Dir, backupID string) error {
-	if backupID == "" || strings.ContainsAny(backupID, "/\x00") {
-		return status.Errorf(status.BadParameter, "%q is not a backup id", backupID)
+// discard removes the files of one image that has expired, or will never be complete.
+func discard(ctx context.Context, dir store.Dir, q *DiscardImage) error {
+	if q.BackupID == "" || strings.ContainsAny(q.BackupID, "/\x00") {
+		return status.Errorf(status.BadParameter, "%q is not a backup id", q.BackupID)
 	}
-	names, err := dir.List(ctx, "")
-	if err != nil {
-		return status.Errorf(status.SystemCall, "cleaning up after %s: %w", backupID, err)
+	names := q.Files
+	if len(names) == 0 {
+		var err error
+		if names, err = dir.List(ctx, ""); err != nil {
+			return status.Errorf(status.SystemCall, "cleaning up after %s: %w", q.BackupID, err)
+		}
 	}
 	for _, n := range names {
-		if !strings.HasPrefix(n, backupID+"_C") {
-			continue
+		if !strings.HasPrefix(n, q.BackupID+"_C") {
+			continue // another image's, whoever says that it is this one's
 		}
 		if err := dir.Remove(ctx, n); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return status.Errorf(status.SystemCall, "removing %s: %w", n, err)
 		}
 	}
 	if err := dir.Sync(ctx, ""); err != nil {
-		return fmt.Errorf("cleaning up after %s: %w", backupID, err)
+		return fmt.Errorf("cleaning up after %s: %w", q.BackupID, err)
 	}
 	return nil
 }

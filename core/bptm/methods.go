@@ -5,6 +5,8 @@
 // Backup: B9 (asks nbjm for media and drive), B10 (has ltid mount, and spawns
 // the child without waiting for it), B12 (child: connection to ring; parent:
 // ring to media, block by block), B13 (tells bpbrm and nbjm that it is done).
+// Import: as a restore R7 to R12 and R15; it reads headers and trailers, and says to
+// bprd what it finds.
 // Restore: R7 (asks nbjm by name), R12 (mount), R13 (spawns the child once the
 // media is positioned), R14 (media to ring to tar), R15 (unmounts, tells nbjm).
 package bptm
@@ -13,10 +15,12 @@ import (
 	"capstan/core/bpdbm"
 	"capstan/core/catalog"
 	"capstan/core/image"
+	"capstan/core/media"
 	"capstan/core/nbemm"
 	"capstan/core/nbrb"
 	"capstan/core/pbx"
 	"capstan/core/rt"
+	"capstan/core/status"
 )
 
 // Role is the role's name. The parent is its process 0, the child 1.
@@ -31,9 +35,12 @@ type Args struct {
 	Client   string   `json:"client"`             // backup: whose data comes; restore: whom it goes to
 	BackupID string   `json:"backupId,omitempty"` // backup
 	Expires  rt.Time  `json:"expires,omitempty"`
-	Pool     string   `json:"pool,omitempty"`
-	Restore  bool     `json:"restore,omitempty"`
-	Needed   pbx.Addr `json:"needed,omitempty"` // restore: who answers [AskNeeded]
+	// Image is what the media of a backup say of the image.
+	Image   media.Image `json:"image,omitzero"`
+	Pool    string      `json:"pool,omitempty"`
+	Restore bool        `json:"restore,omitempty"`
+	Import  bool        `json:"import,omitempty"` // a restore's steps, to read what stands on media
+	Needed  pbx.Addr    `json:"needed,omitempty"` // restore: who answers [AskNeeded]; import: [NextVolume]
 }
 
 // ChildArgs is what the parent starts the child with.
@@ -92,6 +99,49 @@ type Needed struct {
 	// Hollow are the entries, of hollow images alone, that lie in the ranges.
 	Hollow []catalog.Entry `json:"hollow,omitempty"`
 	More   bool            `json:"more"`
+	// AnyOrder tells that the ranges can be read in any order; see [bpdbm.Selected].
+	AnyOrder bool `json:"anyOrder,omitempty"`
+}
+
+// Volume is what an import is to read next.
+type Volume struct {
+	Done    bool   `json:"done,omitempty"` // there is nothing more
+	Storage string `json:"storage"`
+	Media   string `json:"media,omitempty"` // a cartridge's media id; "" on disk
+	Path    string `json:"path,omitempty"`  // of a disk unit
+	// Verify asks for every block to be read and compared with its CRC.
+	Verify bool `json:"verify,omitempty"`
+}
+
+// Found is a fragment whose header an import has read: of the fragment its place, and
+// what its header says.
+type Found struct {
+	Header   media.FragmentHeader `json:"header"`
+	Fragment image.Fragment       `json:"fragment"`
+}
+
+// FoundFiles are entries of the trailer of the fragment that was found last.
+type FoundFiles struct {
+	BackupID string          `json:"backupId"`
+	Entries  []catalog.Entry `json:"entries"`
+}
+
+// Stands says that all of a fragment's trailer was read, and, if that was asked for,
+// that its blocks were as they had been written. The block table comes as in
+// [FragmentDone].
+type Stands struct {
+	Done FragmentDone     `json:"done"`
+	End  media.TrailerEnd `json:"end"`
+}
+
+// Trouble is something on a volume that cannot be imported.
+type Trouble struct {
+	Where    string      `json:"where"`
+	BackupID string      `json:"backupId,omitempty"` // of which image, if that is known
+	Code     status.Code `json:"code"`
+	Text     string      `json:"text"`
+	// Volume says that nothing more of the volume is read.
+	Volume bool `json:"volume,omitempty"`
 }
 
 // DiscardImage asks to remove an image that was aborted, or has expired, from a
@@ -117,6 +167,15 @@ var (
 	MediaDone   = pbx.Declare[struct{}, struct{}]("nbjm", "MediaDone", pbx.Media, pbx.Step("B13", "R15"))
 	MediaReady  = pbx.Declare[Ready, struct{}]("bpbrm", "MediaReady", pbx.Media)
 	AddFragment = pbx.Declare[FragmentDone, struct{}]("bpbrm", "AddFragment", pbx.Media)
-	AllDone     = pbx.Declare[Done, struct{}]("bpbrm", "AllDone", pbx.Media, pbx.Step("B13", ""))
-	AskNeeded   = pbx.Declare[NeededQuery, Needed]("bprd", "Needed", pbx.Media, pbx.Query())
+	// AskEnd asks what the client said of the image before it ended; nil if it did not.
+	AskEnd  = pbx.Declare[struct{}, *media.ImageEnd]("bpbrm", "AskEnd", pbx.Media, pbx.Query())
+	AllDone = pbx.Declare[Done, struct{}]("bpbrm", "AllDone", pbx.Media, pbx.Step("B13", ""))
+	// What an import's bptm says to who leads it, in the order of the volume.
+	NextVolume = pbx.Declare[struct{}, Volume]("bprd", "NextVolume", pbx.Media)
+	SayLabel   = pbx.Declare[media.Label, struct{}]("bprd", "SayLabel", pbx.Media)
+	SayFound   = pbx.Declare[Found, bool]("bprd", "SayFound", pbx.Media) // whether its trailer is wanted
+	SayFiles   = pbx.Declare[FoundFiles, struct{}]("bprd", "SayFiles", pbx.Media)
+	SayStands  = pbx.Declare[Stands, struct{}]("bprd", "SayStands", pbx.Media)
+	SayTrouble = pbx.Declare[Trouble, struct{}]("bprd", "SayTrouble", pbx.Media)
+	AskNeeded  = pbx.Declare[NeededQuery, Needed]("bprd", "Needed", pbx.Media, pbx.Query())
 )

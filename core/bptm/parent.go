@@ -58,9 +58,12 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (struct{}
 	if err := p.told.Wait(ctx); err != nil {
 		return struct{}{}, err
 	}
-	if args.Restore {
+	switch {
+	case args.Import:
+		err = p.importImages(ctx)
+	case args.Restore:
 		err = p.restore(ctx, cancel)
-	} else {
+	default:
 		err = p.backup(ctx, cancel)
 	}
 	if err != nil {

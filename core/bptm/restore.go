@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"capstan/core/bpdbm"
@@ -131,31 +132,52 @@ func (r *reader) fragment(ctx context.Context, q Needed, f *image.Fragment, pick
 	if err != nil {
 		return err
 	}
-	v, err := r.open(ctx, q.BackupID, f, table, picker)
+	v, err := r.open(ctx, q.BackupID, f, table)
 	if err != nil {
 		return err
 	}
 	defer v.done()
+	parts := []*media.Picker{picker}
+	if q.AnyOrder {
+		parts = r.order(ctx, f, table, v, picker)
+	}
 	at := -1 // block that the volume would give next
+	if r.feed == nil {
+		if at, err = r.begin(ctx, f, table, v, parts[0]); err != nil {
+			return err
+		}
+	}
+	for _, part := range parts {
+		if at, err = r.part(ctx, v, q, f, table, at, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// part reads what a picker wants of a fragment. at is the block that the volume would
+// give next, and so is what it returns.
+func (r *reader) part(ctx context.Context, v readVolume, q Needed, f *image.Fragment, table media.BlockTable, at int, picker *media.Picker) (int, error) {
 	for {
 		next, ok := picker.Next()
 		if !ok || next >= f.Offset+f.Length {
-			return nil
+			return at, nil
 		}
 		i, _ := table.Find(next - f.Offset)
 		if i != at {
 			if err := v.seek(ctx, i); err != nil {
-				return err
+				return at, err
 			}
 		}
 		b, offset, _ := table.Block(i)
+		var err error
 		if b.Hollow {
 			at, err = r.hollow(ctx, v, q, f, table, i, offset, picker)
 		} else {
 			at, err = i+1, r.block(ctx, v, f, table, i, offset, picker)
 		}
 		if err != nil {
-			return err
+			return at, err
 		}
 	}
 }
@@ -227,8 +249,8 @@ func (r *reader) blocks(ctx context.Context, id string, f *image.Fragment) (medi
 }
 
 // open makes the fragment's volume readable: allocates and mounts it if it is
-// another than before, and with the first one spawns the child (R13).
-func (r *reader) open(ctx context.Context, id string, f *image.Fragment, table media.BlockTable, picker *media.Picker) (readVolume, error) {
+// another than before.
+func (r *reader) open(ctx context.Context, id string, f *image.Fragment, table media.BlockTable) (readVolume, error) {
 	if r.alloc.MediaServer == "" || f.Media != r.alloc.Media.ID || f.Path != r.alloc.Unit.Path {
 		a, err := r.p.ask(ctx, Media{Next: r.tape != nil, Need: nbemm.Request{
 			Media: f.Media, Storage: f.StorageUnit, Server: f.MediaServer, Path: f.Path, Held: r.alloc.Drive.Name,
@@ -253,24 +275,23 @@ func (r *reader) open(ctx context.Context, id string, f *image.Fragment, table m
 			trace.Note(ctx, "R12", "disk ready", f.Path)
 		}
 	}
-	v, err := r.volume(ctx, id, f, table)
-	if err != nil {
-		return nil, err
+	return r.volume(ctx, id, f, table)
+}
+
+// begin goes to the first block of all and spawns the child (R13). It tells which block
+// the volume gives next.
+func (r *reader) begin(ctx context.Context, f *image.Fragment, table media.BlockTable, v readVolume, picker *media.Picker) (int, error) {
+	next, _ := picker.Next()
+	i, _ := table.Find(next - f.Offset)
+	end := trace.Begin(ctx, "R12", "position")
+	r.p.say(ctx, "positioning %s to file %d", v.name(), f.File)
+	if err := v.seek(ctx, i); err != nil {
+		end(err.Error(), int(status.MediaPosition))
+		return i, err
 	}
-	if r.feed == nil {
-		next, _ := picker.Next()
-		i, _ := table.Find(next - f.Offset)
-		end := trace.Begin(ctx, "R12", "position")
-		r.p.say(ctx, "positioning %s to file %d", v.name(), f.File)
-		if err := v.seek(ctx, i); err != nil {
-			end(err.Error(), int(status.MediaPosition))
-			return nil, err
-		}
-		r.p.say(ctx, "positioned %s", v.name())
-		end(v.name(), 0)
-		return v, r.spawn(ctx, r.blockSize)
-	}
-	return v, nil
+	r.p.say(ctx, "positioned %s", v.name())
+	end(v.name(), 0)
+	return i, r.spawn(ctx, r.blockSize)
 }
 
 // spawn makes the ring and starts the child, which takes over the connection
@@ -311,6 +332,9 @@ type readVolume interface {
 	read(ctx context.Context, block int, p []byte) (int, error)
 	// readHollow reads n hollow bytes at the position.
 	readHollow(ctx context.Context, n int64) error
+	// order is the order in which extents of blocks are read with the least winding, as
+	// indices of them; nil if the volume knows none.
+	order(ctx context.Context, blocks []dev.Extent) []int
 	// done is called when nothing more is read of the fragment.
 	done()
 }
@@ -387,6 +411,29 @@ func (v *tapeFragment) readHollow(ctx context.Context, n int64) error {
 
 func (v *tapeFragment) done() {}
 
+// order asks the drive, from the fragment's header on. What it cannot do, or does wrong,
+// is not worth a restore: then there is no order.
+func (v *tapeFragment) order(ctx context.Context, blocks []dev.Extent) []int {
+	s, ok := v.t.drive.(dev.Sorter)
+	if !ok || (!v.proven && v.prove(ctx) != nil) { // the seek that follows tells
+		return nil
+	}
+	for i := range blocks {
+		blocks[i].First += v.f.Block + 1
+		blocks[i].Last += v.f.Block + 1
+	}
+	order, err := s.Sort(ctx, blocks)
+	if v.t.done(err) != nil || len(order) != len(blocks) {
+		return nil
+	}
+	for i, k := range slices.Sorted(slices.Values(order)) {
+		if i != k { // one is missing, and would be missing from the restore
+			return nil
+		}
+	}
+	return order
+}
+
 // diskFragment is a fragment's file on a disk unit.
 type diskFragment struct {
 	env   *host.Env
@@ -423,6 +470,8 @@ func openDiskFragment(ctx context.Context, env *host.Env, id string, f *image.Fr
 func (v *diskFragment) name() string                    { return v.path }
 func (v *diskFragment) seek(context.Context, int) error { return nil }
 func (v *diskFragment) done()                           { _ = v.file.Close() } // it was only read
+
+func (v *diskFragment) order(context.Context, []dev.Extent) []int { return nil }
 
 func (v *diskFragment) read(_ context.Context, block int, p []byte) (int, error) {
 	b, offset, ok := v.table.Block(block)

@@ -149,7 +149,7 @@ func (t *tape) provePosition(ctx context.Context) error {
 }
 
 // maxHeader is longer than any end header.
-const maxHeader = 32 << 10
+const maxHeader = 8 << 10
 
 func (t *tape) proveByTrailer(ctx context.Context) error {
 	buf := make([]byte, t.label.BlockSize)

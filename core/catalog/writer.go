@@ -170,7 +170,7 @@ func (w *Writer) write(ctx context.Context) (Summary, rowSum, error) {
 			return fmt.Errorf("spool: %w", err)
 		}
 		sum.add(&e)
-		rows.add(&e)
+		rows.add(r.body)
 		return out.add(&e)
 	})
 	if err == nil {
@@ -270,8 +270,8 @@ type rowSum struct {
 	crc uint32
 }
 
-func (s *rowSum) add(e *Entry) {
+// add adds the row of an entry, as AppendEntry writes it.
+func (s *rowSum) add(row []byte) {
 	s.n++
-	var buf [512]byte
-	s.crc = crc32.Update(s.crc, castagnoli, AppendEntry(buf[:0], e))
+	s.crc = crc32.Update(s.crc, castagnoli, row)
 }

@@ -176,10 +176,10 @@ func (h *hosting) master(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("job database: %w", err)
 	}
-	jobs := nbjm.New(ctx, name, e, env.DB)
+	jobs, list := nbjm.New(ctx, name, e, env.DB), bpjobd.New(ctx, env.DB)
 	policies := nbpem.New(ctx, name, env.DB)
 	for _, s := range []served{
-		{bpjobd.Service, bpjobd.New(ctx, env.DB).Mux(ctx, e)},
+		{bpjobd.Service, list.Mux(ctx, e)},
 		{bpdbm.Service, images.Mux(ctx, e)},
 		{nbproxy.Service, nbproxy.Mux(ctx, name, e)},
 		{nbemm.Service, emm.Mux(ctx, e)},
@@ -197,6 +197,7 @@ func (h *hosting) master(ctx context.Context) error {
 		return fmt.Errorf("ending the jobs of before the restart: %w", err)
 	}
 	images.StartCleanup(ctx, name)
+	list.StartCleanup(ctx)
 	if err := policies.Start(ctx); err != nil {
 		return fmt.Errorf("policies: %w", err)
 	}

@@ -196,6 +196,12 @@ type Rescanner interface {
 	Rescan(ctx context.Context) error
 }
 
+// MultiArm is a robot that can carry several cartridges at a time: so many moves may be
+// asked for beside each other.
+type MultiArm interface {
+	Arms() int
+}
+
 // Finder gives the devices of a host by their configured names.
 type Finder interface {
 	Drive(ctx context.Context, name string) (Drive, error)

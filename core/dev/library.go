@@ -79,18 +79,35 @@ type DriveStats struct {
 	Filemarks    int64         `json:"filemarks"` // written
 	Loading      time.Duration `json:"loading"`
 	Unloading    time.Duration `json:"unloading"`
-	Locating     time.Duration `json:"locating"` // rewinds and spaces included
-	Transferring time.Duration `json:"transferring"`
+	Locating     time.Duration `json:"locating"`     // rewinds and spaces included
+	Transferring time.Duration `json:"transferring"` // hollow data: as long as it took
 	Flushing     time.Duration `json:"flushing"`
+
+	// Speed is the tape's in the last transfers, in native bytes a second: the one of its
+	// speeds that fits the host's rate.
+	Speed int64 `json:"speed"`
+	// BackHitches is how often the tape stopped and backed up because the host was too
+	// slow; BackHitching the time that this took, most of which the buffer hides; Stalled
+	// the time by which transfers took longer.
+	BackHitches  int64         `json:"back_hitches"`
+	BackHitching time.Duration `json:"back_hitching"`
+	Stalled      time.Duration `json:"stalled"`
+	Calibrations int64         `json:"calibrations"` // of new cartridges
+	Calibrating  time.Duration `json:"calibrating"`
+	Cleanings    int64         `json:"cleanings"`
+	Cleaning     time.Duration `json:"cleaning"`
 }
 
 // Busy is the time the drive did anything.
 func (s *DriveStats) Busy() time.Duration {
-	return s.Loading + s.Unloading + s.Locating + s.Transferring + s.Flushing
+	return s.Loading + s.Unloading + s.Locating + s.Transferring + s.Flushing + s.Stalled + s.Calibrating + s.Cleaning
 }
 
 // RobotStats is what the robot did since the library was made.
 type RobotStats struct {
-	Moves int64         `json:"moves"`
-	Busy  time.Duration `json:"busy"`
+	Moves        int64         `json:"moves"`
+	Busy         time.Duration `json:"busy"` // of all arms together
+	Arms         int           `json:"arms"`
+	Asides       int64         `json:"asides"`        // arms that were in the way of another
+	PassThroughs int64         `json:"pass_throughs"` // from one string to the next
 }

@@ -4,6 +4,8 @@ package image
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"capstan/core/rt"
 	"capstan/core/store"
@@ -30,6 +32,7 @@ type Header struct {
 	Expires   rt.Time    `json:"expires,omitempty"` // 0 is never
 	Began     rt.Time    `json:"began"`             // when the client began to look at its files, by its own clock
 	Ended     rt.Time    `json:"ended,omitempty"`
+	Imported  rt.Time    `json:"imported,omitempty"` // when it was read back from its media; 0 if this catalog had it from its backup
 	Fragments []Fragment `json:"fragments,omitempty"`
 }
 
@@ -53,6 +56,30 @@ func (f *Fragment) OnTape() bool { return f.Media != "" }
 
 // MakeID is the backup id of a client's backup at a time: client_ctime.
 func MakeID(client string, time int64) string { return fmt.Sprintf("%s_%010d", client, time) }
+
+// ParseID takes a backup id apart.
+func ParseID(id string) (client string, time int64, err error) {
+	i := strings.LastIndexByte(id, '_')
+	if i > 0 {
+		client = id[:i]
+		time, err = strconv.ParseInt(id[i+1:], 10, 64)
+	}
+	if i <= 0 || err != nil || time < 0 || MakeID(client, time) != id {
+		return "", 0, fmt.Errorf("%.200q is not a backup id: want client_time", id)
+	}
+	return client, time, nil
+}
+
+// CheckNames refuses a header whose names cannot be those of files: it may come from
+// a medium that others have written.
+func (h *Header) CheckNames() error {
+	for _, name := range []string{h.Client, h.Policy, h.Type} {
+		if name == "" || len(name) > 255 || strings.HasPrefix(name, ".") || strings.ContainsAny(name, "/\x00\n") {
+			return fmt.Errorf("%.200q cannot be the name of a client, a policy or a type: it becomes a file's", name)
+		}
+	}
+	return nil
+}
 
 // FileName is the header's name in the image database: <client>/<time
 // group>/<policy>_<time>_<TYPE>. A group is a million seconds.

@@ -17,6 +17,7 @@ type Type string
 const (
 	Backup  Type = "Backup"
 	Restore Type = "Restore"
+	Import  Type = "Import" // of images from media into the catalog
 )
 
 // RestorePriority is the priority of a restore: somebody waits for it.

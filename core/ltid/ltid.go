@@ -340,16 +340,25 @@ func (s *Server) mark(ctx context.Context, drive, media string) error {
 // MediaID is the name of a cartridge in the media database: the last six
 // characters of its barcode, without a suffix that tells its generation.
 func MediaID(barcode string) string {
-	if n := len(barcode); n == 8 && barcode[6] == 'L' {
+	if len(barcode) == 8 && (barcode[6] == 'L' || Density(barcode) != "") {
 		return barcode[:6]
 	}
 	return barcode[max(0, len(barcode)-6):]
 }
 
-// Density is what a barcode's suffix says of the cartridge: L8 is LTO-8.
+// Density is what a barcode's suffix says of the cartridge: L8 is LTO-8, LA is LTO-10,
+// PA its cartridge of 40 TB.
 func Density(barcode string) string {
-	if n := len(barcode); n == 8 && barcode[6] == 'L' {
-		return "LTO-" + barcode[7:]
+	if len(barcode) != 8 {
+		return ""
+	}
+	switch suffix := barcode[6:]; {
+	case suffix == "LA":
+		return "LTO-10"
+	case suffix == "PA":
+		return "LTO-10P"
+	case suffix[0] == 'L':
+		return "LTO-" + suffix[1:]
 	}
 	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"capstan/core/catalog"
 	"capstan/core/media"
@@ -34,6 +35,16 @@ func examples(t *testing.T) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.Before = "A00001"
+	h.Image = media.Image{
+		Policy: "docs", Schedule: "daily", Type: "INCR", Since: 1_699_900_000_500_000_000, Retention: 14 * 24 * time.Hour,
+		Expires: 1_701_209_600_000_000_000, Paths: []string{"/data"},
+	}
+	full, err := media.EncodeFragmentHeader(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Before, h.Image = "", media.Image{}
 	var table media.BlockTable
 	table.Add(262144, 0x11223344)
 	table.Add(37888, 0x55667788)
@@ -54,12 +65,24 @@ func examples(t *testing.T) map[string][]byte {
 	}
 	var small media.BlockTable
 	small.Add(512, 0xaabbccdd)
-	if err := w.Close(small, true); err != nil {
+	if err := w.Close(small, true, nil); err != nil {
 		t.Fatal(err)
 	}
-	records := head[512 : 512+strings.IndexByte(string(head[512:]), 0)]
+	w, err = media.NewTrailerWriter(h, func(b []byte) error { trailer = append(trailer, b); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(small, true, &media.ImageEnd{Began: 1_700_000_000_250_000_000, Files: 3, Status: 1}); err != nil {
+		t.Fatal(err)
+	}
+	records := func(b []byte) []byte { return b[512 : 512+strings.IndexByte(string(b[512:]), 0)] }
+	// What the full header says of the image, and after it.
+	of := records(full)
+	of = of[strings.Index(string(of), " CAPSTAN.policy")-2:]
 	return map[string][]byte{
-		"the records of a fragment header": records,
+		"the records of a fragment header": records(head),
+		"the records of an image":          of,
+		"the end of an image":              trailer[5],
 		"a block table":                    media.EncodeBlocks(table),
 		"entries":                          ring.list[0].Bytes,
 		"a trailer's block of CRCs":        trailer[1],

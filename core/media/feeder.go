@@ -126,6 +126,35 @@ func (p *Picker) Next() (offset int64, ok bool) {
 	return p.spans[0].from, true
 }
 
+// Split takes off what is wanted before an offset, and gives it in parts, each with a
+// picker of its own: two ranges are in one part if together says so of the end of the one
+// and the beginning of the next. A range that goes on after the offset stays, from there.
+func (p *Picker) Split(end int64, together func(to, from int64) bool) []*Picker {
+	var parts []*Picker
+	for len(p.spans) > 0 && p.spans[0].from < end {
+		s := p.spans[0]
+		if s.to > end {
+			s.to, p.spans[0].from = end, end
+		} else {
+			p.spans = p.spans[1:]
+		}
+		if n := len(parts); n > 0 && together(parts[n-1].End(), s.from) {
+			parts[n-1].spans = append(parts[n-1].spans, s)
+		} else {
+			parts = append(parts, &Picker{spans: []span{s}})
+		}
+	}
+	return parts
+}
+
+// End is the offset after the last wanted byte, 0 if none is.
+func (p *Picker) End() int64 {
+	if len(p.spans) == 0 {
+		return 0
+	}
+	return p.spans[len(p.spans)-1].to
+}
+
 // Pick moves the wanted bytes of a block to its beginning and gives them; offset
 // is where the block lies in the stream. Blocks come in the stream's order.
 func (p *Picker) Pick(block []byte, offset int64) []byte {

@@ -20,6 +20,7 @@ type Fragments struct {
 	backupID  string
 	copy      int
 	blockSize int
+	image     Image
 
 	number  int
 	head    FragmentHeader
@@ -32,9 +33,9 @@ type Fragments struct {
 	out     [][]byte // blocks of the trailer
 }
 
-// NewFragments begins a copy of an image.
-func NewFragments(backupID string, copy, blockSize int) *Fragments {
-	return &Fragments{backupID: backupID, copy: copy, blockSize: blockSize}
+// NewFragments begins a copy of an image; i is what its headers say of it.
+func NewFragments(backupID string, copy, blockSize int, i Image) *Fragments {
+	return &Fragments{backupID: backupID, copy: copy, blockSize: blockSize, image: i.fit(blockSize)}
 }
 
 // Fragment is a fragment that was written.
@@ -78,8 +79,9 @@ func (f *Fragments) continued(offset int64) *Continuation {
 }
 
 // Begin begins the next fragment at an offset of the stream and gives its header,
-// to be written as the first block of its data file ([EncodeFragmentHeader]).
-func (f *Fragments) Begin(start int64) (FragmentHeader, error) {
+// to be written as the first block of its data file ([EncodeFragmentHeader]). before
+// is the cartridge that the fragment before is on, "" if it is the same.
+func (f *Fragments) Begin(start int64, before string) (FragmentHeader, error) {
 	if f.number > 0 && start != f.at {
 		return FragmentHeader{}, fmt.Errorf("fragment %d of %s begins at %d, the one before ended at %d", f.number+1, f.backupID, start, f.at)
 	}
@@ -90,7 +92,7 @@ func (f *Fragments) Begin(start int64) (FragmentHeader, error) {
 	f.at = start
 	f.head = FragmentHeader{
 		BackupID: f.backupID, Copy: f.copy, Number: f.number, Start: start,
-		BlockSize: f.blockSize, Continued: f.continued(start),
+		BlockSize: f.blockSize, Continued: f.continued(start), Image: f.image, Before: before,
 	}
 	f.blocks, f.out = BlockTable{}, nil
 	put := func(b []byte) error { f.out = append(f.out, b); return nil }
@@ -126,10 +128,11 @@ func (f *Fragments) Last() (backupID string, copy, number int) { return f.backup
 // Bytes is what was written of the current fragment.
 func (f *Fragments) Bytes() int64 { return f.at - f.head.Start }
 
-// Finish ends the current fragment; last says that the image ends with it. The
-// trailer is to be written, and all to be durable, before the fragment counts.
-func (f *Fragments) Finish(last bool) (Fragment, error) {
-	if err := f.trailer.Close(f.blocks, last); err != nil {
+// Finish ends the current fragment; last says that the image ends with it, and end
+// what is known of it then, nil if nothing is. The trailer is to be written, and all
+// to be durable, before the fragment counts.
+func (f *Fragments) Finish(last bool, end *ImageEnd) (Fragment, error) {
+	if err := f.trailer.Close(f.blocks, last, end); err != nil {
 		return Fragment{}, err
 	}
 	return Fragment{

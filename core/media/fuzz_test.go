@@ -17,8 +17,9 @@ func FuzzHeaders(f *testing.F) {
 		BackupID: "c_1", Copy: 1, Number: 2, Start: 5, BlockSize: media.DefaultBlockSize,
 		Continued: &media.Continuation{Path: "a/b", Size: 5, Offset: 6},
 	})
+	i, _ := media.EncodeFragmentHeader(media.FragmentHeader{BackupID: "c_1", Copy: 1, Number: 2, BlockSize: media.DefaultBlockSize, Image: full, Before: "A00001"})
 	e, _ := media.EncodeEndHeader(media.EndHeader{MediaID: "A00001", File: 1})
-	for _, b := range [][]byte{l, h, e, nil, make([]byte, 1024)} {
+	for _, b := range [][]byte{l, h, i, e, nil, make([]byte, 1024)} {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -112,7 +113,7 @@ func FuzzTrailer(f *testing.F) {
 	if err := w.Entries([]catalog.Entry{{Path: "/x", Type: '0', HeadLen: 512, DataLen: 5}}); err != nil {
 		f.Fatal(err)
 	}
-	if err := w.Close(table, true); err != nil {
+	if err := w.Close(table, true, &media.ImageEnd{Began: -1, Files: 2, Status: 1}); err != nil {
 		f.Fatal(err)
 	}
 	whole := bytes.Join(blocks, nil)

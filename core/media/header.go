@@ -58,6 +58,9 @@ type FragmentHeader struct {
 	Start     int64         `json:"start"`  // where it begins in the image's stream
 	BlockSize int           `json:"blockSize"`
 	Continued *Continuation `json:"continued,omitempty"`
+	Image     Image         `json:"image,omitzero"`
+	// Before is the cartridge that the fragment before is on, if it is another.
+	Before string `json:"before,omitempty"`
 }
 
 // EndHeader is the block after the last fragment of a volume: whoever appends
@@ -130,6 +133,14 @@ func EncodeFragmentHeader(h FragmentHeader) ([]byte, error) {
 		{Key: "start", Value: strconv.FormatInt(h.Start, 10)},
 		{Key: "blocksize", Value: strconv.Itoa(h.BlockSize)},
 	}
+	more, err := h.Image.records()
+	if err != nil {
+		return nil, fmt.Errorf("fragment header of %s: %w", h.BackupID, err)
+	}
+	recs = append(recs, more...)
+	if h.Before != "" {
+		recs = append(recs, pax.Record{Key: "before", Value: h.Before})
+	}
 	data, _ := DiskName(h.BackupID, h.Copy, h.Number)
 	b, err := encode(kindFragment, strings.TrimSuffix(data, ".tar"), recs, h.Continued)
 	if err == nil && len(b) > h.BlockSize {
@@ -145,6 +156,7 @@ func DecodeFragmentHeader(b []byte) (h FragmentHeader, n int, err error) {
 	h = FragmentHeader{
 		BackupID: v.text("backup"), Copy: int(v.int("copy")), Number: int(v.int("fragment")),
 		Start: v.int("start"), BlockSize: int(v.int("blocksize")), Continued: v.continued,
+		Image: v.image(), Before: v.text("before"),
 	}
 	if err == nil {
 		err = v.err
@@ -341,6 +353,23 @@ func (v *values) time(key string) rt.Time {
 		v.err = fmt.Errorf("%w: its %s is %q", ErrDamaged, key, v.text(key))
 	}
 	return t
+}
+
+// ParseDiskName takes the name of a fragment's data file apart.
+func ParseDiskName(name string) (backupID string, copy, number int, ok bool) {
+	base, isData := strings.CutSuffix(name, ".tar")
+	f := strings.LastIndex(base, "_F")
+	if !isData || f < 0 {
+		return "", 0, 0, false
+	}
+	c := strings.LastIndex(base[:f], "_C")
+	if c <= 0 {
+		return "", 0, 0, false
+	}
+	copy, err1 := strconv.Atoi(base[c+2 : f])
+	number, err2 := strconv.Atoi(base[f+2:])
+	data, _ := DiskName(base[:c], copy, number)
+	return base[:c], copy, number, err1 == nil && err2 == nil && copy > 0 && number > 0 && data == name
 }
 
 // DiskName gives the names of a fragment's two files on a disk storage unit.

@@ -180,7 +180,7 @@ func (v *volume) file() []byte { return bytes.Join(v.blocks, nil) }
 // where the slot says so, or where cut says that early warning came before.
 func record(t testing.TB, ring *slots, cut func(i int) bool) []*volume {
 	t.Helper()
-	f := media.NewFragments("client_1700000000", 1, ring.size)
+	f := media.NewFragments("client_1700000000", 1, ring.size, media.Image{})
 	var out []*volume
 	cur := begin(t, f, 0)
 	warned := false
@@ -223,7 +223,7 @@ func record(t testing.TB, ring *slots, cut func(i int) bool) []*volume {
 
 func begin(t testing.TB, f *media.Fragments, at int64) *volume {
 	t.Helper()
-	h, err := f.Begin(at)
+	h, err := f.Begin(at, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func begin(t testing.TB, f *media.Fragments, at int64) *volume {
 func finish(t testing.TB, f *media.Fragments, v *volume, last bool) *volume {
 	t.Helper()
 	var err error
-	if v.Fragment, err = f.Finish(last); err != nil {
+	if v.Fragment, err = f.Finish(last, nil); err != nil {
 		t.Fatal(err)
 	}
 	v.last = last

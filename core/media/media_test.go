@@ -263,8 +263,8 @@ func TestHollowVolumes(t *testing.T) {
 	}
 	ring, all := pack(t, fs, media.DefaultBlockSize, media.Limits{})
 	const volume = 100_000 * media.DefaultBlockSize
-	f := media.NewFragments("c_1", 1, media.DefaultBlockSize)
-	if _, err := f.Begin(0); err != nil {
+	f := media.NewFragments("c_1", 1, media.DefaultBlockSize, media.Image{})
+	if _, err := f.Begin(0, ""); err != nil {
 		t.Fatal(err)
 	}
 	var sum int64
@@ -279,12 +279,12 @@ func TestHollowVolumes(t *testing.T) {
 		}
 		for left := s.Len; s.Kind == stream.Data && left > 0; {
 			if f.Bytes() == volume {
-				done, err := f.Finish(false)
+				done, err := f.Finish(false, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				sum += done.Bytes
-				h, err := f.Begin(f.At())
+				h, err := f.Begin(f.At(), "")
 				if err != nil || h.Continued == nil || h.Start != sum {
 					t.Fatalf("%+v, %v", h, err)
 				}
@@ -297,7 +297,7 @@ func TestHollowVolumes(t *testing.T) {
 			left -= n
 		}
 	}
-	last, err := f.Finish(true)
+	last, err := f.Finish(true, nil)
 	if err != nil || sum+last.Bytes != all.length || fragments != int(all.length/volume)+1 {
 		t.Fatalf("%d fragments of %d bytes, %v; want %d", fragments, sum+last.Bytes, err, all.length)
 	}
@@ -375,7 +375,7 @@ func TestTrailerOfManyEntries(t *testing.T) {
 		table.Add(media.MinBlockSize, r.Uint32())
 	}
 	table.AddHollow(1<<50, 1<<18)
-	if err := errors.Join(w.Entries(want), w.Close(table, true)); err != nil {
+	if err := errors.Join(w.Entries(want), w.Close(table, true, nil)); err != nil {
 		t.Fatal(err)
 	}
 	tr, err := parseTrailer(blocks)
@@ -485,6 +485,31 @@ func TestPicker(t *testing.T) {
 	}
 	if at, ok := p.Next(); !ok || at != 1<<31 {
 		t.Errorf("next is %d, %v", at, ok)
+	}
+}
+
+// Parts are of ranges that lie together; a range that goes on after the end is cut there.
+func TestSplit(t *testing.T) {
+	const k = 512
+	entry := func(at, n int64) catalog.Entry { return catalog.Entry{Offset: at * k, DataLen: n * k} }
+	p := media.NewPicker([]catalog.Entry{entry(0, 10), entry(15, 5), entry(100, 10), entry(200, 50), entry(300, 10)})
+	parts := p.Split(230*k, func(to, from int64) bool { return from-to < 10*k })
+	var got [][2]int64
+	for _, q := range parts {
+		from, _ := q.Next()
+		got = append(got, [2]int64{from / k, q.End() / k})
+	}
+	if d := cmp.Diff([][2]int64{{0, 20}, {100, 110}, {200, 230}}, got); d != "" {
+		t.Error(d)
+	}
+	if n := parts[0].PickHollow(50*k, 0); n != 15*k {
+		t.Errorf("the first part wants %d bytes", n)
+	}
+	if at, ok := p.Next(); !ok || at != 230*k || p.End() != 310*k {
+		t.Errorf("what is left begins at %d, %v, and ends at %d", at, ok, p.End())
+	}
+	if parts := p.Split(230*k, nil); parts != nil {
+		t.Errorf("%d parts of nothing", len(parts))
 	}
 }
 

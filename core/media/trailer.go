@@ -10,6 +10,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"capstan/core/catalog"
+	"capstan/core/rt"
 	"capstan/core/stream"
 )
 
@@ -108,8 +109,8 @@ func (w *TrailerWriter) flush() error {
 }
 
 // Close adds the block table and the end; last says that the image ends with
-// this fragment.
-func (w *TrailerWriter) Close(t BlockTable, last bool) error {
+// this fragment, and image what is known of it then.
+func (w *TrailerWriter) Close(t BlockTable, last bool, image *ImageEnd) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func (w *TrailerWriter) Close(t BlockTable, last bool) error {
 			return err
 		}
 	}
-	end := TrailerEnd{Bytes: t.Len(), Entries: w.entries, Blocks: int64(t.Count()), Last: last}
+	end := TrailerEnd{Bytes: t.Len(), Entries: w.entries, Blocks: int64(t.Count()), Last: last, Image: image}
 	return w.block(partEnd, end.encode())
 }
 
@@ -168,6 +169,9 @@ type TrailerEnd struct {
 	Entries int64
 	Blocks  int64
 	Last    bool // the image ends with this fragment
+	// Image is nil if the trailer does not say it: it is not the image's last, or was
+	// written before trailers did.
+	Image *ImageEnd
 }
 
 func (e *TrailerEnd) encode() []byte {
@@ -178,7 +182,13 @@ func (e *TrailerEnd) encode() []byte {
 	b := binary.AppendVarint(nil, e.Bytes)
 	b = binary.AppendVarint(b, e.Entries)
 	b = binary.AppendVarint(b, e.Blocks)
-	return binary.AppendUvarint(b, last)
+	b = binary.AppendUvarint(b, last)
+	if i := e.Image; i != nil {
+		b = binary.AppendVarint(b, int64(i.Began))
+		b = binary.AppendVarint(b, i.Files)
+		b = binary.AppendVarint(b, int64(i.Status))
+	}
+	return b
 }
 
 // TrailerVisitor is called with the parts of a trailer as they are read. A nil
@@ -292,8 +302,17 @@ func (r *trailerReader) end(payload []byte) (*TrailerEnd, error) {
 	if c.bad || e != want {
 		return nil, fmt.Errorf("it counts %+v, there were %+v: %w", e, r.sum, ErrDamaged)
 	}
+	if len(c.b) > 0 {
+		e.Image = &ImageEnd{Began: rt.Time(c.int()), Files: c.length(), Status: int(c.length())}
+	}
+	if c.bad {
+		return nil, fmt.Errorf("its end is cut off: %w", ErrDamaged)
+	}
 	return &e, nil
 }
+
+// IsTrailer tells whether a block is one of a trailer, as far as its beginning says.
+func IsTrailer(b []byte) bool { return len(b) >= trailerHead && string(b[:8]) == trailerMagic }
 
 // TrailerFile gives the blocks of a trailer file on disk, for [ReadTrailer].
 func TrailerFile(r io.ReaderAt) func() ([]byte, error) {

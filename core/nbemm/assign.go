@@ -15,6 +15,7 @@ type contents struct {
 	images  int
 	bytes   int64
 	expires rt.Time // of the image that is kept longest; 0 is never
+	last    int64   // block at which the last of their fragments begins
 }
 
 // deassignEmpty frees the cartridges that the catalog knows no image on any more:
@@ -90,6 +91,7 @@ func onMedia(tx store.Tx) (map[string]*contents, error) {
 				on[f.Media] = c
 			}
 			c.bytes += f.Length
+			c.last = max(c.last, f.Block)
 			if !last[f.Media] {
 				last[f.Media] = true
 				c.images++
@@ -120,9 +122,13 @@ func (s *Server) changeMedia(ctx context.Context, _ pbx.Peer, q MediaChange) (st
 			m.Pool, m.FromScratch = *q.Pool, false
 		}
 		if q.Frozen != nil {
-			m.Frozen = *q.Frozen
+			unknown := m.ByImport && m.Images == 0
+			m.Frozen, m.ByImport = *q.Frozen, false
 			if !m.Frozen && m.Images == 0 {
 				m = free(m) // its images expired while it was frozen
+				if unknown {
+					m.UUID = "" // they were never in the catalog: it takes more than this word to overwrite them
+				}
 			}
 		}
 		if q.Overwrite != nil {

@@ -90,6 +90,9 @@ type Media struct {
 	Assigned  rt.Time `json:"assigned,omitempty"`
 	Full      bool    `json:"full,omitempty"`
 	Frozen    bool    `json:"frozen,omitempty"` // never to be written again, nor freed
+	// ByImport: it is frozen because something on it is not in the catalog, or an
+	// import of it did not end. One that takes all of it thaws it.
+	ByImport bool `json:"byImport,omitempty"`
 	// Suspended is not to be written before its last image has expired.
 	Suspended bool `json:"suspended,omitempty"`
 	// FromScratch says that the pool took it from the scratch pool, to which it
@@ -226,9 +229,12 @@ var (
 	// DeassignEmpty frees the cartridges whose images have all expired; the answer is
 	// their media ids.
 	DeassignEmpty = pbx.Declare[struct{}, []string](Service, "DeassignEmpty", pbx.Master)
-	ChangeMedia   = pbx.Declare[MediaChange, struct{}](Service, "ChangeMedia", pbx.Master|pbx.User)
-	MarkDrive     = pbx.Declare[DriveMedia, struct{}](Service, "MarkDrive", pbx.Media)
-	SayHello      = pbx.Declare[Hello, struct{}](Service, "SayHello", pbx.Media)
-	Show          = pbx.Declare[struct{}, List](Service, "Show", pbx.Hosts|pbx.User, pbx.Query())
-	Configure     = pbx.Declare[List, struct{}](Service, "Configure", pbx.Master|pbx.User)
+	// MarkImported is called before the first image of a cartridge is imported, and
+	// again when the import has ended.
+	MarkImported = pbx.Declare[[]Imported, struct{}](Service, "MarkImported", pbx.Master)
+	ChangeMedia  = pbx.Declare[MediaChange, struct{}](Service, "ChangeMedia", pbx.Master|pbx.User)
+	MarkDrive    = pbx.Declare[DriveMedia, struct{}](Service, "MarkDrive", pbx.Media)
+	SayHello     = pbx.Declare[Hello, struct{}](Service, "SayHello", pbx.Media)
+	Show         = pbx.Declare[struct{}, List](Service, "Show", pbx.Hosts|pbx.User, pbx.Query())
+	Configure    = pbx.Declare[List, struct{}](Service, "Configure", pbx.Master|pbx.User)
 )

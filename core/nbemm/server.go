@@ -23,6 +23,7 @@ type Server struct {
 	has    map[holder]*Allocation
 	drives map[string]holder // who has a drive
 	media  map[string]holder // who has a cartridge
+	filled map[string]bool   // cartridges that those who have them went on from, as they are full
 	jobs   map[string]int    // allocations of each storage unit
 	chosen map[string]int64  // of a round robin group's unit: when it was last chosen
 	turns  int64
@@ -38,7 +39,7 @@ type holder struct {
 func New(ctx context.Context, db store.DB) (*Server, error) {
 	s := &Server{
 		db: db, lock: rt.NewMutex(ctx), has: map[holder]*Allocation{}, drives: map[string]holder{},
-		media: map[string]holder{}, jobs: map[string]int{}, chosen: map[string]int64{},
+		media: map[string]holder{}, filled: map[string]bool{}, jobs: map[string]int{}, chosen: map[string]int64{},
 	}
 	return s, db.Update(ctx, func(tx store.Tx) error {
 		var up []Drive
@@ -67,6 +68,7 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, ReleaseAll, s.release)
 	pbx.Handle(mux, MarkWritten, s.markWritten)
 	pbx.Handle(mux, DeassignEmpty, s.deassignEmpty)
+	pbx.Handle(mux, MarkImported, s.markImported)
 	pbx.Handle(mux, ChangeMedia, s.changeMedia)
 	pbx.Handle(mux, MarkDrive, s.markDrive)
 	pbx.Handle(mux, SayHello, s.hello)
@@ -291,7 +293,9 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 			return true, nil
 		}
 		if by, taken := s.media[m.ID]; taken {
-			wait = fmt.Sprintf("%s by job %d", m.ID, by.job)
+			if !s.filled[m.ID] { // else two jobs could wait for each other's for ever
+				wait = fmt.Sprintf("%s by job %d", m.ID, by.job)
+			}
 			return true, nil
 		}
 		if up, inside := mounted[m.ID]; inside && !up {
@@ -391,6 +395,7 @@ func (s *Server) nextMedia(ctx context.Context, tx store.Tx, q Request, h holder
 	a := *old
 	var err error
 	if q.Write {
+		s.filled[old.Media.ID] = true
 		a.Media, err = s.mediaForWrite(ctx, tx, a.Unit, q)
 	} else {
 		a.Media, err = s.mediaForRead(tx, q.Media, h)
@@ -414,6 +419,7 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 		return struct{}{}, nil
 	}
 	delete(s.has, h)
+	maps.DeleteFunc(s.filled, func(m string, _ bool) bool { return s.media[m] == h })
 	held := func(_ string, by holder) bool { return by == h }
 	maps.DeleteFunc(s.drives, held)
 	maps.DeleteFunc(s.media, held)

@@ -16,6 +16,7 @@ import (
 	"capstan/core/image"
 	"capstan/core/job"
 	"capstan/core/ltid"
+	"capstan/core/media"
 	"capstan/core/nbemm"
 	"capstan/core/nbproxy"
 	"capstan/core/nbrb"
@@ -27,7 +28,7 @@ import (
 
 // backup leads one try of a backup from B2 to B17.
 func (s *Server) backup(ctx context.Context, r *running) {
-	ctx = trace.WithRole(trace.WithJob(ctx, r.job), Service)
+	ctx = trace.As(ctx, r.job, Service)
 	h, f := s.work(ctx, r)
 	if ctx.Err() != nil {
 		f = failed(rt.Cause(ctx), status.Terminated) // cancelled, whatever that broke
@@ -143,6 +144,10 @@ func (s *Server) startBpbrm(ctx context.Context, r *running, h *image.Header) er
 	raw, err := pbx.Encode(bpbrm.Args{
 		Master: s.host, Nbjm: s.at(Service), Starter: s.at(Service), Epoch: s.epoch, Client: q.Client, BackupID: h.ID,
 		Selection: archive.Selection{Paths: q.Paths, Exclude: q.Exclude, Since: q.Since}, Expires: q.Expires, Pool: a.Media.Pool,
+		Image: media.Image{
+			Policy: h.Policy, Schedule: h.Schedule, Type: h.Type, Since: h.Since, Retention: q.Retention, Expires: h.Expires,
+			Paths: h.Paths, Exclude: h.Exclude,
+		},
 	})
 	if err != nil {
 		return err
@@ -279,6 +284,9 @@ func (s *Server) discardLater(ctx context.Context, server string, q bptm.Discard
 	for wait := time.Minute; ; wait = min(2*wait, time.Hour) {
 		if rt.Sleep(ctx, wait) != nil {
 			return
+		}
+		if _, complete, err := s.image(ctx, q.BackupID); err != nil || complete {
+			continue // somebody has imported it meanwhile: it stays as long as it is in the catalog
 		}
 		if _, err := bptm.Discard.Call(ctx, pbx.At(server, bptm.Role), q); err == nil {
 			return

@@ -212,7 +212,7 @@ func (s *Server) granted(ctx context.Context, _ pbx.Peer, g nbrb.Grant) (struct{
 			return
 		}
 		rt.Go(rt.WithoutCancel(ctx), "grant", func(ctx context.Context) {
-			ctx = trace.WithRole(trace.WithJob(ctx, r.job), Service)
+			ctx = trace.As(ctx, r.job, Service)
 			s.show(ctx, &g.Allocation)
 			if _, err := bptm.Grant.Call(ctx, asker, g); err != nil {
 				r.stop.Set() // bptm is gone; its end says why
@@ -237,7 +237,7 @@ func (s *Server) askMedia(ctx context.Context, from pbx.Peer, q bptm.Media) (str
 	if q.Reply != from.Addr {
 		return struct{}{}, status.Errorf(status.NotAllowed, "%s asks for %s", from.Addr, q.Reply)
 	}
-	jctx := trace.WithRole(trace.WithJob(rt.WithoutCancel(ctx), r.job), Service)
+	jctx := trace.As(rt.WithoutCancel(ctx), r.job, Service)
 	if !j.Restore && !q.Next {
 		pbx.AfterReply(ctx, func() {
 			rt.Go(jctx, "grant", func(ctx context.Context) {
@@ -270,15 +270,15 @@ func (s *Server) askMedia(ctx context.Context, from pbx.Peer, q bptm.Media) (str
 	return struct{}{}, nil
 }
 
-// checkRestore checks that a restore job is under way.
+// checkRestore checks that a restore, or an import, is under way.
 func (s *Server) checkRestore(ctx context.Context, id int64) error {
 	return s.db.View(ctx, func(tx store.Tx) error {
 		j, ok, err := job.Table.Get(tx, id)
 		if err != nil {
 			return status.Errorf(status.Database, "job %d: %w", id, err)
 		}
-		if !ok || j.Type != job.Restore || j.Done() {
-			return status.Errorf(status.Inconsistent, "no restore job %d is under way", id)
+		if !ok || j.Type != job.Restore && j.Type != job.Import || j.Done() {
+			return status.Errorf(status.Inconsistent, "no restore or import job %d is under way", id)
 		}
 		return nil
 	})
@@ -302,7 +302,7 @@ func (s *Server) mediaDone(ctx context.Context, r *running) {
 	if !r.job.Restore {
 		return
 	}
-	ctx = trace.WithRole(trace.WithJob(rt.WithoutCancel(ctx), r.job), Service)
+	ctx = trace.As(rt.WithoutCancel(ctx), r.job, Service)
 	rt.Go(ctx, "give back", func(ctx context.Context) { s.endOfRestore(ctx, r) })
 }
 

@@ -199,7 +199,7 @@ func (s *Server) deletePolicy(ctx context.Context, _ pbx.Peer, name string) (str
 // schedule starts tasks for the policy's clients that have none, and has the
 // others look at the policy again: those that it no longer has end then.
 func (s *Server) schedule(ctx context.Context, p *policy.Policy) {
-	ctx = trace.WithRole(trace.WithJob(rt.WithoutCancel(ctx), trace.Job{}), Service)
+	ctx = trace.As(rt.WithoutCancel(ctx), trace.Job{}, Service)
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	for _, c := range p.Clients {
@@ -283,7 +283,7 @@ func (s *Server) backupNow(ctx context.Context, from pbx.Peer, q Backup) ([]int6
 		})
 		ids = append(ids, id)
 	}
-	jctx := trace.WithRole(trace.WithJob(rt.WithoutCancel(ctx), trace.Job{}), Service)
+	jctx := trace.As(rt.WithoutCancel(ctx), trace.Job{}, Service)
 	pbx.AfterReply(ctx, func() {
 		for _, run := range jobs {
 			rt.Go(jctx, "backup on demand", run)

@@ -13,11 +13,11 @@ import (
 type Mux struct {
 	role    string
 	epoch   uint64
-	methods map[string]handler
+	methods map[string]*handler
 
 	lock  rt.Lock
-	seen  map[replyKey]*remembered
-	order []replyKey // oldest first
+	seen  map[requestNumber]*remembered
+	order []requestNumber // oldest first
 }
 
 type handler struct {
@@ -27,19 +27,20 @@ type handler struct {
 	handle func(ctx context.Context, from Peer, q any) (any, error)
 }
 
-// replyKey names a request. The identity is part of it: nobody can spoil, or be
-// given, the reply to another's request by using its address.
-type replyKey struct {
-	who  Identity
-	from Addr
-	inc  uint64
-	seq  uint64
-}
+// requestNumber tells a request from others of its caller, and mostly from those
+// of all callers.
+type requestNumber struct{ inc, seq uint64 }
 
-// remembered is a request under way or answered.
+// remembered is a request under way or answered. The identity is part of what it
+// is known by: nobody can spoil, or be given, the reply to another's request by
+// using its address.
 type remembered struct {
-	done  *rt.Event
-	reply *Message
+	who   Identity
+	from  Addr
+	reply Message
+	ended bool        // the reply is there
+	done  *rt.Event   // for repetitions that come before; nil if none did
+	next  *remembered // of another caller, with the same number
 }
 
 // rememberedReplies is how many replies a service keeps for repetitions. A
@@ -50,8 +51,8 @@ const rememberedReplies = 4096
 // epoch than the one given is refused; 0 refuses none.
 func NewMux(ctx context.Context, role string, epoch uint64) *Mux {
 	return &Mux{
-		role: role, epoch: epoch, methods: map[string]handler{},
-		lock: rt.NewLock(ctx), seen: map[replyKey]*remembered{},
+		role: role, epoch: epoch, methods: map[string]*handler{},
+		lock: rt.NewLock(ctx), seen: map[requestNumber]*remembered{},
 	}
 }
 
@@ -60,7 +61,7 @@ func Handle[Q, P any](mux *Mux, m *Method[Q, P], fn func(ctx context.Context, fr
 	if _, dup := mux.methods[m.name]; dup {
 		panic("pbx: " + m.name + " is handled twice")
 	}
-	mux.methods[m.name] = handler{
+	mux.methods[m.name] = &handler{
 		allow: m.allow,
 		query: m.query,
 		decode: func(b []byte) (any, error) {
@@ -78,62 +79,122 @@ func Handle[Q, P any](mux *Mux, m *Method[Q, P], fn func(ctx context.Context, fr
 	}
 }
 
+// handling is the context of a handler, with what it asked for with [AfterReply];
+// nil is nothing. The reply, which is remembered, keeps only that.
+type handling struct {
+	trace.Acting
+	lock  rt.Lock
+	after *afterReply
+}
+
 type afterKey struct{}
+
+func (h *handling) Value(key any) any {
+	if key == (afterKey{}) {
+		return h
+	}
+	return h.Acting.Value(key)
+}
 
 // AfterReply has fn run when the handler's reply is on its way and its step has
 // ended: for what a request sets going, which must not begin before.
 func AfterReply(ctx context.Context, fn func()) {
-	rep, _ := ctx.Value(afterKey{}).(*Message)
-	if rep == nil {
+	h, _ := ctx.Value(afterKey{}).(*handling)
+	if h == nil {
 		panic("pbx: AfterReply outside a handler")
 	}
-	rep.after.lock.Lock()
-	rep.after.fns = append(rep.after.fns, fn)
-	rep.after.lock.Unlock()
+	h.lock.Lock()
+	if h.after == nil {
+		h.after = &afterReply{lock: h.lock}
+	}
+	h.after.fns = append(h.after.fns, fn)
+	h.lock.Unlock()
 }
 
 // Changes tells whether a call of the method may change anything. A transport may
 // end a handler that changes nothing once its caller is gone.
-func (x *Mux) Changes(method string) bool { return !x.methods[method].query }
+func (x *Mux) Changes(method string) bool {
+	h := x.methods[method]
+	return h == nil || !h.query
+}
 
 // Serve answers one request from a peer whose identity the transport has
 // proven. The transport sends the reply, then calls its Sent.
 func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 	tr := trace.From(ctx)
 	tr.Witness(req.Head.Stamp)
-	if x.methods[req.Method].query {
-		rep := x.answer(ctx, from, req)
-		rep.Method, rep.Head.Stamp = req.Method, tr.Stamp(ctx)
+	h := x.methods[req.Method]
+	if h == nil || h.query {
+		rep := &Message{}
+		x.answer(ctx, from, h, req, rep)
+		rep.Head.Stamp = tr.Stamp(ctx)
 		return rep
 	}
-	key := replyKey{from, req.Head.From, req.Head.Inc, req.Head.Seq}
-	x.lock.Lock()
-	r, again := x.seen[key]
-	if !again {
-		r = &remembered{done: rt.NewEvent(ctx)}
-		x.remember(key, r)
-	}
-	x.lock.Unlock()
+	r, again := x.request(from, &req.Head)
 	if again {
-		if err := r.done.Wait(ctx); err != nil {
-			return x.failed(ctx, err)
-		}
-		rep := *r.reply
-		return &rep
+		return x.repeat(ctx, r, req.Method)
 	}
-	rep := x.answer(ctx, from, req)
-	rep.Method = req.Method
-	rep.Head.Stamp = tr.Stamp(ctx)
-	r.reply = rep
-	r.done.Set()
-	return rep
+	x.answer(ctx, from, h, req, &r.reply)
+	r.reply.Head.Stamp = tr.Stamp(ctx)
+	x.lock.Lock()
+	r.ended = true
+	done := r.done
+	x.lock.Unlock()
+	if done != nil {
+		done.Set()
+	}
+	return &r.reply
 }
 
-func (x *Mux) remember(key replyKey, r *remembered) {
+// request finds what is remembered of a request; again is false if it is new.
+func (x *Mux) request(from Identity, h *Head) (r *remembered, again bool) {
+	n := requestNumber{h.Inc, h.Seq}
+	x.lock.Lock()
+	defer x.lock.Unlock()
+	for r = x.seen[n]; r != nil; r = r.next {
+		if r.who == from && r.from == h.From {
+			return r, true
+		}
+	}
+	r = &remembered{who: from, from: h.From}
+	x.remember(n, r)
+	return r, false
+}
+
+// repeat is the reply that a request had, or will have.
+func (x *Mux) repeat(ctx context.Context, r *remembered, method string) *Message {
+	x.lock.Lock()
+	if !r.ended && r.done == nil {
+		r.done = rt.NewEvent(ctx)
+	}
+	ended, done := r.ended, r.done
+	x.lock.Unlock()
+	if !ended {
+		if err := done.Wait(ctx); err != nil {
+			rep := &Message{Method: method}
+			rep.fail(err)
+			return rep
+		}
+	}
+	rep := r.reply
+	return &rep
+}
+
+// answered tells whether r and those of the same number are.
+func (r *remembered) answered() bool {
+	for ; r != nil; r = r.next {
+		if !r.ended {
+			return false
+		}
+	}
+	return true
+}
+
+func (x *Mux) remember(n requestNumber, r *remembered) {
 	if len(x.order) >= rememberedReplies {
 		kept := x.order[:0]
 		for i, k := range x.order {
-			if i < len(x.order)/2 && x.seen[k].done.IsSet() {
+			if i < len(x.order)/2 && x.seen[k].answered() {
 				delete(x.seen, k)
 			} else {
 				kept = append(kept, k)
@@ -141,45 +202,53 @@ func (x *Mux) remember(key replyKey, r *remembered) {
 		}
 		x.order = kept
 	}
-	x.seen[key] = r
-	x.order = append(x.order, key)
+	r.next = x.seen[n]
+	x.seen[n] = r
+	x.order = append(x.order, n)
 }
 
-func (x *Mux) answer(ctx context.Context, from Identity, req *Message) *Message {
-	h, ok := x.methods[req.Method]
-	if !ok {
-		return x.failed(ctx, status.Errorf(status.BadParameter, "%s answers no method %q", x.role, req.Method))
-	}
-	if !from.Is(h.allow) {
-		return x.failed(ctx, status.Errorf(status.NotAllowed, "%s may be called by %s, not by %s", req.Method, h.allow, from))
-	}
-	if from.Kinds&Hosts != 0 && req.Head.From.Host() != from.Name {
-		return x.failed(ctx, status.Errorf(status.NotAllowed, "%s says it is %s", from, req.Head.From))
-	}
-	if x.epoch != 0 && req.Head.Epoch != 0 && req.Head.Epoch != x.epoch {
-		return x.failed(ctx, status.Errorf(status.ServerBusy, "%s of job %d comes from before the master's restart (epoch %d, now %d)",
-			req.Method, req.Head.Job.ID, req.Head.Epoch, x.epoch))
-	}
-	q := req.Body
-	if req.Wire != nil {
-		var err error
-		if q, err = h.decode(req.Wire); err != nil {
-			return x.failed(ctx, status.Errorf(status.BadParameter, "%s from %s: %w", req.Method, from, err))
-		}
-	}
-	rep := &Message{after: &afterReply{lock: x.lock}}
-	ctx = context.WithValue(ctx, afterKey{}, rep)
-	ctx = trace.WithRole(trace.WithJob(ctx, req.Head.Job), x.role)
-	body, err := h.handle(ctx, Peer{Identity: from, Addr: req.Head.From}, q)
+// answer makes the reply to a request.
+func (x *Mux) answer(ctx context.Context, from Identity, h *handler, req, rep *Message) {
+	rep.Method = req.Method
+	q, err := x.accept(from, h, req)
 	if err != nil {
-		f := x.failed(ctx, err)
-		f.after = rep.after
-		return f
+		rep.fail(err)
+		return
 	}
-	rep.Body = body
-	return rep
+	in := &handling{Acting: trace.Acting{Context: ctx, Job: req.Head.Job, Role: x.role}, lock: x.lock}
+	body, err := h.handle(in, Peer{Identity: from, Addr: req.Head.From}, q)
+	if err != nil {
+		rep.fail(err)
+	} else {
+		rep.Body = body
+	}
+	x.lock.Lock()
+	rep.after = in.after
+	x.lock.Unlock()
 }
 
-func (x *Mux) failed(_ context.Context, err error) *Message {
-	return &Message{Code: status.Of(err, status.SystemError), Detail: status.Detail(err)}
+// accept refuses a request that may not be made, and gives what it asks.
+func (x *Mux) accept(from Identity, h *handler, req *Message) (any, error) {
+	switch {
+	case h == nil:
+		return nil, status.Errorf(status.BadParameter, "%s answers no method %q", x.role, req.Method)
+	case !from.Is(h.allow):
+		return nil, status.Errorf(status.NotAllowed, "%s may be called by %s, not by %s", req.Method, h.allow, from)
+	case from.Kinds&Hosts != 0 && req.Head.From.Host() != from.Name:
+		return nil, status.Errorf(status.NotAllowed, "%s says it is %s", from, req.Head.From)
+	case x.epoch != 0 && req.Head.Epoch != 0 && req.Head.Epoch != x.epoch:
+		return nil, status.Errorf(status.ServerBusy, "%s of job %d comes from before the master's restart (epoch %d, now %d)",
+			req.Method, req.Head.Job.ID, req.Head.Epoch, x.epoch)
+	case req.Wire == nil:
+		return req.Body, nil
+	}
+	q, err := h.decode(req.Wire)
+	if err != nil {
+		return nil, status.Errorf(status.BadParameter, "%s from %s: %w", req.Method, from, err)
+	}
+	return q, nil
+}
+
+func (m *Message) fail(err error) {
+	m.Code, m.Detail = status.Of(err, status.SystemError), status.Detail(err)
 }

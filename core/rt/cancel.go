@@ -44,6 +44,9 @@ func WithTimeout(ctx context.Context, d time.Duration) (_ context.Context, cance
 
 // Cause is why ctx ended: the cause given to cancel, else ctx.Err().
 func Cause(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
 	if c, _ := ctx.Value(cancelKey{}).(*cancelCtx); c != nil {
 		c.lock.Lock()
 		cause := c.cause
@@ -58,16 +61,22 @@ func Cause(ctx context.Context) error {
 // WithoutCancel returns a context with ctx's values that does not end when ctx
 // does: for clean-up that must run after a cancellation.
 func WithoutCancel(ctx context.Context) context.Context {
-	return noCancel{context.WithoutCancel(ctx)}
+	return &noCancel{ctx}
 }
 
-type noCancel struct{ context.Context }
+// noCancel is written out because the standard library's allocates at each look-up
+// of a value.
+type noCancel struct{ values context.Context }
 
-func (c noCancel) Value(key any) any {
+func (*noCancel) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (*noCancel) Done() <-chan struct{}       { return nil }
+func (*noCancel) Err() error                  { return nil }
+
+func (c *noCancel) Value(key any) any {
 	if key == (cancelKey{}) {
 		return (*cancelCtx)(nil)
 	}
-	return c.Context.Value(key)
+	return c.values.Value(key)
 }
 
 func newCancel(ctx context.Context) *cancelCtx {

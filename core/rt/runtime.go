@@ -92,6 +92,8 @@ type TaskState struct {
 	cancelIn               *cancelCtx
 
 	held int // mutexes held
+
+	context taskContext // what WithTask returned
 }
 
 // Held is the number of mutexes the task holds.
@@ -99,10 +101,26 @@ func (s *TaskState) Held() int { return s.held }
 
 type taskKey struct{}
 
-// WithTask returns a context that carries t as the running task. Worlds call it.
+// taskContext carries the running task. It is part of the task's state, as each
+// task has one.
+type taskContext struct {
+	context.Context
+	task Task
+}
+
+func (c *taskContext) Value(key any) any {
+	if key == (taskKey{}) {
+		return c.task
+	}
+	return c.Context.Value(key)
+}
+
+// WithTask returns a context that carries t as the running task. Worlds call it,
+// once for each task.
 func WithTask(ctx context.Context, t Task) context.Context {
-	t.State().task = t
-	return context.WithValue(ctx, taskKey{}, t)
+	s := t.State()
+	s.task, s.context = t, taskContext{ctx, t}
+	return &s.context
 }
 
 // Current is the running task of ctx. It panics if ctx carries none: a role was

@@ -291,10 +291,13 @@ func NewMutex(ctx context.Context) *Mutex { return &Mutex{NewSemaphore(ctx, 1)} 
 
 // Lock takes the mutex. It does not end with ctx: what it guards is short.
 func (m *Mutex) Lock(ctx context.Context) {
-	if err := m.s.Acquire(WithoutCancel(ctx)); err != nil {
-		panic("rt: Mutex.Lock: " + err.Error())
+	t := running(ctx)
+	if !m.s.TryAcquire() {
+		if err := m.s.Acquire(WithoutCancel(ctx)); err != nil {
+			panic("rt: Mutex.Lock: " + err.Error())
+		}
 	}
-	Current(ctx).State().held++
+	t.State().held++
 }
 
 // Unlock gives the mutex back.

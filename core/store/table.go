@@ -48,7 +48,14 @@ func Declare[K, V any](name string, version int, key func(K) string, decode func
 }
 
 // IntKey writes a number that is not negative so that strings order as numbers do.
-func IntKey(n int64) string { return fmt.Sprintf("%016x", n) }
+func IntKey(n int64) string {
+	const digits = "0123456789abcdef"
+	var b [16]byte
+	for i := range b {
+		b[i] = digits[n>>(60-4*i)&15]
+	}
+	return string(b[:])
+}
 
 // StringKey is the key of a table whose keys are strings.
 func StringKey(s string) string { return s }

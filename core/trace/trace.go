@@ -38,37 +38,71 @@ func (s Stamp) Compare(t Stamp) int {
 
 func (s Stamp) String() string { return fmt.Sprintf("%v+%d", s.Wall, s.Seq) }
 
-// Job names the job on whose behalf something happens. The zero Job is none.
+// Job names the job on whose behalf something happens. The zero Job is none. Restore
+// says that it takes the steps of a restore: it reads media that are asked for by
+// name. An import does, too.
 type Job struct {
 	ID      int64 `json:"id" cbor:"i"`
 	Try     int   `json:"try" cbor:"t"`
 	Restore bool  `json:"restore,omitempty" cbor:"r,omitempty"`
 }
 
-type jobKey struct{}
+// Acting is a context that says for which job, and as which role, something is
+// done: one value, as both are asked for at each call. It is for who has a context
+// of its own to embed it; others use [As].
+type Acting struct {
+	context.Context
+	Job  Job
+	Role string
+}
+
+type actingKey struct{}
+
+// Value finds the values of the context.
+func (a *Acting) Value(key any) any {
+	if key == (actingKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
+}
+
+func actingIn(ctx context.Context) (Job, string) {
+	if a, _ := ctx.Value(actingKey{}).(*Acting); a != nil {
+		return a.Job, a.Role
+	}
+	return Job{}, ""
+}
 
 // WithJob marks everything done under the context as done for j.
 func WithJob(ctx context.Context, j Job) context.Context {
-	return context.WithValue(ctx, jobKey{}, j)
+	_, role := actingIn(ctx)
+	return &Acting{ctx, j, role}
 }
 
 // JobOf is the job that ctx works for.
 func JobOf(ctx context.Context) Job {
-	j, _ := ctx.Value(jobKey{}).(Job)
+	j, _ := actingIn(ctx)
 	return j
 }
 
-type roleKey struct{}
-
 // WithRole marks everything done under the context as done by a role.
 func WithRole(ctx context.Context, role string) context.Context {
-	return context.WithValue(ctx, roleKey{}, role)
+	j, was := actingIn(ctx)
+	if role == was {
+		return ctx
+	}
+	return &Acting{ctx, j, role}
+}
+
+// As is WithJob and WithRole.
+func As(ctx context.Context, j Job, role string) context.Context {
+	return &Acting{ctx, j, role}
 }
 
 // RoleOf is the role that acts in ctx.
 func RoleOf(ctx context.Context) string {
-	r, _ := ctx.Value(roleKey{}).(string)
-	return r
+	_, role := actingIn(ctx)
+	return role
 }
 
 // Event is one thing that happened. A step that is a call begins when the
@@ -168,11 +202,12 @@ func (t *Tracer) Emit(ctx context.Context, e Event) {
 		return
 	}
 	e.Host, e.Proc = t.host, t.proc
+	job, role := actingIn(ctx)
 	if e.Job == (Job{}) {
-		e.Job = JobOf(ctx)
+		e.Job = job
 	}
 	if e.Role == "" {
-		e.Role = RoleOf(ctx)
+		e.Role = role
 	}
 	t.sink.Emit(ctx, e)
 }

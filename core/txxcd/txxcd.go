@@ -35,7 +35,7 @@ var (
 type Server struct {
 	devices dev.Finder
 	lock    rt.Lock
-	hands   map[string]*rt.Semaphore // one move at a time in each library
+	hands   map[string]*rt.Semaphore // of each library: one command at a time for each arm
 }
 
 // New makes the role for the robots that devices gives.
@@ -69,25 +69,53 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	return mux
 }
 
+// with does something with a library's robot, once one of its arms is free.
 func (s *Server) with(ctx context.Context, library string, fn func(c dev.Changer) error) error {
-	s.lock.Lock()
-	hand := s.hands[library]
-	if hand == nil {
-		hand = rt.NewSemaphore(ctx, 1)
-		s.hands[library] = hand
-	}
-	s.lock.Unlock()
-	if err := hand.Acquire(ctx); err != nil {
-		return err
-	}
-	defer hand.Release()
-	c, err := s.devices.Changer(ctx, library)
+	hand, err := s.hand(ctx, library)
 	if err == nil {
-		defer c.Close()
-		err = fn(c)
+		if err := hand.Acquire(ctx); err != nil {
+			return err
+		}
+		defer hand.Release()
+		err = s.open(ctx, library, fn)
 	}
 	if err != nil {
 		return status.Errorf(status.MediaRequest, "library %s: %w", library, err)
 	}
 	return nil
+}
+
+func (s *Server) open(ctx context.Context, library string, fn func(c dev.Changer) error) error {
+	c, err := s.devices.Changer(ctx, library)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return fn(c)
+}
+
+// hand is what the commands of a library's robot wait for. A robot that says nothing of
+// its arms has one.
+func (s *Server) hand(ctx context.Context, library string) (*rt.Semaphore, error) {
+	s.lock.Lock()
+	hand := s.hands[library]
+	s.lock.Unlock()
+	if hand != nil {
+		return hand, nil
+	}
+	arms := 1
+	if err := s.open(ctx, library, func(c dev.Changer) error {
+		if m, ok := c.(dev.MultiArm); ok {
+			arms = m.Arms()
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if s.hands[library] == nil { // another may have asked meanwhile
+		s.hands[library] = rt.NewSemaphore(ctx, arms)
+	}
+	return s.hands[library], nil
 }

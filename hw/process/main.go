@@ -59,7 +59,7 @@ func Main(mains host.Mains, build Build) int {
 	spec := *first.Spec
 	ctl := newControl(l, first)
 	ctx, cancel := rt.WithCancel(clock.Context(context.Background(), spec.Service()))
-	ctx = trace.WithRole(trace.WithJob(ctx, trace.Job{ID: spec.Job, Try: spec.Try, Restore: spec.Restore}), spec.Role)
+	ctx = trace.As(ctx, trace.Job{ID: spec.Job, Try: spec.Try, Restore: spec.Restore}, spec.Role)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGTERM) // before the role is ready: from then on it ends as it is asked to
 	go func() {

@@ -64,8 +64,8 @@ func benchWrite(b *testing.B, o Options) {
 	}
 	result := make(chan error, 1)
 	go func() { result <- fill(clock.Context(context.Background(), "child"), run, b.N) }()
-	frags := media.NewFragments("bench_1", 1, benchBlock)
-	_, err = frags.Begin(0)
+	frags := media.NewFragments("bench_1", 1, benchBlock, media.Image{})
+	_, err = frags.Begin(0, "")
 	if err != nil {
 		b.Fatal(err)
 	}

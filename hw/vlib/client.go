@@ -138,7 +138,7 @@ func (c *Client) find(p []byte) (id uint32, offset int64, ok bool) {
 
 // Drive opens a drive.
 func (c *Client) Drive(ctx context.Context, name string) (dev.Drive, error) {
-	h, err := c.open(ctx, opOpenDrive, name)
+	h, _, err := c.open(ctx, opOpenDrive, name)
 	if err != nil {
 		return nil, err
 	}
@@ -147,27 +147,27 @@ func (c *Client) Drive(ctx context.Context, name string) (dev.Drive, error) {
 
 // Changer opens the robot.
 func (c *Client) Changer(ctx context.Context, name string) (dev.Changer, error) {
-	h, err := c.open(ctx, opOpenChanger, name)
+	h, r, err := c.open(ctx, opOpenChanger, name)
 	if err != nil {
 		return nil, err
 	}
-	return &changer{h}, nil
+	return &changer{h, max(r.Arms, 1)}, nil
 }
 
 // open opens a device. A connection that turns out to have broken meanwhile is
 // made anew once: an open changes nothing.
-func (c *Client) open(ctx context.Context, o op, name string) (handle, error) {
+func (c *Client) open(ctx context.Context, o op, name string) (handle, *reply, error) {
 	for again := true; ; again = false {
 		k, err := c.connected(ctx)
 		if err != nil {
-			return handle{}, err
+			return handle{}, nil, err
 		}
 		r, err := k.call(&request{Op: o, Name: name})
 		if err == nil {
-			return handle{client: c, conn: k, name: name, id: uint32(r.N)}, nil
+			return handle{client: c, conn: k, name: name, id: uint32(r.N)}, r, nil
 		}
 		if !again || k.alive() {
-			return handle{}, err
+			return handle{}, nil, err
 		}
 	}
 }
@@ -326,7 +326,21 @@ func (h *handle) do(ctx context.Context, q request) error {
 }
 
 // changer is a handle of the robot.
-type changer struct{ handle }
+type changer struct {
+	handle
+	arms int
+}
+
+var (
+	_ dev.MultiArm  = (*changer)(nil)
+	_ dev.Rescanner = (*changer)(nil)
+)
+
+// Arms is how many moves go on beside each other.
+func (c *changer) Arms() int { return c.arms }
+
+// Rescan has the robot read every barcode.
+func (c *changer) Rescan(ctx context.Context) error { return c.do(ctx, request{Op: opRescan}) }
 
 func (c *changer) Close() error {
 	_, err := c.send(&request{Op: opClose})
@@ -358,7 +372,19 @@ type drive struct {
 	scratch []byte     // a region of our own, for blocks that lie in none
 }
 
-var _ dev.Drive = (*drive)(nil)
+var (
+	_ dev.Drive  = (*drive)(nil)
+	_ dev.Sorter = (*drive)(nil)
+)
+
+// Sort asks for the order with the least winding.
+func (d *drive) Sort(ctx context.Context, extents []dev.Extent) ([]int, error) {
+	r, err := d.call(ctx, request{Op: opSort, Extents: extents})
+	if err != nil {
+		return nil, err
+	}
+	return r.Order, nil
+}
 
 func (d *drive) Status(ctx context.Context) (dev.DriveStatus, error) {
 	r, err := d.call(ctx, request{Op: opStatus})

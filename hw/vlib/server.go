@@ -258,7 +258,11 @@ func (p *peer) do(ctx context.Context, q *request) *reply {
 		return p.open(d, err)
 	case opOpenChanger:
 		c, err := p.lib.Changer(ctx, q.Name)
-		return p.open(c, err)
+		r := p.open(c, err)
+		if m, ok := c.(dev.MultiArm); ok {
+			r.Arms = m.Arms()
+		}
+		return r
 	case opForget:
 		p.forget(q.Region)
 		return &reply{}
@@ -330,6 +334,11 @@ func (p *peer) drive(ctx context.Context, d dev.Drive, q *request) *reply {
 		err = d.WriteFilemarks(ctx, int(q.A), q.Flag)
 	case opErase:
 		err = d.Erase(ctx)
+	case opSort:
+		err = dev.ErrNotSupported
+		if s, ok := d.(dev.Sorter); ok {
+			r.Order, err = s.Sort(ctx, q.Extents)
+		}
 	default:
 		err = fmt.Errorf("operation %d is none of a drive's: %w", q.Op, dev.ErrNotSupported)
 	}
@@ -359,6 +368,10 @@ func (p *peer) changer(ctx context.Context, c dev.Changer, q *request) *reply {
 		err = c.Close()
 	case opMove:
 		err = c.Move(ctx, int(q.A), int(q.B))
+	case opRescan:
+		if s, ok := c.(dev.Rescanner); ok { // one that always knows need not
+			err = s.Rescan(ctx)
+		}
 	case opInventory:
 		r.Elements, err = c.Inventory(ctx)
 		first := max(min(q.A, int64(len(r.Elements))), 0)

@@ -509,6 +509,36 @@ func TestManage(t *testing.T) {
 
 // TestSocketDirectory: a directory that is not this user's alone is refused, and is left
 // as it is: /run is one.
+// TestBeyondMoves: a robot tells of its arms, and a drive of the order of accesses.
+func TestBeyondMoves(t *testing.T) {
+	realWorld(t, func(ctx context.Context) {
+		cfg := testConfig()
+		cfg.Arms = 2
+		c, _ := mounted(t, ctx, config(cfg, nil))
+		robot, err := c.Changer(ctx, "robot")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, ok := robot.(dev.MultiArm); !ok || m.Arms() != 2 {
+			t.Errorf("%T does not tell of two arms", robot)
+		}
+		if err := robot.(dev.Rescanner).Rescan(ctx); err != nil {
+			t.Error(err)
+		}
+		d, err := c.Drive(ctx, "robot-d0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		order, err := d.(dev.Sorter).Sort(ctx, []dev.Extent{{First: 0, Last: 1}, {First: 0, Last: 0}})
+		if err != nil || len(order) != 2 || order[0]+order[1] != 1 {
+			t.Errorf("order %v, %v", order, err)
+		}
+		if _, err := d.(dev.Sorter).Sort(ctx, make([]dev.Extent, vtl.MaxAccesses+1)); !errors.Is(err, dev.ErrNotSupported) {
+			t.Errorf("a list that is too long: %v", err)
+		}
+	})
+}
+
 func TestSocketDirectory(t *testing.T) {
 	shared := filepath.Join(t.TempDir(), "run")
 	if err := os.Mkdir(shared, 0o755); err != nil {

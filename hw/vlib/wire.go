@@ -44,8 +44,10 @@ const (
 	opWrite
 	opFilemarks
 	opErase
+	opSort
 	opInventory
 	opMove
+	opRescan
 	opInject
 	opClearFaults
 	opPowerCycle
@@ -67,6 +69,8 @@ type request struct {
 	Offset int64  `cbor:"p,omitempty"`
 	Length int64  `cbor:"l,omitempty"` // region: its size
 	Fault  *fault `cbor:"x,omitempty"` // inject
+
+	Extents []dev.Extent `cbor:"z,omitempty"` // sort
 }
 
 // reply answers the request with the same ID.
@@ -81,6 +85,8 @@ type reply struct {
 	Robot    *dev.RobotStats  `cbor:"r,omitempty"`
 	Drives   []dev.DriveStats `cbor:"d,omitempty"`
 	Name     string           `cbor:"b,omitempty"` // take out: the barcode
+	Arms     int              `cbor:"a,omitempty"` // open: of a robot
+	Order    []int            `cbor:"w,omitempty"` // sort
 }
 
 // fault is a dev.Fault on the wire.

@@ -4,6 +4,7 @@
 package convert
 
 import (
+	"math"
 	"time"
 
 	"capstan/core/ltid"
@@ -93,14 +94,26 @@ func Group(g *scenarios.Group) nbemm.Group {
 
 // Library makes the configuration of a virtual library of its file's form.
 func Library(l *scenarios.Library) vtl.Config {
-	out := vtl.Config{Name: l.Name, Robot: "rack", Slots: l.Slots, ImportExport: l.MailSlots, TimeScale: int64(l.Timing)}
+	r, k := &l.Robot, &l.Cartridges
+	out := vtl.Config{
+		Name: l.Name, Robot: r.Model, Arms: r.Arms, Strings: r.Strings,
+		RobotTimes: vtl.RobotTimes{
+			Pick: r.Pick.Std(), Put: r.Put.Std(), Overhead: r.Overhead.Std(), Aside: r.Aside.Std(),
+			PassThrough: r.PassThrough.Std(), Audit: r.Audit.Std(), MailSlot: r.MailSlot.Std(),
+		},
+		Slots: l.Slots, ImportExport: l.MailSlots, TimeScale: int64(l.Timing),
+	}
 	for _, d := range l.Drives {
 		out.Drives = append(out.Drives, vtl.DriveConfig{Name: d.Name, Model: d.Model})
 	}
-	for i, barcode := range l.Cartridges.Barcodes() {
+	for i, barcode := range k.Barcodes() {
 		out.Cartridges = append(out.Cartridges, vtl.CartridgeConfig{
-			Barcode: barcode, Density: l.Cartridges.Density, Capacity: int64(l.Cartridges.Capacity), Slot: i + 1,
+			Barcode: barcode, Density: k.Density, Capacity: int64(k.Capacity), Slot: i + 1,
+			Compression: int64(math.Round(k.Compression * 100)), Initialized: k.Initialized,
 		})
+	}
+	for i, barcode := range k.CleaningBarcodes() {
+		out.Cartridges = append(out.Cartridges, vtl.CartridgeConfig{Barcode: barcode, Slot: k.Count + i + 1})
 	}
 	return out
 }

@@ -1,11 +1,14 @@
 package convert_test
 
 import (
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"capstan/core/ltid"
 	"capstan/core/nbemm"
 	"capstan/core/policy"
 	"capstan/internal/convert"
@@ -108,16 +111,49 @@ func TestLibrary(t *testing.T) {
 name: vtl1
 slots: 4
 mailSlots: 1
-drives: [{name: d1, model: LTO-8}, {name: d2, model: LTO-9}]
-cartridges: {count: 2, density: LTO-8, capacity: 100GB}
+robot: {model: SL8500, arms: 2, strings: 2, passThrough: 20s, pick: 900ms}
+drives: [{name: d1, model: LTO-8 HH}, {name: d2, model: LTO-9}]
+cartridges: {count: 2, density: LTO-8, capacity: 100GB, compression: 2.5, initialized: true, cleaning: 1}
 timing: scale 60
 `)
 	same(t, vtl.Config{
-		Name: "vtl1", Robot: "rack", Slots: 4, ImportExport: 1, TimeScale: 60,
-		Drives: []vtl.DriveConfig{{Name: "d1", Model: "LTO-8"}, {Name: "d2", Model: "LTO-9"}},
+		Name: "vtl1", Robot: "SL8500", Arms: 2, Strings: 2, Slots: 4, ImportExport: 1, TimeScale: 60,
+		RobotTimes: vtl.RobotTimes{PassThrough: 20 * time.Second, Pick: 900 * time.Millisecond},
+		Drives:     []vtl.DriveConfig{{Name: "d1", Model: "LTO-8 HH"}, {Name: "d2", Model: "LTO-9"}},
 		Cartridges: []vtl.CartridgeConfig{
-			{Barcode: "CAP001L8", Density: "LTO-8", Capacity: 100e9, Slot: 1}, {Barcode: "CAP002L8", Density: "LTO-8", Capacity: 100e9, Slot: 2},
+			{Barcode: "CAP001L8", Density: "LTO-8", Capacity: 100e9, Slot: 1, Compression: 250, Initialized: true},
+			{Barcode: "CAP002L8", Density: "LTO-8", Capacity: 100e9, Slot: 2, Compression: 250, Initialized: true},
+			{Barcode: "CLN001L1", Slot: 3},
 		},
 	}, convert.Library(l))
 	same(t, []string{"d1", "d2"}, convert.DriveNames(l))
+}
+
+// TestModels: what the files may name is what the library knows, barcodes included.
+func TestModels(t *testing.T) {
+	oneof := func(v any, field string) []string {
+		f, ok := reflect.TypeOf(v).FieldByName(field)
+		if !ok {
+			t.Fatalf("%T has no %s", v, field)
+		}
+		return strings.Split(f.Tag.Get("oneof"), "|")
+	}
+	var drives, robots, media []string
+	for _, m := range vtl.DriveModels {
+		drives = append(drives, m.Name)
+	}
+	for _, m := range vtl.RobotModels {
+		robots = append(robots, m.Name)
+	}
+	for _, m := range vtl.MediumModels {
+		media = append(media, m.Density)
+		c := scenarios.Cartridges{Count: 1, Prefix: "CAP", Density: m.Density}
+		same(t, "CAP001"+m.Suffix, c.Barcodes()[0])
+		same(t, m.Density, ltid.Density(c.Barcodes()[0]))
+		same(t, "CAP001", ltid.MediaID(c.Barcodes()[0]))
+	}
+	same(t, drives, oneof(scenarios.Drive{}, "Model"))
+	same(t, robots, oneof(scenarios.Robot{}, "Model"))
+	same(t, media, oneof(scenarios.Cartridges{}, "Density"))
+	same(t, media, oneof(scenarios.StorageUnit{}, "Density"))
 }

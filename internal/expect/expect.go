@@ -270,13 +270,14 @@ func (c *check) logged(j *job.Job, what, text string) {
 }
 
 // steps checks the order of the flow. A job that went on to another volume asks,
-// mounts and positions again: the order is that of one volume.
+// mounts and positions again: the order is that of one volume. An import is no job of
+// the flow.
 func (c *check) steps() {
 	c.f.What = c.of("steps") + " in order"
 	n := 0
 	for i := range c.o.Jobs {
 		j := &c.o.Jobs[i]
-		if !c.mine(j) || !j.Done() || !j.Status.Succeeded() || len(j.Media) > 1 {
+		if !c.mine(j) || !j.Done() || !j.Status.Succeeded() || len(j.Media) > 1 || j.Type == job.Import {
 			continue
 		}
 		n++

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -418,4 +419,38 @@ func TestReboot(t *testing.T) {
 		}
 		d.restored(t, small)
 	})
+	d.start(t)
+	written := d.images(t, "")
+	d.stop(t)
+	for _, driver := range []string{"sg", "st"} {
+		t.Run("import from the bare tape by "+driver, func(t *testing.T) {
+			imported(t, newDomain(t, "import-"+driver), driver, written)
+			r.empty(t)
+		})
+	}
+}
+
+// imported has another domain, which knows nothing of the cartridges, import the images
+// on them, and restores them.
+func imported(t *testing.T, d *domain, driver string, written []image) {
+	d.driver(t, driver)
+	d.start(t)
+	defer d.stop(t)
+	var media []string
+	for _, i := range written {
+		for _, m := range i.Where {
+			if !slices.Contains(media, m) {
+				media = append(media, m)
+			}
+		}
+	}
+	if is := d.images(t, ""); len(is) > 0 || len(written) < 5 {
+		t.Fatalf("%d images before the import of %d", len(is), len(written))
+	}
+	t.Log(d.run(t, "import", "--media", strings.Join(media, ","), "--wait"))
+	if got, want := fmt.Sprintf("%+v", d.images(t, "")), fmt.Sprintf("%+v", written); got != want {
+		t.Fatalf("imported:\n%s\nwritten:\n%s", got, want)
+	}
+	d.restored(t, smallTree(t))
+	d.restored(t, bigTree(t))
 }

@@ -23,7 +23,7 @@ type Results struct {
 // CellResults are the figures of one cell.
 type CellResults struct {
 	Values  []string             `json:"values"`
-	Metrics []answers.Difference `json:"metrics"` // A is the first cell, B this one
+	Metrics []answers.Difference `json:"metrics"` // against the first cell
 	Runs    []Outcome            `json:"runs"`
 }
 
@@ -48,7 +48,7 @@ func Summarize(p *Plan, all [][]Outcome) *Results {
 				r.Failed = append(r.Failed, Failure{p.Cells[i].Name(p.Titles), o.Seed, o.Error})
 			}
 		}
-		c.Metrics = answers.Paired(metricsOf(all[0]), metricsOf(runs))
+		c.Metrics = answers.Pair(metricsOf(all[0]), metricsOf(runs))
 		r.Estimates = append(r.Estimates, c)
 	}
 	return r
@@ -81,9 +81,9 @@ func (r *Results) Blocks() (blocks []reports.Block) {
 				continue
 			}
 			d := &c.Metrics[k]
-			row := reports.BlockRow{Values: c.Values, Mean: d.Text(d.B.Value)}
-			if d.B.Level > 0 {
-				row.Interval = d.Text(d.B.Low) + " to " + d.Text(d.B.High)
+			row := reports.BlockRow{Values: c.Values, Mean: d.Text(d.Second.Value)}
+			if d.Second.Level > 0 {
+				row.Interval = d.Text(d.Second.Low) + " to " + d.Text(d.Second.High)
 			}
 			if i > 0 {
 				row.Difference, row.Verdict = Signed(d), d.Verdict()
@@ -104,8 +104,8 @@ func runsOf(cells []CellResults) (all [][]Outcome) {
 
 // Signed is a difference, with its sign.
 func Signed(d *answers.Difference) string {
-	text := d.Text(d.Diff.Value)
-	if d.Diff.Value > 0 {
+	text := d.Text(d.By.Value)
+	if d.By.Value > 0 {
 		return "+" + text
 	}
 	return text

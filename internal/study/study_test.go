@@ -167,7 +167,7 @@ func TestResults(t *testing.T) {
 	if row := blocks[0].Rows[1]; row.Mean != "14 s" || row.Difference != "-1.0 s" || row.Verdict != "better" {
 		t.Errorf("%+v", row)
 	}
-	if row := blocks[0].Rows[2]; row.Verdict != "" || row.Difference != "-8.0 s" { // one pair only
+	if row := blocks[0].Rows[2]; row.Interval != "" || row.Difference != "-8.0 s" { // one pair only
 		t.Errorf("%+v", row)
 	}
 	if err := r.Keep(dir); err != nil {

@@ -2,69 +2,170 @@ package virtual
 
 import (
 	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
+	"capstan/core/rt"
 	"capstan/scenarios"
+	"capstan/sim"
 )
 
-// night is a scenario of n clients with one job each, half of them to tape.
-func night(tb testing.TB, n int) *scenarios.Scenario {
+// nights is the year's scenario with another number of clients and nights, and
+// with a media server, its four drives and its disk for each thousand clients.
+func nights(tb testing.TB, clients, n int) *scenarios.Scenario {
 	tb.Helper()
-	text := fmt.Sprintf(`
-name: night
-start: 2026-11-23T18:00:00Z
-length: 24h
-master: {name: master}
-mediaServers: [{name: media1, link: 100Gbps, disk: 10GBps, diskSize: 1000TB}]
-clients:
-  - {name: "a%%05d", count: %d, data: {files: 50000, bytes: 1GiB}}
-  - {name: "b%%05d", count: %d, data: {files: 50000, bytes: 1GiB}}
-libraries:
-  - name: lib
-    host: media1
-    slots: 200
-    drives: [{name: d1, model: LTO-9}, {name: d2, model: LTO-9}, {name: d3, model: LTO-9}, {name: d4, model: LTO-9}]
-    cartridges: {count: 100, prefix: CAP, density: LTO-9}
-storageUnits:
-  - {name: tape, kind: tape, mediaServer: media1, library: lib, density: LTO-9}
-  - {name: disk, kind: disk, mediaServer: media1, path: /backup, maxJobs: 40}
-policies:
-  - {name: to-tape, clients: ["a*"], paths: [/], storage: tape, retention: 28d, schedules: [{name: full, type: full, frequency: 7d, windows: [{start: "20:00", length: 20h}]}]}
-  - {name: to-disk, clients: ["b*"], paths: [/], storage: disk, retention: 28d, schedules: [{name: full, type: full, frequency: 7d, windows: [{start: "20:00", length: 20h}]}]}
-`, n/2, n/2)
-	s, err := scenarios.Load[scenarios.Scenario]("night.yaml", []byte(text))
+	const file = "testdata/year.yaml"
+	text, err := os.ReadFile(file)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	s, err := scenarios.Load[scenarios.Scenario](file, text)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for i := range s.Clients {
+		s.Clients[i].Count = clients / len(s.Clients)
+	}
+	s.Length = scenarios.Duration(time.Duration(n) * 24 * time.Hour)
+	scale(s, max(clients/1000, 1))
 	return s
 }
 
-// BenchmarkNight is a night of clients with one job each, hollow data, the trace
-// hashed. Jobs a second of real time, with the machine and the date, are in
-// docs/benchmarks.md.
+// scale gives the scenario n times its media servers, in groups of their units.
+func scale(s *scenarios.Scenario, n int) {
+	if n == 1 {
+		return
+	}
+	groups := make([]scenarios.Group, len(s.StorageUnits))
+	for i := range groups {
+		groups[i] = scenarios.Group{Name: s.StorageUnits[i].Name, Choice: "priority"}
+	}
+	server, library, units := s.MediaServers[0], s.Libraries[0], s.StorageUnits
+	s.MediaServers, s.Libraries, s.StorageUnits, s.Groups = nil, nil, nil, groups
+	for k := range n {
+		tag := strconv.Itoa(k)
+		m, l := server, library
+		m.Name, l.Name, l.Host = "media"+tag, "lib"+tag, "media"+tag
+		l.Drives = slices.Clone(l.Drives)
+		for i := range l.Drives {
+			l.Drives[i].Name = l.Name + l.Drives[i].Name
+		}
+		l.Cartridges.Prefix = fmt.Sprintf("C%02d", k)
+		s.MediaServers, s.Libraries = append(s.MediaServers, m), append(s.Libraries, l)
+		for i, u := range units {
+			u.Name, u.MediaServer = u.Name+tag, m.Name
+			if u.Library != "" {
+				u.Library = l.Name
+			}
+			groups[i].Units = append(groups[i].Units, u.Name)
+			s.StorageUnits = append(s.StorageUnits, u)
+		}
+	}
+}
+
+// benchmarkNight is one night of clients with one job each, hollow data.
+func benchmarkNight(b *testing.B, clients int, quiet bool) {
+	SpendMemory()
+	s := nights(b, clients, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := Run(s, Options{Quiet: quiet})
+		if err != nil {
+			b.Fatal(err)
+		}
+		done := 0
+		for _, j := range r.Jobs {
+			if j.Status == 0 && j.Done() {
+				done++
+			}
+		}
+		if done < clients*9/10 {
+			b.Fatalf("of %d jobs %d ended well", clients, done)
+		}
+		b.ReportMetric(float64(done)/r.Real.Seconds(), "jobs/s")
+		b.ReportMetric(float64(done), "jobs")
+		b.ReportMetric(float64(r.Events)/float64(done), "events/job")
+	}
+}
+
+// BenchmarkNight is a night with its trace hashed. Jobs a second of real time, with
+// the machine and the date, are in docs/benchmarks.md.
 func BenchmarkNight(b *testing.B) {
-	for _, n := range []int{100, 1000, 4000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := night(b, n)
+	for _, n := range []int{100, 1000, 10000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) { benchmarkNight(b, n, false) })
+	}
+}
+
+// BenchmarkQuietNight is the same without the digest of the trace.
+func BenchmarkQuietNight(b *testing.B) {
+	for _, n := range []int{100, 1000, 10000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) { benchmarkNight(b, n, true) })
+	}
+}
+
+// BenchmarkYear is a thousand clients for many nights, images expiring after two
+// weeks. What is kept of a finished job is what the heap grows by for each in the
+// second half of the time, after the first two weeks.
+func BenchmarkYear(b *testing.B) {
+	for _, n := range []int{3, 30, 365} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			for b.Loop() {
-				r, err := Run(s, Options{})
-				if err != nil {
-					b.Fatal(err)
-				}
-				done := 0
-				for _, j := range r.Jobs {
-					if j.Status == 0 && j.Done() {
-						done++
-					}
-				}
-				if done == 0 {
-					b.Fatal("no job ended well")
-				}
-				b.ReportMetric(float64(done)/r.Real.Seconds(), "jobs/s")
-				b.ReportMetric(float64(done), "jobs")
-				b.ReportMetric(float64(r.Real/time.Millisecond), "ms")
+				benchmarkNights(b, nights(b, 1000, n))
 			}
 		})
 	}
+}
+
+func benchmarkNights(b *testing.B, s *scenarios.Scenario) {
+	SpendMemory()
+	began := time.Now()
+	w, err := New(config(s), sim.Options{Seed: 1, Start: rt.FromStd(s.Start), NoEvents: true, NoHash: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer w.Close()
+	length := s.Length.Std()
+	half := max(length/2, min(length*2/3, 15*24*time.Hour))
+	if err := w.World.Run(half); err != nil {
+		b.Fatal(err)
+	}
+	before, measuring := measure(), time.Now()
+	jobs, err := w.collect(s, &Result{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	early := len(jobs.Jobs)
+	began = began.Add(time.Since(measuring))
+	if err := w.World.Run(length); err != nil {
+		b.Fatal(err)
+	}
+	took := time.Since(began)
+	after := measure()
+	if jobs, err = w.collect(s, &Result{}); err != nil {
+		b.Fatal(err)
+	}
+	done := 0
+	for _, j := range jobs.Jobs {
+		if j.Status == 0 && j.Done() {
+			done++
+		}
+	}
+	if late := len(jobs.Jobs) - early; late > 0 {
+		b.ReportMetric(float64(after-before)/float64(late), "bytes/job")
+	}
+	b.ReportMetric(float64(done)/took.Seconds(), "jobs/s")
+	b.ReportMetric(float64(done), "jobs")
+	b.ReportMetric(float64(len(jobs.Jobs)-done), "failed")
+}
+
+// measure is the bytes of the heap that are in use.
+func measure() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

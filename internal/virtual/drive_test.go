@@ -105,3 +105,39 @@ func TestDriveConditions(t *testing.T) {
 		})
 	}
 }
+
+// A new cartridge of LTO-9 is measured at its first load: the job waits for it, by SCSI
+// commands too, and the next job does not.
+func TestNewCartridge(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		by   func(Config) Config
+	}{{"directly", func(c Config) Config { return c }}, {"by SCSI", bySCSI}} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := filled()
+			l := &cfg.Libraries[0].Config
+			for i := range l.Cartridges {
+				l.Cartridges[i].Initialized = false
+			}
+			inWorld(t, tt.by(cfg), func(ctx context.Context, w *World) error {
+				backup := func() time.Duration {
+					begin := rt.Mono(ctx)
+					b, err := backupOnce(ctx, "docs")
+					ended(t, b, err, status.OK)
+					return rt.Mono(ctx) - begin
+				}
+				if took := backup(); took < 15*time.Minute || took > 125*time.Minute {
+					t.Errorf("the first backup took %v", took)
+				}
+				if took := backup(); took > 10*time.Minute {
+					t.Errorf("the second backup took %v", took)
+				}
+				_, drives := w.Stats()
+				if n := drives[0].Calibrations + drives[1].Calibrations; n != 1 {
+					t.Errorf("%d calibrations", n)
+				}
+				return nil
+			})
+		})
+	}
+}

@@ -23,8 +23,16 @@ import (
 )
 
 // Two jobs that fill cartridges of one pool at the same time do not write over
-// each other: a cartridge stays a job's until the job has ended.
+// each other: a cartridge stays a job's until the job has ended. Nor does either
+// wait for a cartridge that the other has filled.
 func TestTwoJobsSpanOnePool(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { twoJobsSpanOnePool(t, seed) })
+	}
+}
+
+func twoJobsSpanOnePool(t *testing.T, seed uint64) {
+	t.Helper()
 	cfg := spanning()
 	cfg.Hosts = append(cfg.Hosts, Host{Name: "client2", Kinds: pbx.Client, Fill: func(ctx context.Context, fs *simtree.FS) error {
 		for i := range spanFiles {
@@ -35,7 +43,7 @@ func TestTwoJobsSpanOnePool(t *testing.T) {
 		return nil
 	}})
 	cfg.Domain.Policies[0].Clients = append(cfg.Domain.Policies[0].Clients, "client2")
-	w, err := New(cfg, sim.Options{ShuffleTies: true})
+	w, err := New(cfg, sim.Options{ShuffleTies: true, Seed: seed})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,9 +23,8 @@ type watcher struct {
 	rec       *record.Recorder
 	resources []record.Resource // that the record lists
 	windows   *record.Windows
-	next      rt.Time        // when to look at the master again
-	low       int64          // every job with a lower number is recorded
-	recorded  map[int64]bool // jobs with greater numbers that are, too
+	next      rt.Time // when to look at the master again
+	recorded  numbers
 }
 
 // newWatcher makes the watcher of a run; nil, which does nothing, without a sink.
@@ -33,7 +32,7 @@ func newWatcher(sink record.Sink, s *scenarios.Scenario, cfg *Config) *watcher {
 	if sink == nil {
 		return nil
 	}
-	t := &watcher{s: s, windows: record.NewWindows(cfg.Domain.Policies), recorded: map[int64]bool{}, low: 1}
+	t := &watcher{s: s, windows: record.NewWindows(cfg.Domain.Policies)}
 	t.resources = shared(s, cfg)
 	t.rec = record.NewRecorder(sink, append(clientsOwn(s), t.resources...))
 	return t
@@ -100,17 +99,29 @@ func (t *watcher) look() {
 	}
 	now := t.now()
 	t.next = now - now%rt.Time(time.Hour) + rt.Time(time.Hour)
-	t.record(now, func(j *job.Job) bool { return j.Done() && now.Sub(j.Ended) > time.Minute })
+	t.read(func(tx store.Tx) error {
+		for _, id := range t.rec.UnderWay() {
+			j, ok, err := job.Table.Get(tx, id)
+			switch {
+			case err != nil:
+				return err
+			case t.recorded.has(id):
+				t.rec.Forget(id)
+			case ok && j.Done() && now.Sub(j.Ended) > time.Minute: // nothing more is told of it
+				t.take(&j, now)
+			}
+		}
+		return t.volumes(tx, now)
+	})
 }
 
-// record takes the jobs that a function picks.
-func (t *watcher) record(now rt.Time, pick func(j *job.Job) bool) {
-	db := t.w.states[t.w.master].db
-	err := db.Peek(func(tx store.Tx) error {
-		if err := job.Table.Range(tx, t.low, 1<<62, func(j job.Job) (bool, error) {
-			if !t.recorded[j.ID] && pick(&j) {
-				t.recorded[j.ID] = true
-				t.rec.Job(&j, t.windows.Of(&j), now)
+// rest records the jobs that are left at the end, those that nothing was told of, too.
+func (t *watcher) rest() {
+	now := t.now()
+	t.read(func(tx store.Tx) error {
+		if err := job.Table.All(tx, func(j job.Job) (bool, error) {
+			if !t.recorded.has(j.ID) {
+				t.take(&j, now)
 			}
 			return true, nil
 		}); err != nil {
@@ -118,13 +129,30 @@ func (t *watcher) record(now rt.Time, pick func(j *job.Job) bool) {
 		}
 		return t.volumes(tx, now)
 	})
-	if err != nil {
+}
+
+func (t *watcher) take(j *job.Job, now rt.Time) {
+	t.recorded.add(j.ID)
+	t.rec.Job(j, t.windows.Of(j), now)
+}
+
+// read looks at the master's database.
+func (t *watcher) read(fn func(tx store.Tx) error) {
+	if err := t.w.states[t.w.master].db.Peek(fn); err != nil {
 		panic(fmt.Sprintf("virtual: looking at the master's database: %v", err)) // it is memory
 	}
-	for t.recorded[t.low] {
-		delete(t.recorded, t.low)
-		t.low++
+}
+
+// numbers is a set of job numbers, a bit for each.
+type numbers []uint64
+
+func (n numbers) has(id int64) bool { return int(id/64) < len(n) && n[id/64]>>(id%64)&1 == 1 }
+
+func (n *numbers) add(id int64) {
+	for int(id/64) >= len(*n) {
+		*n = append(*n, 0)
 	}
+	(*n)[id/64] |= 1 << (id % 64)
 }
 
 // volumes counts the cartridges of each library.
@@ -139,10 +167,14 @@ func (t *watcher) finish(seed int64, replication int) error {
 	if t == nil {
 		return nil
 	}
-	t.record(t.now(), func(*job.Job) bool { return true })
+	t.rest()
+	_, drives := t.w.Stats()
 	for i := range t.resources {
-		if r := &t.resources[i]; r.Kind == record.Drive {
-			r.Rate = t.rateOf(r.Name)
+		r := &t.resources[i]
+		for k := range drives {
+			if r.Kind == record.Drive && r.Name == drives[k].Name {
+				r.Rate, r.BackHitches = t.rateOf(r.Name), drives[k].BackHitches
+			}
 		}
 	}
 	return t.rec.Finish(record.Head{

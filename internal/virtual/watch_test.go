@@ -89,6 +89,9 @@ func TestAttribution(t *testing.T) {
 				}
 			}
 			a := answers.Of(&run)
+			if slow := c.want == record.Source; slow != (a.Mounts.BackHitches > 0) && c.want != record.Link {
+				t.Errorf("%d back-hitches", a.Mounts.BackHitches)
+			}
 			if most, share := a.Backups.Spent.Most(); most != c.want || share < .35 {
 				t.Errorf("%s has %.0f %% of the time, which is most; it should be %s: %v", most, 100*share, c.want, a.Backups.Spent)
 			}

@@ -208,6 +208,9 @@ func (b *builder) jobs() {
 			}
 			continue
 		}
+		if j.Type != job.Backup {
+			continue
+		}
 		day := b.night(cmp.Or(j.Opens, j.Queued))
 		n := nights[day]
 		if n == nil {

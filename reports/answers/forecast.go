@@ -104,7 +104,8 @@ func (b *builder) media() {
 }
 
 // meet foresees when the trend of y over days x, which must go in a direction,
-// meets 0. A slope that Student's t does not tell from 0 at 95 % is no trend.
+// meets 0. A slope that Student's t does not tell from 0 at 95 %, or that explains less
+// than half of what y varies, is no trend.
 func (b *builder) meet(x, y []float64, direction float64) Forecast {
 	f := Forecast{Slope: math.NaN(), Points: len(x)}
 	if len(x) < 5 {
@@ -122,7 +123,7 @@ func (b *builder) meet(x, y []float64, direction float64) Forecast {
 	n := float64(len(x))
 	err := math.Sqrt(rest / (n - 2) / spread)
 	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: n - 2}.Quantile(.975)
-	if beta*direction <= 0 || math.Abs(beta) <= t*err {
+	if beta*direction <= 0 || math.Abs(beta) <= t*err || stat.RSquared(x, y, nil, alpha, beta) < .5 {
 		return f
 	}
 	days := -alpha / beta

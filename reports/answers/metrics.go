@@ -58,12 +58,12 @@ func (a *Answers) rows() (all []row) {
 	add("robots in their busiest hour", "%", "", 100*mostOf(a.Robots, func(r *Robot) float64 { return r.PeakHour }))
 	add("links in their busiest hour", "%", "", 100*mostOf(a.Links, func(l *Link) float64 { return l.PeakHour }))
 	if len(a.Drives) > 0 {
-		add("mounts", "a day", lower, a.Mounts.PerDay)
+		add("mounts", "a day", "", a.Mounts.PerDay)
 		spread("mount wait", &a.Mounts.Wait)
 		add("back-hitches", "", lower, float64(a.Mounts.BackHitches))
 	}
 	if a.Media.Total > 0 {
-		add("cartridges taken", "a day", lower, a.Media.PerDay)
+		add("cartridges taken", "a day", "", a.Media.PerDay)
 		add("scratch cartridges left", "", higher, float64(a.Media.Scratch))
 	}
 	spread("restore to first byte", &a.FirstByte)

@@ -2,41 +2,12 @@ package answers
 
 import "slices"
 
-// Difference is how a metric differs between two sites that were run with the same
-// seeds.
-type Difference struct {
-	Metric          // of A
-	A, B   Interval // of each for itself
-	Diff   Interval // of B - A
-	Pairs  int      // of replications that both answer
-}
-
-// Significant tells whether the difference is not by chance, at the interval's level.
-func (d *Difference) Significant() bool {
-	return d.Diff.Level > 0 && (d.Diff.Low > 0 || d.Diff.High < 0)
-}
-
-// Verdict says in a word or two what became of the metric in B: "better", "worse",
-// "differs", "no difference seen", or "" if there are too few replications to say.
-func (d *Difference) Verdict() string {
-	switch {
-	case d.Diff.Level == 0:
-		return ""
-	case !d.Significant():
-		return "no difference seen"
-	case d.Better == "":
-		return "differs"
-	case (d.Better == higher) == (d.Diff.Value > 0):
-		return "better"
-	}
-	return "worse"
-}
-
-// Paired compares the metrics of replications of two sites, each pair with one seed,
-// in the order of the first's. It is Student's t interval of the differences: with
+// Pair compares the metrics of replications of two sites, each pair of one seed, in
+// the order in which they are met. It is Student's t interval of the differences: with
 // the same random numbers on both sides most of the chance cancels out (Law,
-// Simulation Modeling and Analysis, 10.2 and 11.2).
-func Paired(a, b [][]Metric) []Difference {
+// Simulation Modeling and Analysis, 10.2 and 11.2). Unlike [Compare] it needs the
+// metrics alone, and takes the mean of quantiles too.
+func Pair(first, second [][]Metric) []Difference {
 	find := func(all []Metric, name string) (float64, bool) {
 		i := slices.IndexFunc(all, func(m Metric) bool { return m.Name == name })
 		if i < 0 {
@@ -45,17 +16,17 @@ func Paired(a, b [][]Metric) []Difference {
 		return all[i].Value, true
 	}
 	var out []Difference
-	for _, m := range Names(append(slices.Clone(a), b...)) {
-		var x, y, diff []float64
-		for i := range min(len(a), len(b)) {
-			v, inA := find(a[i], m.Name)
-			w, inB := find(b[i], m.Name)
-			if inA && inB {
-				x, y, diff = append(x, v), append(y, w), append(diff, w-v)
+	for _, m := range Names(append(slices.Clone(first), second...)) {
+		var x, y, by []float64
+		for i := range min(len(first), len(second)) {
+			v, inFirst := find(first[i], m.Name)
+			w, inSecond := find(second[i], m.Name)
+			if inFirst && inSecond {
+				x, y, by = append(x, v), append(y, w), append(by, w-v)
 			}
 		}
-		if len(diff) > 0 {
-			out = append(out, Difference{Metric: m, A: Mean(x), B: Mean(y), Diff: Mean(diff), Pairs: len(diff)})
+		if len(by) > 0 {
+			out = append(out, Difference{Metric: m, First: Mean(x), Second: Mean(y), By: Mean(by), Paired: true})
 		}
 	}
 	return out

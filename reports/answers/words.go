@@ -50,7 +50,7 @@ func advice(k record.Kind) string {
 	case record.Drive:
 		return "add drives and let as many jobs run, or take a faster generation of drive"
 	case record.Position:
-		return "make fewer and longer jobs of many short ones, send short ones to disk, or keep cartridges mounted between jobs"
+		return "make fewer and longer jobs of many short ones, send short ones to disk, or keep cartridges mounted between jobs; new LTO-9 cartridges are measured when they are first loaded, once"
 	case record.Robot:
 		return "make fewer and longer jobs of many short ones, spread their starts, or give the library a second or faster robot"
 	case record.Queue:

@@ -26,6 +26,7 @@ type report struct {
 // section is a part of the page.
 type section struct {
 	Title   string
+	Bars    []bar
 	Figures []Figure
 	Tables  []table
 }
@@ -48,7 +49,6 @@ type view struct {
 	Title, Subtitle string
 	Words           []string
 	Cards           []card
-	Shares          []share
 	Sections        []section
 	Foot            string
 }
@@ -83,7 +83,7 @@ func newReport(runs []*record.Run) *report {
 
 func (r *report) view() *view {
 	h, a := &r.runs[0].Head, r.all[0]
-	v := &view{Title: h.Scenario, Words: a.Words(), Cards: r.cards(), Shares: r.bar()}
+	v := &view{Title: h.Scenario, Words: a.Words(), Cards: r.cards()}
 	kind := "A planning run"
 	if h.Real {
 		kind = "The record of a domain"
@@ -98,6 +98,9 @@ func (r *report) view() *view {
 	}
 	if h.Warmup > 0 {
 		v.Words = append(v.Words, fmt.Sprintf("The first %s are the warm-up and left out of every figure, plots of cartridges excepted: figures begin at %s.", length(h.Warmup), a.From.In(r.loc).Format("2 January 2006, 15:04")))
+	}
+	if all := r.bar(); len(all) > 0 {
+		v.Sections = append(v.Sections, section{Title: "Where the backups’ time went", Bars: []bar{{"", all}}})
 	}
 	v.add("Windows and what limited them", []maker{r.shares, r.misses, r.missed}, r.nightTable)
 	v.addNights(r)
@@ -295,12 +298,12 @@ func rate(v float64) string {
 }
 
 func (r *report) driveTable() (table, bool) {
-	t := table{Titles: []string{"Drive", "Model", "In use", "Writing", "Slow data", "Reading", "Locating", "Load, unload", "Idle", "Busiest hour", "Mounts", "Data", "Rate", "Could do"}}
+	t := table{Titles: []string{"Drive", "Model", "In use", "Writing", "Slow data", "Reading", "Locating", "Load, unload", "Idle", "Busiest hour", "Mounts", "Back-hitches", "Data", "Rate", "Could do"}}
 	for i := range r.all[0].Drives {
 		d := &r.all[0].Drives[i]
 		t.Rows = append(t.Rows, []string{
 			d.Name, d.Model, percent(100 * d.Busy()), percent(100 * d.Write), percent(100 * d.Slow), percent(100 * d.Read), percent(100 * d.Position),
-			percent(100 * d.Load), percent(100 * d.Idle), percent(100 * d.PeakHour), whole(d.Mounts), size(d.Bytes), rate(d.Rate), rate(float64(d.Native)),
+			percent(100 * d.Load), percent(100 * d.Idle), percent(100 * d.PeakHour), whole(d.Mounts), humanize.Comma(d.Hitches), size(d.Bytes), rate(d.Rate), rate(float64(d.Native)),
 		})
 	}
 	return t, len(t.Rows) > 0

@@ -151,6 +151,30 @@ func TestPages(t *testing.T) {
 	}
 }
 
+func TestTwo(t *testing.T) {
+	one, other := []*record.Run{many(14, 0), many(14, 1)}, []*record.Run{many(14, 0), many(14, 1)}
+	other[0].Jobs = other[0].Jobs[:len(other[0].Jobs)/2]
+	for _, c := range []struct {
+		first, second []*record.Run
+		want          string
+	}{{one, other, "hold the true difference"}, {one[:1], other[:1], "may be chance"}, {one, one, "No figure tells the two apart."}} {
+		var b bytes.Buffer
+		if err := HTMLOfTwo(&b, [2]string{"<four>", "six"}, c.first, c.second); err != nil {
+			t.Fatal(err)
+		}
+		text := b.String()
+		if n := strings.Count(text, "<svg"); n != 4 || !strings.Contains(text, c.want) || !strings.Contains(text, "&lt;four&gt;") || strings.Contains(text, "<four>") {
+			t.Errorf("%d figures; %q: %v", n, c.want, strings.Contains(text, c.want))
+		}
+		if at := outside.FindStringIndex(text); at != nil {
+			t.Errorf("it has %q", text[max(0, at[0]-60):min(len(text), at[1]+60)])
+		}
+	}
+	if err := HTMLOfTwo(io.Discard, [2]string{"a", "b"}, one, nil); err == nil {
+		t.Error("a comparison with nothing")
+	}
+}
+
 // The bar at the top, and each night's column, add up to 100 %.
 func TestSharesAddUp(t *testing.T) {
 	r := newReport([]*record.Run{many(5, 0), many(5, 1)})

@@ -290,7 +290,7 @@ func (j *Job) check() error {
 	switch {
 	case j.ID <= 0:
 		return fmt.Errorf("a job has number %d", j.ID)
-	case j.Type != job.Backup && j.Type != job.Restore:
+	case j.Type != job.Backup && j.Type != job.Restore && j.Type != job.Import:
 		return fmt.Errorf("job %d: type %q", j.ID, j.Type)
 	case j.Bytes < 0 || j.Files < 0 || j.Ended < j.Queued || j.Queued <= 0:
 		return fmt.Errorf("job %d: a size is below 0, or it ended before it was queued", j.ID)

@@ -23,6 +23,7 @@ type Recorder struct {
 	drives map[string]*Mount // what is in them
 	moved  map[string]rt.Time
 	use    map[useKey]*Use
+	latest map[string]*Use // of each resource: most of what is told comes in one hour
 	last   map[string]Volumes
 	err    error
 }
@@ -36,7 +37,7 @@ type useKey struct {
 func NewRecorder(sink Sink, resources []Resource) *Recorder {
 	r := &Recorder{
 		sink: sink, kinds: map[string]Kind{}, robots: map[string]string{}, jobs: map[int64]*progress{}, drives: map[string]*Mount{},
-		moved: map[string]rt.Time{}, use: map[useKey]*Use{}, last: map[string]Volumes{},
+		moved: map[string]rt.Time{}, use: map[useKey]*Use{}, latest: map[string]*Use{}, last: map[string]Volumes{},
 	}
 	for i := range resources {
 		r.kinds[resources[i].Name] = resources[i].Kind
@@ -61,6 +62,13 @@ func (r *Recorder) of(id int64) *progress {
 	}
 	return p
 }
+
+// UnderWay are the numbers of the jobs that something was told of and that were not
+// taken yet, in order.
+func (r *Recorder) UnderWay() []int64 { return slices.Sorted(maps.Keys(r.jobs)) }
+
+// Forget drops what was told of a job after it was taken.
+func (r *Recorder) Forget(id int64) { delete(r.jobs, id) }
 
 // Event takes an event of the trace. Events come in the order of their ends.
 func (r *Recorder) Event(e *trace.Event) {
@@ -233,11 +241,15 @@ func (r *Recorder) spreadBytes(name string, k Kind, from, to rt.Time, bytes int6
 }
 
 func (r *Recorder) hour(at rt.Time, name string, k Kind) *Use {
+	if u := r.latest[name]; u != nil && u.At == at {
+		return u
+	}
 	u := r.use[useKey{at, name}]
 	if u == nil {
 		u = &Use{At: at, Name: name, Kind: k}
 		r.use[useKey{at, name}] = u
 	}
+	r.latest[name] = u
 	return u
 }
 

@@ -36,6 +36,7 @@ type place struct {
 
 type table struct {
 	rows    *btree.BTreeG[*record]
+	probe   record // has the key that is looked for
 	index   []*btree.BTreeG[place]
 	scans   int  // scans under way
 	scanned bool // a scan under way reads these trees: clone before a change
@@ -83,21 +84,30 @@ func (t *table) writable() {
 // what was there.
 func (t *table) set(key string, r *record) (old *record) {
 	t.writable()
-	old, _ = t.rows.Get(&record{key: key})
+	if r == nil {
+		old, _ = t.rows.Delete(t.under(key))
+	} else {
+		old, _ = t.rows.ReplaceOrInsert(r)
+	}
 	if old != nil {
 		for i, at := range old.index {
-			t.index[i].Delete(place{at, old})
+			if r == nil || i >= len(r.index) || r.index[i] != at { // else r takes its place
+				t.index[i].Delete(place{at, old})
+			}
 		}
 	}
-	if r == nil {
-		t.rows.Delete(&record{key: key})
-		return old
-	}
-	t.rows.ReplaceOrInsert(r)
-	for i, at := range r.index {
-		t.index[i].ReplaceOrInsert(place{at, r})
+	if r != nil {
+		for i, at := range r.index {
+			t.index[i].ReplaceOrInsert(place{at, r})
+		}
 	}
 	return old
+}
+
+// under is a record to look for what is under a key, until the next call.
+func (t *table) under(key string) *record {
+	t.probe.key = key
+	return &t.probe
 }
 
 type change struct {
@@ -141,7 +151,7 @@ func (x *tx) Get(s *store.Schema, key string) (any, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	r, ok := t.rows.Get(&record{key: key})
+	r, ok := t.rows.Get(t.under(key))
 	if !ok {
 		return nil, false, nil
 	}

@@ -99,13 +99,20 @@ func (u *changer) span(kind dev.ElementKind) (first, n int) {
 	return first, n
 }
 
-func (u *changer) initialize(*request) error { return nil }
+// initialize reads every barcode, in the time that this takes.
+func (u *changer) initialize(r *request) error {
+	return u.target.lib.AuditInHand(r.ctx, len(u.target.lib.Elements())-1)
+}
 
 func (u *changer) initializeRange(r *request) error {
-	if r.cdb[1]&0x01 != 0 && !u.exists(int(binary.BigEndian.Uint16(r.cdb[2:]))) {
+	if r.cdb[1]&0x01 == 0 { // all
+		return u.initialize(r)
+	}
+	if !u.exists(int(binary.BigEndian.Uint16(r.cdb[2:]))) {
 		return sense(scsi.IllegalRequest, 0x21, 0x01)
 	}
-	return nil
+	n := len(u.target.lib.Elements()) - 1
+	return u.target.lib.AuditInHand(r.ctx, min(int(binary.BigEndian.Uint16(r.cdb[6:])), n))
 }
 
 func (u *changer) exists(address int) bool {
@@ -122,8 +129,8 @@ func (u *changer) element(address int) (dev.Element, bool) {
 	return dev.Element{}, false
 }
 
-// openClose does nothing that is seen: people put in and take out at any time, unless
-// it is prevented.
+// openClose takes its time and does nothing else that is seen: people put in and take
+// out at any time, unless it is prevented.
 func (u *changer) openClose(r *request) error {
 	e, ok := u.element(int(binary.BigEndian.Uint16(r.cdb[2:])))
 	switch {
@@ -134,7 +141,10 @@ func (u *changer) openClose(r *request) error {
 	case r.cdb[4]&0x1F == 0 && len(u.preventing) > 0:
 		return sense(scsi.IllegalRequest, 0x53, 0x02)
 	}
-	return nil
+	if r.cdb[4]&0x1F == 0 {
+		return nil // the time is taken when they are closed
+	}
+	return u.target.lib.OpenMailSlotsInHand(r.ctx)
 }
 
 // transportOK checks the address of the hand; 0 is the default one.

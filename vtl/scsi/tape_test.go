@@ -337,7 +337,7 @@ func TestAccessOrder(t *testing.T) {
 					d = int64(r.lib.Decks()[0].LocateTime(at, int64(o)))
 					return nil
 				})
-				sum, at = sum+d, int64(o)+1
+				sum, at = sum+d, int64(o)+2 // the segment is two blocks long
 			}
 			return sum
 		}

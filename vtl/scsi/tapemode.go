@@ -14,8 +14,9 @@ type generation struct {
 	license string // code of the volume's licence
 }
 
-// generations has the codes of LTO-5 to LTO-9 (T10, density codes; IBM LTO SCSI
-// reference, REPORT DENSITY SUPPORT).
+// generationOf has the codes of LTO-5 to LTO-10 (T10, density codes; IBM LTO SCSI
+// reference, REPORT DENSITY SUPPORT). ASSUMED for LTO-10, but for its density code: those
+// before it go on.
 func generationOf(n int) generation {
 	switch n {
 	case 5:
@@ -28,6 +29,8 @@ func generationOf(n int) generation {
 		return generation{0x5E, 0x88, 20668, 6656, "U-832", "U832"}
 	case 9:
 		return generation{0x60, 0x98, 21450, 8960, "U-932", "U932"}
+	case 10:
+		return generation{0x62, 0xA8, 21206, 15104, "U-1032", "UA32"}
 	}
 	return generation{}
 }
@@ -256,10 +259,14 @@ func (u *tape) capacityLog() []byte {
 	return parameter(b, 4, 4, 0)
 }
 
-// compressionLog is page 32h: nothing is compressed.
+// compressionLog is page 32h: the ratio of the medium's data, in hundredths.
 func (u *tape) compressionLog() []byte {
-	b := parameter(nil, 0, 2, 100)
-	return parameter(b, 1, 2, 100)
+	ratio := uint64(100)
+	if m, ok := u.deck.Medium(); ok && m.Compression > 0 {
+		ratio = uint64(m.Compression)
+	}
+	b := parameter(nil, 0, 2, ratio)
+	return parameter(b, 1, 2, ratio)
 }
 
 var _ blocks = (*tape)(nil)

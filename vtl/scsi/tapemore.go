@@ -3,8 +3,8 @@ package target
 import (
 	"encoding/binary"
 	"slices"
-	"time"
 
+	"capstan/core/dev"
 	"capstan/core/scsi"
 	"capstan/vtl"
 )
@@ -23,7 +23,7 @@ func (u *tape) densities(r *request) error {
 	}
 	for i := range vtl.MediumModels {
 		k := &vtl.MediumModels[i]
-		if ofMedium && k.Generation != m.Model.Generation {
+		if ofMedium && k.Density != m.Model.Density {
 			continue
 		}
 		if reads, writes := u.deck.Model().Uses(k); reads {
@@ -77,29 +77,22 @@ func (u *tape) allowOverwrite(r *request) error {
 	return nil
 }
 
-// maxAccesses bounds the list of GENERATE RECOMMENDED ACCESS ORDER; LTO-9 takes
-// 2730.
-const maxAccesses = 2730
-
 // accessBytes is the size of a user data segment descriptor.
 const accessBytes = 32
 
-// hasAccessOrder tells whether the drive orders accesses: from LTO-9 on.
-func (u *tape) hasAccessOrder() bool { return u.deck.Model().Generation >= 9 }
-
-// generateOrder takes user data segments and orders them, each time the nearest
-// by the drive's model of locates (SSC-5, 7.4).
+// generateOrder takes user data segments and orders them by the drive's model of
+// locates (SSC-5, 7.4).
 func (u *tape) generateOrder(r *request) error {
 	n := binary.BigEndian.Uint32(r.cdb[6:])
 	process := r.cdb[2] & 0x07
-	if !u.hasAccessOrder() || process > 2 {
+	if !u.deck.Orders() || process > 2 {
 		return badField()
 	}
 	if n == 0 {
 		r.lun.last = nil
 		return nil
 	}
-	if n < 8 || n > 8+maxAccesses*accessBytes {
+	if n < 8 || n > 8+vtl.MaxAccesses*accessBytes {
 		return badListLen()
 	}
 	b, err := r.list(int(n))
@@ -144,30 +137,27 @@ func (u *tape) segments(b []byte) ([]segment, error) {
 	return all, nil
 }
 
-// inOrder is the nearest segment first, and so on from each one's end.
+// inOrder is the order that the drive recommends.
 func (u *tape) inOrder(all []segment) []segment {
-	at := u.deck.Place().Block
-	for i := range all {
-		best, least := i, time.Duration(-1)
-		for j := i; j < len(all); j++ {
-			if t := u.deck.LocateTime(at, all[j].begin); least < 0 || t < least {
-				best, least = j, t
-			}
-		}
-		all[i], all[best] = all[best], all[i]
-		at = all[i].end
+	extents := make([]dev.Extent, len(all))
+	for i, s := range all {
+		extents[i] = dev.Extent{First: s.begin, Last: s.end}
 	}
-	return all
+	sorted := make([]segment, len(all))
+	for i, k := range u.deck.Order(extents) {
+		sorted[i] = all[k]
+	}
+	return sorted
 }
 
 // receiveOrder tells the limits, or the order that was made.
 func (u *tape) receiveOrder(r *request) error {
-	if !u.hasAccessOrder() {
+	if !u.deck.Orders() {
 		return badField()
 	}
 	alloc := int(min(binary.BigEndian.Uint32(r.cdb[6:]), 1<<20))
 	if r.cdb[1]&0x80 != 0 { // UDS_LIMITS
-		return r.reply(binary.BigEndian.AppendUint16([]byte{maxAccesses >> 8, maxAccesses & 0xFF}, accessBytes), alloc)
+		return r.reply(binary.BigEndian.AppendUint16([]byte{vtl.MaxAccesses >> 8, vtl.MaxAccesses & 0xFF}, accessBytes), alloc)
 	}
 	from := uint64(binary.BigEndian.Uint32(r.cdb[2:])) * accessBytes
 	switch {

@@ -191,7 +191,8 @@ type fields struct {
 }
 
 func (f *fields) append(b []byte) []byte {
-	var h [BlockSize]byte
+	b = append(b, zeros[:]...)
+	h := b[len(b)-BlockSize:]
 	copy(h[0:100], f.name)
 	octal(h[100:108], int64(f.mode))
 	octal(h[108:116], f.uid)
@@ -204,8 +205,9 @@ func (f *fields) append(b []byte) []byte {
 	octal(h[329:337], int64(f.major))
 	octal(h[337:345], int64(f.minor))
 	copy(h[345:500], f.prefix)
-	copy(h[148:156], fmt.Sprintf("%06o\x00 ", checksum(h[:])))
-	return append(b, h[:]...)
+	octal(h[148:155], checksum(h))
+	h[155] = ' '
+	return b
 }
 
 // octal writes n with leading zeros and a NUL at the end.

@@ -311,7 +311,7 @@ func testEpoch(ctx context.Context, t *testing.T, f Fixture) {
 func testTrace(ctx context.Context, t *testing.T, f Fixture) {
 	s := start(ctx, t, f, 0)
 	job := trace.Job{ID: 7, Try: 2}
-	jctx := trace.WithRole(trace.WithJob(ctx, job), "caller")
+	jctx := trace.As(ctx, job, "caller")
 	for _, q := range []string{"first", "second"} {
 		if _, err := echo.Call(jctx, s.addr, text{q}); err != nil {
 			t.Errorf("Echo: %v", err)
