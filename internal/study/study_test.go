@@ -194,3 +194,15 @@ func TestFailingRun(t *testing.T) {
 		t.Errorf("%+v, %v", all, err)
 	}
 }
+
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../../docs/examples/sweep*.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	for _, f := range files {
+		if p, err := Read(f); err != nil || len(p.Cells) < 4 {
+			t.Errorf("%s: %v", f, err)
+		}
+	}
+}
