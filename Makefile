@@ -15,7 +15,7 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-devices check lint determinism scenarios fuzz fuzz-short bench generate clean
+.PHONY: help build demo test test-devices check lint determinism scenarios validate fuzz fuzz-short bench generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ test-devices: build ## real /dev/nst* and /dev/sg* of a user-mode Linux kernel: 
 	CGO_ENABLED=0 $(GO) test -c -tags devices -o $(BIN)/devices.test ./internal/guest
 	CAPSTAN_GUEST_KERNEL=$(CURDIR)/.cache/uml CAPSTAN_BINARY=$(CURDIR)/$(BIN)/capstan $(BIN)/devices.test
 
-check: lint determinism scenarios fuzz-short ## everything that a change must pass: lint, house rules, race detector, determinism, scenarios, fuzzing
+check: lint determinism scenarios validate fuzz-short ## everything that a change must pass: lint, house rules, race detector, determinism, scenarios, fuzzing
 	@internal/ci/deps.sh race
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m ./...
 
@@ -58,6 +58,9 @@ determinism: build ## one seed gives one trace, whatever GOMAXPROCS; another see
 scenarios: build ## run every scenario and check what it expects; one of them in both worlds, compared
 	$(BIN)/capstan test scenarios/*.yaml
 	$(BIN)/capstan test scenarios/both-worlds.yaml --world both
+
+validate: build ## compare the simulator with the closed forms of queueing theory: the short form, under a minute of one processor
+	$(BIN)/capstan sim validate --short --quiet
 
 fuzz: ## run every fuzz function for FUZZTIME
 	internal/ci/fuzz.sh $(FUZZTIME)

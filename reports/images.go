@@ -57,6 +57,37 @@ type File struct {
 	Link  string    `json:"link,omitempty"` // target of a symbolic link
 }
 
+// Version is a row of the list of files that were found: one state of a file, in
+// one image or in several.
+type Version struct {
+	Path   string    `json:"path"`
+	Gone   bool      `json:"gone,omitempty"` // deleted before the first of these backups
+	Mode   uint32    `json:"mode,omitempty"` // as in stat(2)
+	Size   int64     `json:"size"`
+	MTime  time.Time `json:"mtime,omitzero"`
+	Images []string  `json:"images"` // that hold it, oldest first
+	First  time.Time `json:"first"`  // backup times of the first and the last of them
+	Last   time.Time `json:"last"`
+}
+
+// WriteVersions writes what was found.
+func WriteVersions(w io.Writer, rows []Version, o Options) error {
+	if o.JSON {
+		return writeJSON(w, rows)
+	}
+	t := newTable(left("MODE"), right("SIZE"), left("MODIFIED"), right("IMAGES"), left("FIRST BACKUP"), left("LAST BACKUP"), left("LAST IMAGE"), left("PATH"))
+	for i := range rows {
+		v := &rows[i]
+		mode, size := ModeString(v.Mode), strconv.FormatInt(v.Size, 10)
+		if v.Gone {
+			mode, size = "deleted", ""
+		}
+		t.row(mode, size, o.time(v.MTime, toMinute), Count(int64(len(v.Images))), o.time(v.First, toMinute), o.time(v.Last, toMinute),
+			v.Images[len(v.Images)-1], v.Path)
+	}
+	return t.write(w, o.Color)
+}
+
 // The type bits of stat(2)'s mode, by inode(7).
 const (
 	typeMask  = 0o170000

@@ -105,6 +105,10 @@ func TestImagesAndFiles(t *testing.T) {
 		{BackupID: "web1_1795468800", Client: "web1", Policy: "all-to-tape", Schedule: "nightly-full", Type: "full", Time: night,
 			Expires: night.AddDate(0, 0, 28), Bytes: 60 << 30, Files: 120_000, Copies: 1, Fragments: 2, Where: []string{"CAP001", "CAP002"}},
 	}, WriteImages, Options{})
+	both(t, "versions", []Version{
+		{Path: "/home/a", Mode: 0o100640, Size: 1234, MTime: night, Images: []string{"web1_1795468800", "web1_1795555200"}, First: night.AddDate(0, 0, 1), Last: night.AddDate(0, 0, 2)},
+		{Path: "/home/a", Gone: true, Images: []string{"web1_1795641600"}, First: night.AddDate(0, 0, 3), Last: night.AddDate(0, 0, 3)},
+	}, WriteVersions, Options{})
 	both(t, "files", []File{
 		{Path: "/home", Mode: 0o040755, Links: 3, Owner: "root", Group: "root", Size: 4096, MTime: night},
 		{Path: "/home/a file", Mode: 0o100640, Links: 1, Owner: "anna", Group: "users", Size: 123_456_789, MTime: night},

@@ -139,6 +139,9 @@ func (r *reader) device(d *Device, at string, changers []string) {
 		if len(d.Quirks) > 0 {
 			r.say(at+".quirks", "not for a drive; expected only for a changer")
 		}
+		if stays, _ := d.Dismount.Stays(); stays {
+			r.say(at+".dismount", "not for a drive; expected only for a changer")
+		}
 		return
 	}
 	for _, f := range []struct {
@@ -176,6 +179,9 @@ func (r *reader) library(l *Library, at string) {
 	count := join(at, "cartridges.count")
 	if all := l.Cartridges.Count + l.Cartridges.Cleaning; l.Slots > 0 && all > l.Slots {
 		r.say(count, "%d cartridges do not fit; expected at most %d, the slots", all, l.Slots)
+	}
+	if c := l.Cartridges.Compression; c > 0 && c < 1 {
+		r.say(join(at, "cartridges.compression"), "%v to 1 is no compression; expected 1 or more, or 0 for none", c)
 	}
 	if l.Slots > 0 && l.Robot.Strings > l.Slots {
 		r.say(join(at, "robot.strings"), "%d strings of %d slots; expected at least a slot in each", l.Robot.Strings, l.Slots)

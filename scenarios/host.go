@@ -3,6 +3,8 @@ package scenarios
 import (
 	"fmt"
 	"strings"
+
+	"capstan/core/dismount"
 )
 
 // Host is the configuration of one host: what its daemon is, where it listens,
@@ -66,6 +68,8 @@ type Device struct {
 	KeyFile string `yaml:"keyFile,omitempty" is:"abspath" ex:"/etc/capstan/tape.key"`
 	// Drive only: the drive checks and stores a checksum of each block, if it can.
 	Protection bool `yaml:"protection" def:"true"`
+	// Changer only: how long a cartridge stays in its drive after a job: immediate, for a time such as delay=300s, or lru: until the drive is needed.
+	Dismount dismount.Policy `yaml:"dismount" def:"immediate" ex:"delay=300s"`
 	// Changer only: what it does otherwise than others, and does not say.
 	Quirks []string `yaml:"quirks,omitempty" oneof:"no-dvcid|dvcid-apart|no-volume-tags" ex:"[no-dvcid]"`
 }
@@ -90,6 +94,8 @@ type Library struct {
 	Timing Timing `yaml:"timing" def:"real"`
 	// Where a real host keeps the cartridges as files. Default: under the host's stateDir.
 	Dir string `yaml:"dir,omitempty" is:"abspath" ex:"/var/lib/capstan/vtl1"`
+	// How long a cartridge stays in its drive after a job: immediate, for a time such as delay=300s, or lru: until the drive is needed.
+	Dismount dismount.Policy `yaml:"dismount" def:"immediate" ex:"delay=300s"`
 }
 
 // Drive is one drive of a virtual library.
@@ -138,12 +144,12 @@ type Cartridges struct {
 	Prefix string `yaml:"prefix" def:"CAP" is:"prefix"`
 	// What fits on one. 0 is the density's native capacity.
 	Capacity Size `yaml:"capacity,omitempty" ex:"100GiB"`
-	// How well the data compresses that is written on them: 2.5 is 2.5:1.
-	Compression float64 `yaml:"compression" def:"1" min:"1" max:"100"`
+	// How well the data compresses that is written on them: 2.5 is 2.5:1. 0 is not at all.
+	Compression float64 `yaml:"compression,omitempty" max:"100" ex:"2.5"`
 	// They were loaded before they came here: a drive of LTO-9 measures a new one at its first load, which takes most of an hour.
-	Initialized bool `yaml:"initialized" def:"false"`
+	Initialized bool `yaml:"initialized,omitempty" ex:"true"`
 	// How many cleaning cartridges there are.
-	Cleaning int `yaml:"cleaning" def:"0" max:"100"`
+	Cleaning int `yaml:"cleaning,omitempty" max:"100" ex:"1"`
 	// The generation of the medium; LTO-10P is the cartridge of 40 TB.
 	Density string `yaml:"density" need:"yes" oneof:"LTO-5|LTO-6|LTO-7|LTO-8|LTO-9|LTO-10|LTO-10P" ex:"LTO-8"`
 }

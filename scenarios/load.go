@@ -16,6 +16,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"capstan/core/dismount"
 )
 
 // File is what a file can hold.
@@ -482,6 +484,8 @@ func expected(t reflect.Type) string {
 		return "weekdays such as all, mon-fri or [sat, sun]"
 	case reflect.TypeFor[Timing]():
 		return "off, real, or such as scale 60"
+	case reflect.TypeFor[dismount.Policy]():
+		return "immediate, lru, or such as delay=300s"
 	case reflect.TypeFor[time.Time]():
 		return "a time such as 2026-11-23T18:00:00Z"
 	case reflect.TypeFor[Count]():

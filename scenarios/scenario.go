@@ -54,7 +54,7 @@ type Scenario struct {
 type Server struct {
 	// The name.
 	Name string `yaml:"name" need:"yes" is:"name" ex:"media1"`
-	// The rate of its network link, each way.
+	// The rate of its network link, each way; data gets 97 % of it.
 	Link Rate `yaml:"link" def:"10Gbps" min:"1kBps"`
 	// The rate of its disks, which disk storage units are on.
 	Disk Rate `yaml:"disk" def:"1GBps" min:"1kBps"`
@@ -68,7 +68,7 @@ type Client struct {
 	Name string `yaml:"name" need:"yes" is:"pattern" ex:"web1"`
 	// How many such clients there are.
 	Count int `yaml:"count" def:"1" min:"1" max:"100000"`
-	// The rate of its network link, each way.
+	// The rate of its network link, each way; data gets 97 % of it.
 	Link Rate `yaml:"link" def:"1Gbps" min:"1kBps"`
 	// The rate at which its disks read and write.
 	Disk Rate `yaml:"disk" def:"200MBps" min:"1kBps"`

@@ -224,7 +224,7 @@ func (p *pipe) init(ctx context.Context, n *network, c *conn, from, to *Process)
 	*p = pipe{conn: c, from: from, to: to, link: n.link(from.host, to.host), via: n.resources(from.host, to.host)}
 	p.frames = rt.NewQueue[*frame](ctx, window)
 	for _, r := range p.via {
-		p.limited = p.limited || r.Rate > 0
+		p.limited = p.limited || r.Rate > 0 || r.Stream > 0
 	}
 }
 

@@ -114,7 +114,7 @@ func TestConn(t *testing.T) {
 
 // Real bytes take the time that the interfaces of the hosts and their link take.
 func TestConnRate(t *testing.T) {
-	w := New(Options{Net: NetModel{Link: func(_, _ string) Link { return Link{Rate: 2000} }}})
+	w := New(Options{Net: NetModel{Link: func(_, _ string) Link { return Link{Rate: 10_000, Stream: 2000} }}})
 	defer w.Close()
 	connected(t, w, false,
 		func(ctx context.Context, c stream.Conn) error {
@@ -126,7 +126,7 @@ func TestConnRate(t *testing.T) {
 				}
 			}
 			if took := rt.Mono(ctx) - before; took != 2*time.Second {
-				t.Errorf("4000 bytes at 2000 a second took %v", took)
+				t.Errorf("4000 bytes at 2000 a second for a stream took %v", took)
 			}
 			return nil
 		},

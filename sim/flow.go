@@ -16,6 +16,10 @@ import (
 // Gallager, Data Networks, 6.5.2, progressive filling). Rates change only when a
 // transfer begins or ends, and are whole bytes a second, so that every machine
 // computes the same.
+//
+// A limit of each transfer at a resource ([dev.Resource.Stream]) is a resource of that rate which
+// no other transfer crosses: the solution is the same. What the end of a transfer
+// costs depends on how many are connected with it, never on bytes.
 type flows struct {
 	w         *World
 	resources map[string]*resource
@@ -133,6 +137,10 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 		if r.Rate > 0 && !slices.Contains(f.names, r.Name) {
 			f.names = append(f.names, r.Name)
 			f.via = append(f.via, w.flows.resource(r))
+		}
+		if one := r.Name + ", one stream"; r.Stream > 0 && !slices.Contains(f.names, one) {
+			f.names = append(f.names, one)
+			f.via = append(f.via, &resource{rate: r.Stream})
 		}
 	}
 	if len(f.via) == 0 {

@@ -67,6 +67,16 @@ func TestTransfer(t *testing.T) {
 		{"one comes and goes", []transfer{{0, all(disk), 1500, 20 * s}, {5 * s, all(disk), 500, 15 * s}}},
 		// disk gives its 100 to a; b gets the rest of the link's 150, not half of it.
 		{"what one cannot use the other gets", []transfer{{0, all(r("slow", 30), link), 300, 10 * s}, {0, all(link), 1200, 10 * s}}},
+		{"one cannot have more than a stream gets", []transfer{{0, all(dev.Resource{Name: "link", Rate: 150, Stream: 40}), 400, 10 * s}}},
+		{"also where there is no other limit", []transfer{{0, all(dev.Resource{Name: "link", Stream: 40}), 400, 10 * s}}},
+		// Two streams of 40 leave 70 of the 150 to the third.
+		{"what a stream cannot use others get", []transfer{
+			{0, all(dev.Resource{Name: "link", Rate: 150, Stream: 40}), 400, 10 * s}, {0, all(dev.Resource{Name: "link", Rate: 150, Stream: 40}), 400, 10 * s}, {0, all(link), 700, 10 * s},
+		}},
+		// Three share the link before the limit of a stream counts.
+		{"a limit above the fair share is none", []transfer{
+			{0, all(dev.Resource{Name: "link", Rate: 150, Stream: 90}), 500, 10 * s}, {0, all(link), 500, 10 * s}, {0, all(link), 500, 10 * s},
+		}},
 		{"whom two do not share with is not touched", []transfer{{0, all(disk), 1000, 10 * s}, {0, all(drive), 3000, 10 * s}}},
 		{"a long time is rounded up to the next nanosecond", []transfer{{0, all(r("odd", 3)), 1, 333333334}}},
 		{"a petabyte", []transfer{{0, all(r("fast", 1_000_000_000)), 1_000_000_000_000_000, 1_000_000 * s}}},
@@ -80,6 +90,26 @@ func TestTransfer(t *testing.T) {
 				t.Errorf("ends (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// A transfer takes as many events for a byte as for a petabyte, alone or beside another.
+func TestTransferCostsTheSameForAnyBytes(t *testing.T) {
+	events := func(bytes int64) uint64 {
+		w := New(Options{})
+		defer w.Close()
+		for i := range 2 {
+			w.NewHost(string(rune('a'+i)), pbx.Client).Spawn("mover", func(ctx context.Context, _ *host.Env) error {
+				return w.Transfer(ctx, []dev.Resource{{Name: "link", Rate: 1_000_000_000, Stream: 700_000_000}}, bytes<<i)
+			})
+		}
+		if err := w.Drain(); err != nil {
+			t.Fatal(err)
+		}
+		return w.seq
+	}
+	if small, large := events(1_000), events(1_000_000_000_000_000); small != large {
+		t.Errorf("%d events for kilobytes, %d for petabytes", small, large)
 	}
 }
 

@@ -102,11 +102,11 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 	})
 }
 
-// Data that crosses the network crosses both interfaces and the link.
+// Data that crosses the network crosses both interfaces and the link, and gets 97 % of each.
 func TestResourcesOfTheNetwork(t *testing.T) {
-	w := New(Options{Net: NetModel{Rate: 9, Link: func(from, _ string) Link {
+	w := New(Options{Net: NetModel{Rate: 900, Link: func(from, _ string) Link {
 		if from == "a" {
-			return Link{Rate: 7}
+			return Link{Rate: 210, Stream: 50}
 		}
 		return Link{}
 	}}})
@@ -116,8 +116,8 @@ func TestResourcesOfTheNetwork(t *testing.T) {
 		from, to *Host
 		want     []dev.Resource
 	}{
-		{a, b, []dev.Resource{{Name: "b nic in", Rate: 9}, {Name: "link a>b", Rate: 7}}},
-		{b, a, []dev.Resource{{Name: "b nic out", Rate: 9}, {Name: "link b>a"}}},
+		{a, b, []dev.Resource{{Name: "b nic in", Rate: 873}, {Name: "link a>b", Rate: 203, Stream: 50}}},
+		{b, a, []dev.Resource{{Name: "b nic out", Rate: 873}, {Name: "link b>a"}}},
 		{b, b, []dev.Resource{{Name: "link b>b"}}},
 	} {
 		if d := cmp.Diff(c.want, w.net.resources(c.from, c.to)); d != "" {

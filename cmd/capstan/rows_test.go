@@ -1,13 +1,10 @@
 package main
 
 import (
-	"errors"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"capstan/core/catalog"
 	"capstan/core/image"
@@ -122,95 +119,6 @@ func TestSteps(t *testing.T) {
 	}
 	if all := steps(events, true); len(all) != 4 || all[2].Step != "" {
 		t.Errorf("with --all: %+v", all)
-	}
-}
-
-func TestChains(t *testing.T) {
-	h := func(policy, typ string, n int64) image.Header {
-		return image.Header{ID: policy + typ, Policy: policy, Type: typ, Time: n}
-	}
-	all := []image.Header{h("p", "FULL", 1), h("p", "INCR", 2), h("p", "FULL", 3), h("q", "FULL", 4), h("p", "INCR", 5), h("p", "INCR", 6)}
-	var got [][]int64
-	for _, c := range chains(all) {
-		var times []int64
-		for _, i := range c {
-			times = append(times, i.Time)
-		}
-		got = append(got, times)
-	}
-	if d := cmp.Diff([][]int64{{3, 5, 6}, {4}}, got); d != "" {
-		t.Errorf("(-want +got):\n%s", d)
-	}
-}
-
-// inPages is a cursor over entries that come a few at a time.
-func inPages(es []catalog.Entry, size int) *cursor {
-	return &cursor{page: func() ([]catalog.Entry, bool, error) {
-		n := min(size, len(es))
-		page := es[:n]
-		es = es[n:]
-		return page, len(es) > 0, nil
-	}}
-}
-
-func gather(t interface{ Fatal(...any) }, cs merged) (all []catalog.Entry) {
-	for {
-		e, err := cs.next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e == nil {
-			return all
-		}
-		all = append(all, *e)
-	}
-}
-
-// What several images hold is listed once, in order, as the newest has it.
-func TestMerged(t *testing.T) {
-	names := rapid.SliceOfDistinct(rapid.StringMatching(`/[a-c!]{1,2}(/[a-c]{1,2})?`), func(s string) string { return s })
-	rapid.Check(t, func(t *rapid.T) {
-		want := map[string]int64{}
-		var cs merged
-		for image := range int64(rapid.IntRange(0, 4).Draw(t, "images")) {
-			var es []catalog.Entry
-			for _, p := range names.Draw(t, "paths") {
-				es = append(es, catalog.Entry{Path: p, Size: image})
-				want[p] = image
-			}
-			slices.SortFunc(es, func(a, b catalog.Entry) int { return catalog.ComparePaths(a.Path, b.Path) })
-			cs = append(cs, inPages(es, rapid.IntRange(1, 4).Draw(t, "page")))
-		}
-		got := gather(t, cs)
-		for i, e := range got {
-			if i > 0 && catalog.ComparePaths(got[i-1].Path, e.Path) >= 0 {
-				t.Errorf("%s after %s", e.Path, got[i-1].Path)
-			}
-			if want[e.Path] != e.Size {
-				t.Errorf("%s is of image %d, want %d", e.Path, e.Size, want[e.Path])
-			}
-		}
-		if len(got) != len(want) {
-			t.Errorf("%d entries, want %d", len(got), len(want))
-		}
-	})
-}
-
-func TestImpliedDirectoriesHideNone(t *testing.T) {
-	held, implied := catalog.Entry{Path: "/a", Mode: 0o700}, catalog.Entry{Path: "/a", Offset: -1}
-	for _, es := range [][]catalog.Entry{{held, implied}, {implied, held}} {
-		got := gather(t, merged{inPages(es[:1], 1), inPages(es[1:], 1)})
-		if len(got) != 1 || got[0].Mode != 0o700 {
-			t.Errorf("%+v gives %+v", es, got)
-		}
-	}
-}
-
-func TestMergedFails(t *testing.T) {
-	broken := errors.New("no answer")
-	cs := merged{inPages([]catalog.Entry{{Path: "/a"}}, 1), {page: func() ([]catalog.Entry, bool, error) { return nil, false, broken }}}
-	if _, err := cs.next(); !errors.Is(err, broken) {
-		t.Errorf("error %v, want %v", err, broken)
 	}
 }
 

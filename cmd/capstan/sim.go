@@ -27,7 +27,7 @@ func newSimCommand() *cobra.Command {
 time: a night of backups takes a moment. What runs is the code that runs for real.`,
 		Example: "  capstan sim run scenarios/first-night.yaml",
 	}
-	cmd.AddCommand(newSimRun(), newSimSweep(), newSimCompare(), newSimExplain())
+	cmd.AddCommand(newSimRun(), newSimSweep(), newSimCompare(), newSimExplain(), newSimMounts(), newSimValidate())
 	return cmd
 }
 

@@ -6,12 +6,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"path"
 	"strconv"
 
 	"capstan/core/archive/pax"
 	"capstan/core/catalog"
+	"capstan/core/stream"
 	"capstan/core/tree"
 )
 
@@ -195,9 +197,10 @@ type body struct {
 	size    int64 // of all extents
 	problem func(path, what string, err error)
 
-	at      int64 // bytes given, padding included
-	in      int   // the extent that is read
-	into    int64 // bytes given of that extent
+	at      int64  // bytes given, padding included
+	in      int    // the extent that is read
+	into    int64  // bytes given of that extent
+	crc     uint32 // of what was read, if not sparse
 	damage  uint8
 	zeroing bool // the file could not be read on: the rest is zeros
 }
@@ -217,6 +220,9 @@ func (b *body) read(p []byte) int {
 		x := b.extents[b.in]
 		n = int(min(int64(len(p)), x.Length-b.into))
 		b.readAt(p[:n], x.Offset+b.into)
+		if !b.sparse {
+			b.crc = crc32.Update(b.crc, stream.Castagnoli, p[:n])
+		}
 		b.into += int64(n)
 	}
 	b.at += int64(n)

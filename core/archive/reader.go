@@ -29,12 +29,14 @@ type Reader struct {
 	stats  Stats
 
 	walk    *walker
+	looked  []string         // paths of the selection that exist, or that do not: the others could not be looked at
 	links   map[inode]string // first path of each inode with several names
 	member  *member          // whose bytes come next
 	ended   bool             // the walk is over, and the zeros at the end are written
 	closed  bool
 	buf     []byte          // of the next Data frame
 	pending []catalog.Entry // of the members that begin in buf
+	amended []catalog.Entry // of members whose entries were given before their data was read
 	queue   []stream.Frame  // to be given
 	given   []stream.Frame  // memory of queue
 	out     []byte          // memory of the Data frame last given
@@ -48,9 +50,10 @@ type inode struct{ dev, ino uint64 }
 
 // member is the rest of a member whose headers have been made.
 type member struct {
-	head  []byte // headers not yet in the stream
-	body  *body  // of a regular file
-	entry int    // its index in pending, -1 once given
+	head  []byte        // headers not yet in the stream
+	body  *body         // of a regular file
+	entry int           // its index in pending, -1 once given
+	told  catalog.Entry // what was given, when entry is -1
 }
 
 // NewReader starts the walk: it finds the paths of the selection, and reports
@@ -64,16 +67,31 @@ func NewReader(ctx context.Context, fs tree.FS, sel Selection, report func(Probl
 		sel: sel, fs: fs, report: report,
 		links: map[inode]string{},
 	}
-	tops, err := sel.expand(ctx, fs, func(p string, err error) { r.problem(p, Missing, err) })
+	r.looked = slices.Clone(sel.Paths)
+	tops, err := sel.expand(ctx, fs, func(p string, err error) {
+		if !absent(err) {
+			r.looked = slices.DeleteFunc(r.looked, func(q string) bool { return q == p })
+		}
+		r.problem(p, Missing, err)
+	})
 	if err != nil {
 		return nil, err
 	}
-	r.walk = &walker{fs: fs, sel: &r.sel, tops: tops, problem: r.problem}
+	r.walk = &walker{fs: fs, sel: &r.sel, tops: tops, problem: r.problem, gone: r.gone}
 	return r, nil
 }
 
 // Done is what has been read so far.
 func (r *Reader) Done() Stats { return r.stats }
+
+// Amended gives, once, the entries of members whose data has been read since the
+// last call and of which more is known now than when they were given: the CRC of
+// the content, and its damage.
+func (r *Reader) Amended() []catalog.Entry {
+	es := r.amended
+	r.amended = nil
+	return es
+}
 
 // Close gives up what the walk holds open. It may be called at any time, and again.
 func (r *Reader) Close() {
@@ -137,6 +155,9 @@ func (r *Reader) flush() {
 		return
 	}
 	r.queue = r.given[:0]
+	if m := r.member; m != nil && m.entry >= 0 {
+		m.told, m.entry = r.pending[m.entry], -1
+	}
 	if len(r.pending) > 0 {
 		r.queue = append(r.queue, stream.Frame{Kind: stream.Member, Entries: r.pending})
 		r.pending = nil
@@ -146,9 +167,6 @@ func (r *Reader) flush() {
 	r.queue = append(r.queue, stream.Frame{Kind: stream.Data, Len: int64(len(r.buf)), Bytes: r.buf})
 	r.given = r.queue
 	r.buf, r.out = r.out[:0], r.buf
-	if r.member != nil {
-		r.member.entry = -1
-	}
 }
 
 // copyMember moves bytes of the current member into buf.
@@ -170,8 +188,16 @@ func (r *Reader) copyMember(ctx context.Context) {
 		return
 	}
 	if m.body != nil {
-		if damage := m.body.finish(ctx); damage != 0 && m.entry >= 0 {
-			r.pending[m.entry].Damage = damage
+		e := &m.told
+		if m.entry >= 0 {
+			e = &r.pending[m.entry]
+		}
+		e.Damage = m.body.finish(ctx)
+		if e.Damage == 0 && !m.body.sparse {
+			e.CRC = m.body.crc
+		}
+		if m.entry < 0 && (e.Damage != 0 || e.CRC != 0) {
+			r.amended = append(r.amended, *e)
 		}
 	}
 	r.member = nil
@@ -179,6 +205,12 @@ func (r *Reader) copyMember(ctx context.Context) {
 
 // nextMember takes the next file of the walk and makes its headers.
 func (r *Reader) nextMember(ctx context.Context) error {
+	if r.walk.base != nil && r.looked != nil {
+		if err := r.goneTops(ctx); err != nil {
+			return err
+		}
+		r.looked = nil
+	}
 	it, err := r.walk.next(ctx)
 	if err != nil {
 		return err
@@ -215,7 +247,8 @@ func (r *Reader) hollowMember(it *item) {
 	if d, ok := r.fs.(Disk); ok {
 		f.Via = []dev.Resource{d.Disk()}
 	}
-	r.queue = append(r.queue, stream.Frame{Kind: stream.Member, Entries: []catalog.Entry{e}}, f)
+	r.queue = append(r.queue, stream.Frame{Kind: stream.Member, Entries: append(r.pending, e)}, f)
+	r.pending = nil
 	r.offset += f.Len
 	r.stats.Bytes += f.Len
 	r.stats.Files += e.Count

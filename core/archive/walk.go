@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"path"
 	"strings"
 
@@ -52,8 +51,11 @@ type walker struct {
 	sel     *Selection
 	tops    []string
 	problem func(path, what string, err error)
+	base    Base              // nil if the backup builds on none
+	gone    func(path string) // told of what the base shows and the tree has no more
 	stack   []*level
 	dev     uint64 // of the file system of the current top
+	err     error  // of the base
 }
 
 // level is an open directory and its names still to come.
@@ -61,7 +63,11 @@ type level struct {
 	dir   tree.Dir
 	path  string
 	names []string
-	top   bool // a directory opened only to reach a path of the selection
+	top   bool      // a directory opened only to reach a path of the selection
+	dev   uint64    // of the directory
+	empty bool      // it had no names
+	fresh bool      // the base does not show it: all in it is new
+	old   *previous // its names in the base; nil if they need not be compared
 }
 
 // next gives the next file to back up, nil after the last.
@@ -69,6 +75,9 @@ func (w *walker) next(ctx context.Context) (*item, error) {
 	for {
 		if ctx.Err() != nil {
 			return nil, rt.Cause(ctx)
+		}
+		if w.err != nil {
+			return nil, w.err
 		}
 		if len(w.stack) == 0 {
 			if len(w.tops) == 0 {
@@ -81,6 +90,7 @@ func (w *walker) next(ctx context.Context) (*item, error) {
 		}
 		l := w.stack[len(w.stack)-1]
 		if len(l.names) == 0 {
+			w.rest(ctx, l)
 			l.dir.Close()
 			w.stack = w.stack[:len(w.stack)-1]
 			continue
@@ -103,24 +113,25 @@ func (w *walker) enterTop(ctx context.Context) *item {
 		w.fail(ctx, p, err)
 		return nil
 	}
-	if p != "/" {
-		w.stack = append(w.stack, &level{dir: dir, path: path.Dir(p), names: []string{path.Base(p)}, top: true})
-		return nil
-	}
 	info, err := dir.Stat(ctx)
 	if err != nil {
 		dir.Close()
 		w.fail(ctx, p, err)
 		return nil
 	}
+	if p != "/" {
+		w.stack = append(w.stack, &level{dir: dir, path: path.Dir(p), names: []string{path.Base(p)}, top: true, dev: info.Dev})
+		return nil
+	}
 	w.dev = info.Dev
-	w.enter(ctx, dir, p)
+	w.enter(ctx, dir, p, &info, false)
 	return &item{path: p, dir: dir, info: info}
 }
 
 // look decides about one name of a directory.
 func (w *walker) look(ctx context.Context, l *level, name string) *item {
 	full := path.Join(l.path, name)
+	known := w.recall(ctx, l, name)
 	if !l.top && w.sel.excluded(full) {
 		return nil
 	}
@@ -133,12 +144,16 @@ func (w *walker) look(ctx context.Context, l *level, name string) *item {
 		w.dev = info.Dev
 	}
 	if info.Type == 0 {
+		if known != nil {
+			w.gone(full)
+		}
 		w.problem(full, Socket, nil)
 		return nil
 	}
 	it := &item{path: full, dir: l.dir, name: name, info: info}
+	fresh := w.moved(ctx, l, it, known)
 	if info.Type != catalog.Directory {
-		if !w.sel.wants(&info) {
+		if !fresh && !w.sel.wants(&info) {
 			return nil
 		}
 		return it
@@ -149,19 +164,23 @@ func (w *walker) look(ctx context.Context, l *level, name string) *item {
 			w.fail(ctx, full, err)
 			return it
 		}
-		w.enter(ctx, d, full)
+		w.enter(ctx, d, full, &info, fresh)
 	}
 	return it
 }
 
 // enter pushes a directory whose names come next. If they cannot be listed, the
 // directory itself is still backed up.
-func (w *walker) enter(ctx context.Context, d tree.Dir, full string) {
+func (w *walker) enter(ctx context.Context, d tree.Dir, full string, info *tree.Info, fresh bool) {
 	names, err := d.Names(ctx)
 	if err != nil {
 		w.fail(ctx, full, err)
 	}
-	w.stack = append(w.stack, &level{dir: d, path: full, names: names})
+	l := &level{dir: d, path: full, names: names, dev: info.Dev, empty: len(names) == 0 && full != "/", fresh: fresh}
+	if err == nil && !fresh && w.changed(info) {
+		l.old = &previous{base: w.base, dir: full}
+	}
+	w.stack = append(w.stack, l)
 }
 
 func (w *walker) fail(ctx context.Context, path string, err error) {
@@ -178,7 +197,7 @@ func (w *walker) close() {
 }
 
 func whatFailed(err error) string {
-	if errors.Is(err, tree.ErrNotExist) {
+	if absent(err) {
 		return Vanished
 	}
 	return Unreadable

@@ -49,12 +49,30 @@ type Target struct {
 type Batch struct {
 	Seq     int64           `json:"seq"`
 	Entries []catalog.Entry `json:"entries"`
+	// Amended take the place of entries that were told before: of files that were
+	// read since.
+	Amended []catalog.Entry `json:"amended,omitempty"`
+}
+
+// Before asks what the backups that this one builds on show at a path or, page by
+// page, in a directory.
+type Before struct {
+	Path  string `json:"path"`
+	Names bool   `json:"names,omitempty"` // in the directory Path
+	After string `json:"after,omitempty"` // the last name of the page before
+}
+
+// Known is a part of the answer to [Before].
+type Known struct {
+	Known []catalog.Known `json:"known"`
+	More  bool            `json:"more"`
 }
 
 // What bpbkar answers, and what it tells bpbrm.
 var (
-	Send  = pbx.Declare[Target, struct{}](Role, "Send", pbx.Media)
-	Files = pbx.Declare[Batch, struct{}]("bpbrm", "Files", pbx.Hosts, pbx.Step("B11", ""))
+	Send      = pbx.Declare[Target, struct{}](Role, "Send", pbx.Media)
+	AskBefore = pbx.Declare[Before, Known]("bpbrm", "Before", pbx.Hosts, pbx.Query())
+	Files     = pbx.Declare[Batch, struct{}]("bpbrm", "Files", pbx.Hosts, pbx.Step("B11", ""))
 	// Ends says what is known of the image before the end of its data is sent.
 	Ends = pbx.Declare[Result, struct{}]("bpbrm", "Ends", pbx.Hosts)
 )
@@ -102,6 +120,7 @@ func send(ctx context.Context, env *host.Env, args Args, target Target) (Result,
 		return Result{}, err
 	}
 	defer reader.Close()
+	reader.BuildOn(before{args.Bpbrm})
 	conn, err := env.Data.Dial(ctx, target.Addr, target.Ticket)
 	if err != nil {
 		return Result{}, status.Errorf(status.SocketOpen, "connecting to %s: %w", target.Addr, err)
@@ -120,7 +139,7 @@ func send(ctx context.Context, env *host.Env, args Args, target Target) (Result,
 		_, err := Ends.Call(ctx, args.Bpbrm, result()) // bptm asks bpbrm for it when it has the End frame
 		return err
 	}
-	_, err = stream.Splice(tell.ctx, conn, tee{reader, tell, atEnd})
+	_, err = stream.Splice(tell.ctx, conn, tee{reader, reader, tell, atEnd})
 	if err := errors.Join(tell.finish(ctx), err); err != nil {
 		return Result{}, &status.Error{Code: status.Of(err, status.NetworkBroken), Err: err}
 	}
@@ -130,13 +149,19 @@ func send(ctx context.Context, env *host.Env, args Args, target Target) (Result,
 // tee shows the entries that pass to the teller, and the end to atEnd.
 type tee struct {
 	stream.Source
-	tell  *teller
-	atEnd func(f *stream.Frame) error
+	reader *archive.Reader
+	tell   *teller
+	atEnd  func(f *stream.Frame) error
 }
 
 func (t tee) Next(ctx context.Context, f *stream.Frame) error {
 	if err := t.Source.Next(ctx, f); err != nil {
 		return err
+	}
+	if es := t.reader.Amended(); len(es) > 0 {
+		if err := t.tell.amend(ctx, es); err != nil {
+			return err
+		}
 	}
 	switch f.Kind {
 	case stream.Member:
@@ -151,8 +176,8 @@ func (t tee) Next(ctx context.Context, f *stream.Frame) error {
 type teller struct {
 	ctx   context.Context // ends when a batch could not be delivered
 	group *rt.Group
-	queue *rt.Queue[[]catalog.Entry]
-	batch []catalog.Entry
+	queue *rt.Queue[Batch]
+	batch Batch // to be
 	size  int
 }
 
@@ -164,18 +189,19 @@ const (
 )
 
 func newTeller(ctx context.Context, bpbrm pbx.Addr) *teller {
-	t := &teller{queue: rt.NewQueue[[]catalog.Entry](ctx, batchesAhead)}
+	t := &teller{queue: rt.NewQueue[Batch](ctx, batchesAhead)}
 	t.group, t.ctx = rt.NewGroup(ctx)
 	t.group.Go(t.ctx, "tell bpbrm", func(ctx context.Context) error {
 		for seq := int64(0); ; seq++ {
-			es, err := t.queue.Get(ctx)
+			b, err := t.queue.Get(ctx)
 			if errors.Is(err, rt.ErrClosed) {
 				return nil
 			}
 			if err != nil {
 				return err
 			}
-			if _, err := Files.Call(ctx, bpbrm, Batch{Seq: seq, Entries: es}); err != nil {
+			b.Seq = seq
+			if _, err := Files.Call(ctx, bpbrm, b); err != nil {
 				return err
 			}
 		}
@@ -184,8 +210,17 @@ func newTeller(ctx context.Context, bpbrm pbx.Addr) *teller {
 }
 
 func (t *teller) add(ctx context.Context, es []catalog.Entry) error {
+	t.batch.Entries = append(t.batch.Entries, es...)
+	return t.added(ctx, es)
+}
+
+func (t *teller) amend(ctx context.Context, es []catalog.Entry) error {
+	t.batch.Amended = append(t.batch.Amended, es...)
+	return t.added(ctx, es)
+}
+
+func (t *teller) added(ctx context.Context, es []catalog.Entry) error {
 	for i := range es {
-		t.batch = append(t.batch, es[i])
 		t.size += 120 + len(es[i].Path) + len(es[i].Link)
 	}
 	if t.size < batchBytes {
@@ -195,12 +230,12 @@ func (t *teller) add(ctx context.Context, es []catalog.Entry) error {
 }
 
 func (t *teller) flush(ctx context.Context) error {
-	if len(t.batch) == 0 {
+	if t.size == 0 {
 		return nil
 	}
-	es := t.batch
-	t.batch, t.size = nil, 0
-	return t.queue.Put(ctx, es)
+	b := t.batch
+	t.batch, t.size = Batch{}, 0
+	return t.queue.Put(ctx, b)
 }
 
 // finish sends what is left and waits until bpbrm has it all.
@@ -208,4 +243,22 @@ func (t *teller) finish(ctx context.Context) error {
 	err := t.flush(t.ctx)
 	t.queue.Close()
 	return errors.Join(t.group.Wait(ctx), err)
+}
+
+// before asks bpbrm what the backups that this one builds on show.
+type before struct{ bpbrm pbx.Addr }
+
+var _ archive.Base = before{}
+
+func (b before) Lookup(ctx context.Context, path string) (k catalog.Known, ok bool, err error) {
+	p, err := AskBefore.Call(ctx, b.bpbrm, Before{Path: path})
+	if err != nil || len(p.Known) == 0 {
+		return k, false, err
+	}
+	return p.Known[0], true, nil
+}
+
+func (b before) Names(ctx context.Context, dir, after string) ([]catalog.Known, bool, error) {
+	p, err := AskBefore.Call(ctx, b.bpbrm, Before{Path: dir, Names: true, After: after})
+	return p.Known, p.More, err
 }

@@ -124,6 +124,7 @@ func (m *manager) mux(ctx context.Context) *pbx.Mux {
 		defer m.lock.Unlock()
 		return m.ends, m.mine(from, bptm.Role, m.env.Host)
 	})
+	pbx.Handle(mux, bpbkar.AskBefore, m.before)
 	pbx.Handle(mux, bptm.MediaReady, func(_ context.Context, from pbx.Peer, r bptm.Ready) (struct{}, error) {
 		if err := m.mine(from, bptm.Role, m.env.Host); err != nil {
 			return struct{}{}, err
@@ -170,7 +171,7 @@ func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (s
 		return struct{}{}, err
 	}
 	_, err := bpdbm.AddFiles.Call(ctx, pbx.At(m.args.Master, bpdbm.Service),
-		bpdbm.Files{BackupID: m.args.BackupID, Seq: b.Seq, Entries: b.Entries})
+		bpdbm.Files{BackupID: m.args.BackupID, Seq: b.Seq, Entries: append(b.Entries, b.Amended...)})
 	if err != nil {
 		return struct{}{}, err
 	}
@@ -201,6 +202,16 @@ func (m *manager) imageEnds(_ context.Context, from pbx.Peer, r bpbkar.Result) (
 	m.ends = end
 	m.lock.Unlock()
 	return struct{}{}, nil
+}
+
+// before passes on what bpbkar asks of the backups that this one builds on.
+func (m *manager) before(ctx context.Context, from pbx.Peer, q bpbkar.Before) (bpbkar.Known, error) {
+	if err := m.mine(from, bpbkar.Role, m.args.Client); err != nil {
+		return bpbkar.Known{}, err
+	}
+	p, err := bpdbm.AskBefore.Call(ctx, pbx.At(m.args.Master, bpdbm.Service),
+		bpdbm.Before{BackupID: m.args.BackupID, Path: q.Path, Names: q.Names, After: q.After})
+	return bpbkar.Known(p), err
 }
 
 // outcome is how one process of the job ended.

@@ -84,6 +84,9 @@ type Dir struct {
 	Limit    int    `json:"limit,omitempty"`
 	// Recursive asks for the whole tree below Path, After being a path then.
 	Recursive bool `json:"recursive,omitempty"`
+	// AsOf asks for what the image shows together with those that it builds on: the
+	// client as it was then.
+	AsOf bool `json:"asOf,omitempty"`
 }
 
 // Entries is a part of the answer to [Dir].
@@ -117,7 +120,10 @@ var (
 	AbortImage    = pbx.Declare[string, struct{}](Service, "AbortImage", pbx.Master)
 	Images        = pbx.Declare[Query, Page](Service, "Images", anyone, pbx.Query())
 	ListDir       = pbx.Declare[Dir, Entries](Service, "ListDir", anyone, pbx.Query())
+	Find          = pbx.Declare[Search, Matches](Service, "Find", anyone, pbx.Query())
 	Select        = pbx.Declare[Selection, Selected](Service, "Select", pbx.Master, pbx.Step("", "R2"), pbx.Query())
+	AskBefore     = pbx.Declare[Before, Known](Service, "Before", pbx.Media|pbx.Master, pbx.Query())
+	ReadFiles     = pbx.Declare[FilesRange, FilesPart](Service, "ReadFiles", anyone, pbx.Query())
 	ReadBlocks    = pbx.Declare[Blocks, BlocksPart](Service, "ReadBlocks", pbx.Master|pbx.Media, pbx.Query())
 )
 
@@ -205,7 +211,10 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, AbortImage, s.abort)
 	pbx.Handle(mux, Images, s.images)
 	pbx.Handle(mux, ListDir, s.listDir)
+	pbx.Handle(mux, Find, s.find)
 	pbx.Handle(mux, Select, s.selectEntries)
+	pbx.Handle(mux, AskBefore, s.before)
+	pbx.Handle(mux, ReadFiles, s.readFiles)
 	pbx.Handle(mux, ReadBlocks, s.readBlocks)
 	pbx.Handle(mux, Expire, s.expire)
 	pbx.Handle(mux, Cleanup, func(ctx context.Context, _ pbx.Peer, _ struct{}) (Cleaned, error) {
@@ -513,6 +522,18 @@ func (s *Server) header(ctx context.Context, from pbx.Peer, id string) (image.He
 		return h, status.Errorf(status.NoImage, "there is no image %s", id)
 	}
 	return h, nil
+}
+
+// headers finds several.
+func (s *Server) headers(ctx context.Context, from pbx.Peer, ids []string) ([]image.Header, error) {
+	hs := make([]image.Header, len(ids))
+	for i, id := range ids {
+		var err error
+		if hs[i], err = s.header(ctx, from, id); err != nil {
+			return nil, err
+		}
+	}
+	return hs, nil
 }
 
 func (s *Server) readBlocks(ctx context.Context, from pbx.Peer, q Blocks) (BlocksPart, error) {

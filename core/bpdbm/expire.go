@@ -281,19 +281,6 @@ func (s *Server) removeFiles(ctx context.Context, h *image.Header) error {
 	return errors.Join(append(errs, s.dir.Sync(ctx, parent(name)))...)
 }
 
-// closeReader closes an image's .f file, if it is open.
-func (s *Server) closeReader(ctx context.Context, id string) error {
-	s.read.lock.Lock(ctx)
-	defer s.read.lock.Unlock(ctx)
-	r := s.read.open[id]
-	if r == nil {
-		return nil
-	}
-	delete(s.read.open, id)
-	s.read.order = slices.DeleteFunc(s.read.order, func(o string) bool { return o == id })
-	return r.Close()
-}
-
 // hold keeps an image from being expired while the restore job of the context
 // needs it. The restore lets go at its end; after a restart of the master no
 // restore runs.

@@ -3,14 +3,13 @@ package bpdbm
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
 
 	"capstan/core/catalog"
+	"capstan/core/image"
 	"capstan/core/pbx"
-	"capstan/core/rt"
 	"capstan/core/status"
 )
 
@@ -18,7 +17,8 @@ import (
 type Selection struct {
 	BackupID string   `json:"backupId"`
 	Paths    []string `json:"paths"` // files, directories with all below them, globs; none is everything
-	// Later are the images whose version of a path is wanted instead, newer than this one.
+	// Later are the images that show a path otherwise, or no more: newer than this
+	// one, oldest first.
 	Later []string `json:"later,omitempty"`
 	// From is the number of ranges to leave out: those of the pages before.
 	From int `json:"from,omitempty"`
@@ -50,73 +50,36 @@ type Selected struct {
 // maxRanges is how many ranges one message carries.
 const maxRanges = 50_000
 
-// readers keeps some .f files open.
-type readers struct {
-	lock  *rt.Mutex
-	open  map[string]*catalog.Reader
-	order []string // least recently opened first
-}
-
-// maxReaders is how many .f files are kept open.
-const maxReaders = 32
-
-func (r *readers) init(ctx context.Context) {
-	r.lock = rt.NewMutex(ctx)
-	r.open = map[string]*catalog.Reader{}
-}
-
-// with runs fn on the reader of an image, opened if need be. The lock is held:
-// readers are closed only when nobody reads.
-func (s *Server) with(ctx context.Context, from pbx.Peer, id string, fn func(r *catalog.Reader) error) error {
-	h, err := s.header(ctx, from, id)
-	if err != nil {
-		return err
-	}
-	s.read.lock.Lock(ctx)
-	defer s.read.lock.Unlock(ctx)
-	r := s.read.open[id]
-	if r == nil {
-		if r, err = catalog.Open(ctx, s.dir, h.FileName()+".f", s.cache); err != nil {
-			return failed(fmt.Errorf("image %s: %w", id, err))
-		}
-		if len(s.read.order) >= maxReaders {
-			old := s.read.order[0]
-			s.read.order = s.read.order[1:]
-			_ = s.read.open[old].Close() // it was only read
-			delete(s.read.open, old)
-		}
-		s.read.open[id] = r
-		s.read.order = append(s.read.order, id)
-	}
-	if err := fn(r); err != nil {
-		return failed(fmt.Errorf("image %s: %w", id, err))
-	}
-	return nil
-}
-
+// listDir answers [Dir]. What an image shows alone is a chain of one.
 func (s *Server) listDir(ctx context.Context, from pbx.Peer, q Dir) (Entries, error) {
 	limit := q.Limit
 	if limit <= 0 || limit > 2000 {
 		limit = 2000
 	}
 	var p Entries
-	err := s.with(ctx, from, q.BackupID, func(r *catalog.Reader) (err error) {
-		if !q.Recursive {
-			p.Entries, err = r.List(ctx, clean(q.Path), q.After, limit+1)
-			if len(p.Entries) > limit {
-				p.Entries, p.More = p.Entries[:limit], true
-			}
-			return err
+	take := func(f catalog.Found) (bool, error) {
+		if len(p.Entries) == limit {
+			p.More = true
+			return false, nil
 		}
-		return r.WalkAfter(ctx, clean(q.Path), q.After, func(e catalog.Entry) (bool, error) {
-			if len(p.Entries) == limit {
-				p.More = true
-				return false, nil
-			}
-			p.Entries = append(p.Entries, e)
-			return true, nil
-		})
-	})
+		p.Entries = append(p.Entries, f.Entry)
+		return true, nil
+	}
+	list := func(v *catalog.View) error {
+		if q.Recursive {
+			return v.WalkAfter(ctx, clean(q.Path), q.After, take)
+		}
+		found, err := v.List(ctx, clean(q.Path), q.After, limit+1)
+		for i := 0; i < len(found) && err == nil; i++ {
+			_, err = take(found[i])
+		}
+		return err
+	}
+	if q.AsOf {
+		err := s.view(ctx, from, q.BackupID, func(v *catalog.View, _ []image.Header) error { return list(v) })
+		return p, err
+	}
+	err := s.with(ctx, from, q.BackupID, func(r *catalog.Reader) error { return list(catalog.NewView(r)) })
 	return p, err
 }
 
@@ -138,37 +101,37 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 	if len(paths) == 0 {
 		paths = []string{"/"}
 	}
-	var taken []member
-	seen := map[int64]bool{} // by offset: paths may overlap
-	for _, p := range paths {
-		found := false
-		err := s.match(ctx, from, q.BackupID, clean(p), func(e catalog.Entry) {
-			found = true
-			if seen[e.Offset] || e.Implied() {
-				return
-			}
-			seen[e.Offset] = true
-			m := newMember(&e)
-			if len(q.Later) > 0 || e.Type == catalog.HardLink {
-				m.path = e.Path
-			}
-			if e.Count > 0 && q.From == 0 {
-				sel.Hollow = append(sel.Hollow, e)
-			}
-			taken = append(taken, m)
-		})
-		if err != nil {
-			return Selected{}, err
-		}
-		if !found {
-			sel.Missing = append(sel.Missing, p)
-		}
-	}
-	taken, err := s.newest(ctx, from, q.Later, taken)
+	hs, err := s.headers(ctx, from, append([]string{q.BackupID}, q.Later...))
 	if err != nil {
 		return Selected{}, err
 	}
-	if taken, err = s.firstNames(ctx, from, q.BackupID, taken, &sel); err != nil {
+	var taken []member
+	seen := map[int64]bool{} // by offset: paths may overlap
+	err = s.reading(ctx, hs, func(rs []*catalog.Reader) error {
+		v := catalog.NewView(rs...)
+		for _, p := range paths {
+			found := false
+			err := match(ctx, v, clean(p), func(f catalog.Found) {
+				found = true
+				if f.Image > 0 || seen[f.Offset] {
+					return
+				}
+				seen[f.Offset] = true
+				if f.Count > 0 && q.From == 0 {
+					sel.Hollow = append(sel.Hollow, f.Entry)
+				}
+				taken = append(taken, newMember(&f.Entry))
+			})
+			if err != nil {
+				return err
+			}
+			if !found {
+				sel.Missing = append(sel.Missing, p)
+			}
+		}
+		return firstNames(ctx, rs[0], taken, &sel)
+	})
+	if err != nil {
 		return Selected{}, err
 	}
 	members := make([]Range, len(taken))
@@ -193,7 +156,7 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 // match calls fn for each entry that p names: the entry itself, all below it, and
 // if p is a glob every entry that matches and all below those. A file may have a
 // glob's name, as a list of names to be restored does not say which it is.
-func (s *Server) match(ctx context.Context, from pbx.Peer, id, p string, fn func(catalog.Entry)) error {
+func match(ctx context.Context, v *catalog.View, p string, fn func(catalog.Found)) error {
 	prefix := p
 	glob := strings.ContainsAny(p, `*?[`)
 	if _, err := path.Match(p, ""); err != nil {
@@ -203,20 +166,18 @@ func (s *Server) match(ctx context.Context, from pbx.Peer, id, p string, fn func
 		prefix = clean(p[:strings.LastIndex(p[:strings.IndexAny(p, `*?[`)], "/")+1])
 	}
 	depth := strings.Count(p, "/")
-	return s.with(ctx, from, id, func(r *catalog.Reader) error {
-		return r.Walk(ctx, prefix, func(e catalog.Entry) (bool, error) {
-			if top := cut(e.Path, depth); glob && top != p {
-				ok, err := path.Match(p, top)
-				if err != nil {
-					return false, status.Errorf(status.BadParameter, "pattern %s: %w", p, err)
-				}
-				if !ok {
-					return true, nil
-				}
+	return v.Walk(ctx, prefix, func(f catalog.Found) (bool, error) {
+		if top := cut(f.Path, depth); glob && top != p {
+			ok, err := path.Match(p, top)
+			if err != nil {
+				return false, status.Errorf(status.BadParameter, "pattern %s: %w", p, err)
 			}
-			fn(e)
-			return true, nil
-		})
+			if !ok {
+				return true, nil
+			}
+		}
+		fn(f)
+		return true, nil
 	})
 }
 
@@ -237,77 +198,44 @@ func cut(p string, depth int) string {
 type member struct {
 	Range
 	files, bytes int64
-	path         string // kept only if later images have to be asked, or of a hard link
-	link         string // of a hard link: the first name
+	path, link   string // of a hard link: its name and the first one
 	dir          bool
 }
 
 func newMember(e *catalog.Entry) member {
 	m := member{Range: Range{e.Offset, e.End() - e.Offset}, files: e.Files(), bytes: e.DataLen, dir: e.Type == catalog.Directory}
 	if e.Type == catalog.HardLink {
-		m.link = e.Link
+		m.path, m.link = e.Path, e.Link
 	}
 	return m
 }
 
 // firstNames replaces a hard link whose first name is not taken by the member of
 // that name, which has the data, to be written under the link's name.
-func (s *Server) firstNames(ctx context.Context, from pbx.Peer, id string, ms []member, sel *Selected) ([]member, error) {
+func firstNames(ctx context.Context, r *catalog.Reader, ms []member, sel *Selected) error {
 	have := map[int64]bool{}
-	links := false
 	for i := range ms {
 		have[ms[i].Offset] = true
-		links = links || ms[i].link != ""
 	}
-	if !links {
-		return ms, nil
-	}
-	err := s.with(ctx, from, id, func(r *catalog.Reader) error {
-		for i, m := range ms {
-			if m.link == "" {
-				continue
-			}
-			e, found, err := r.Lookup(ctx, m.link)
-			if err != nil {
-				return err
-			}
-			if !found || have[e.Offset] {
-				continue // tar reports a link to what is not there
-			}
-			have[e.Offset] = true
-			if sel.As == nil {
-				sel.As = map[string]string{}
-			}
-			sel.As[m.link] = m.path
-			ms[i] = newMember(&e)
+	for i, m := range ms {
+		if m.link == "" {
+			continue
 		}
-		return nil
-	})
-	return ms, err
-}
-
-// newest leaves out the members whose path a later image holds.
-func (s *Server) newest(ctx context.Context, from pbx.Peer, later []string, ms []member) ([]member, error) {
-	for _, id := range later {
-		kept := ms[:0]
-		err := s.with(ctx, from, id, func(r *catalog.Reader) error {
-			for _, m := range ms {
-				_, found, err := r.Lookup(ctx, m.path)
-				if err != nil {
-					return err
-				}
-				if !found {
-					kept = append(kept, m)
-				}
-			}
-			return nil
-		})
+		e, found, err := r.Lookup(ctx, m.link)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		ms = kept
+		if !found || have[e.Offset] {
+			continue // tar reports a link to what is not there
+		}
+		have[e.Offset] = true
+		if sel.As == nil {
+			sel.As = map[string]string{}
+		}
+		sel.As[m.link] = m.path
+		ms[i] = newMember(&e)
 	}
-	return ms, nil
+	return nil
 }
 
 // join sorts ranges by offset and joins those that touch.

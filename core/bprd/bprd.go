@@ -361,23 +361,7 @@ func (s *Server) chains(ctx context.Context, q *Request) ([][]image.Header, erro
 	if q.Image != "" {
 		return [][]image.Header{all}, nil
 	}
-	var chains [][]image.Header // each newest first
-	at := map[string]int{}
-	for _, h := range slices.Backward(all) {
-		i, known := at[h.Policy]
-		if !known {
-			i = len(chains)
-			at[h.Policy] = i
-			chains = append(chains, nil)
-		}
-		if c := chains[i]; len(c) == 0 || c[len(c)-1].Type != string(policy.Full) {
-			chains[i] = append(c, h)
-		}
-	}
-	for _, c := range chains {
-		slices.Reverse(c)
-	}
-	return chains, nil
+	return image.Chains(all), nil
 }
 
 func (s *Server) needed(ctx context.Context, q *Request, h *image.Header, later []string) (n NeededImage, first bpdbm.Selected, err error) {

@@ -1,69 +1,134 @@
-package catalog
+package catalog_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
-	"capstan/core/rt"
+	"capstan/core/catalog"
+	"capstan/core/catalog/catalogtest"
 	"capstan/core/store/storetest"
+	"capstan/hw/dir"
 )
 
-// realistic makes n entries of a home-like tree in the order of a walk.
-func realistic(n int) []Entry {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	in := make([]Entry, 0, n)
-	at := int64(0)
-	for i := range n {
-		e := entry(fmt.Sprintf("/home/user%02d/project%03d/src/module%04d/file_%05d.go", i/100000, i/5000, i/50, i), at)
-		e.Size = rnd.Int64N(1 << uint(8+rnd.IntN(12)))
-		e.DataLen, e.Ino, e.Dev = e.Size, uint64(1_000_000+i*3+rnd.IntN(3)), 2049
-		e.MTime = rt.Time(1_700_000_000_000_000_000 + rnd.Int64N(1e16))
-		e.CTime = e.MTime
-		at = e.End()
-		in = append(in, e)
+// benchEntries are how many entries these benchmarks have; internal/bench has more.
+const benchEntries = 300_000
+
+func benchDir(b *testing.B) *dir.Dir {
+	d, err := dir.Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
 	}
-	return in
+	return d
+}
+
+func generate(b *testing.B, order catalogtest.Order) (es []catalog.Entry) {
+	err := catalogtest.Generate(benchEntries, 1, order, func(part []catalog.Entry) error {
+		es = append(es, part...)
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return es
+}
+
+func write(ctx context.Context, b *testing.B, d *dir.Dir, es []catalog.Entry) {
+	w, err := catalog.Create(ctx, d, "x.f", catalog.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for len(es) > 0 {
+		n := min(1000, len(es))
+		if err := w.Add(ctx, es[:n]); err != nil {
+			b.Fatal(err)
+		}
+		es = es[n:]
+	}
+	if _, err := w.Seal(ctx); err != nil {
+		b.Fatal(err)
+	}
 }
 
 func BenchmarkWrite(b *testing.B) {
 	ctx := storetest.Solo()
-	for _, shuffled := range []bool{false, true} {
-		b.Run(fmt.Sprintf("shuffled=%v", shuffled), func(b *testing.B) {
-			in := realistic(1_000_000)
-			if shuffled {
-				rand.New(rand.NewPCG(3, 4)).Shuffle(len(in), func(i, j int) { in[i], in[j] = in[j], in[i] })
-			}
+	for name, order := range map[string]catalogtest.Order{"sorted": catalogtest.Sorted, "walk": catalogtest.Walk, "shuffled": catalogtest.Shuffled} {
+		b.Run(name, func(b *testing.B) {
+			es, d := generate(b, order), benchDir(b)
+			b.ResetTimer()
 			for range b.N {
-				d := newTestDir()
-				seal(ctx, b, d, Options{}, in)
-				b.ReportMetric(float64(len(d.files["img/x.f"].b))/float64(len(in)), "B/entry")
+				write(ctx, b, d, es)
 			}
-			b.ReportMetric(float64(b.N*len(in))/b.Elapsed().Seconds(), "entries/s")
+			b.ReportMetric(float64(b.N*len(es))/b.Elapsed().Seconds(), "entries/s")
+			f, err := d.Open(ctx, "x.f")
+			if err != nil {
+				b.Fatal(err)
+			}
+			size, err := f.Size()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(size)/float64(len(es)), "B/entry")
 		})
 	}
 }
 
 func BenchmarkRead(b *testing.B) {
 	ctx := storetest.Solo()
-	in := realistic(1_000_000)
-	d := newTestDir()
-	seal(ctx, b, d, Options{}, in)
-	r := open(ctx, b, d, NewCache(ctx, 64<<20))
-	rnd := rand.New(rand.NewPCG(5, 6))
-	b.Run("Lookup", func(b *testing.B) {
-		for range b.N {
-			if _, ok, err := r.Lookup(ctx, in[rnd.IntN(len(in))].Path); !ok || err != nil {
-				b.Fatal(ok, err)
-			}
+	es, d := generate(b, catalogtest.Sorted), benchDir(b)
+	write(ctx, b, d, es)
+	for _, cache := range []int64{1 << 20, 64 << 20} {
+		r, err := catalog.Open(ctx, d, "x.f", catalog.NewCache(ctx, cache))
+		if err != nil {
+			b.Fatal(err)
 		}
-	})
-	b.Run("FirstOfDirectory", func(b *testing.B) {
-		for range b.N {
-			dir, _ := split(in[rnd.IntN(len(in))].Path)
-			if l, err := r.List(ctx, dir, "", 1); len(l) != 1 || err != nil {
-				b.Fatal(l, err)
+		defer r.Close()
+		rnd := rand.New(rand.NewPCG(5, 6))
+		b.Run(fmt.Sprintf("lookup/cache=%dM", cache>>20), func(b *testing.B) {
+			for range b.N {
+				if _, ok, err := r.Lookup(ctx, es[rnd.IntN(len(es))].Path); !ok || err != nil {
+					b.Fatal(ok, err)
+				}
 			}
+		})
+		b.Run(fmt.Sprintf("first/cache=%dM", cache>>20), func(b *testing.B) {
+			for range b.N {
+				path := es[1+rnd.IntN(len(es)-1)].Path
+				dir := path[:max(strings.LastIndexByte(path, '/'), 1)]
+				if l, err := r.List(ctx, dir, "", 1); len(l) != 1 || err != nil {
+					b.Fatal(l, err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("walk/cache=%dM", cache>>20), func(b *testing.B) {
+			for range b.N {
+				if err := r.Walk(ctx, "/", func(catalog.Entry) (bool, error) { return true, nil }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*len(es))/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
+	for _, text := range []string{"frame_000123.tif", "journal", "xq"} {
+		r, err := catalog.Open(ctx, d, "x.f", catalog.NewCache(ctx, 64<<20))
+		if err != nil {
+			b.Fatal(err)
 		}
-	})
+		defer r.Close()
+		p, err := catalog.NewPattern(text, false)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run("find/"+text, func(b *testing.B) {
+			n := 0
+			for range b.N {
+				if _, _, err := r.Find(ctx, p, "", 0, func(catalog.Entry) (bool, error) { n++; return true, nil }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(n)/float64(b.N), "found")
+		})
+	}
 }

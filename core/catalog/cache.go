@@ -7,8 +7,8 @@ import (
 	"capstan/core/rt"
 )
 
-// Cache keeps decoded blocks of open files, those used last, up to a number of
-// bytes. Readers share it.
+// Cache keeps blocks of open files as they are before compression, those used
+// last, up to a number of bytes. Readers share it.
 type Cache struct {
 	lock    rt.Lock
 	limit   int64
@@ -20,22 +20,30 @@ type Cache struct {
 
 type blockKey struct{ reader, offset int64 }
 
-// block is a decoded block: entries of a data block, or references of an index
-// block. It is not changed.
+// block is a block that was read and checked: the columns of a data block, the
+// references of an index block, or the bits of a names block. It is not changed.
 type block struct {
-	key     blockKey
-	entries []Entry
-	refs    []ref
-	cost    int64
+	key  blockKey
+	kind byte
+	raw  []byte
+	refs []ref
 }
 
-// The memory of one entry or reference beside its texts, about.
+// The memory of a block, and of one reference, beside their bytes, about.
 const (
-	entryCost = 224
+	blockCost = 200
 	refCost   = 48
 )
 
-// NewCache makes a cache for about limit bytes of decoded blocks.
+func (b *block) cost() int64 {
+	n := blockCost + len(b.raw) + len(b.refs)*refCost
+	for i := range b.refs {
+		n += len(b.refs[i].first)
+	}
+	return int64(n)
+}
+
+// NewCache makes a cache for about limit bytes of blocks.
 func NewCache(ctx context.Context, limit int64) *Cache {
 	return &Cache{lock: rt.NewLock(ctx), limit: limit, blocks: map[blockKey]*list.Element{}, recent: list.New()}
 }
@@ -59,20 +67,13 @@ func (c *Cache) get(k blockKey) *block {
 }
 
 func (c *Cache) put(b *block) {
-	b.cost = int64(len(b.entries))*entryCost + int64(len(b.refs))*refCost
-	for i := range b.entries {
-		b.cost += int64(len(b.entries[i].Path) + len(b.entries[i].Link))
-	}
-	for i := range b.refs {
-		b.cost += int64(len(b.refs[i].first))
-	}
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	if c.blocks[b.key] != nil {
 		return // another task decoded it meanwhile
 	}
 	c.blocks[b.key] = c.recent.PushFront(b)
-	c.used += b.cost
+	c.used += b.cost()
 	for c.used > c.limit && c.recent.Len() > 1 {
 		c.drop(c.recent.Back())
 	}
@@ -81,7 +82,7 @@ func (c *Cache) put(b *block) {
 func (c *Cache) drop(el *list.Element) {
 	b := c.recent.Remove(el).(*block)
 	delete(c.blocks, b.key)
-	c.used -= b.cost
+	c.used -= b.cost()
 }
 
 // forget drops the blocks of a reader that was closed.

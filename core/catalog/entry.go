@@ -16,6 +16,10 @@ const (
 	BlockDev  Type = '4'
 	Directory Type = '5'
 	FIFO      Type = '6'
+	// Gone is no file: when the image was made, the path that earlier images hold
+	// was no more. A path that ends in "/" says so of all that was in a directory,
+	// whatever has its name now.
+	Gone Type = '-'
 )
 
 // Entry is what is known of one file of an image.
@@ -34,6 +38,7 @@ type Entry struct {
 	Dev   uint64  `json:"dev,omitempty"` // identity of the inode on the client
 	Ino   uint64  `json:"ino,omitempty"`
 	XHash uint64  `json:"xhash,omitempty"` // digest of the extended attributes and ACLs, 0 for none
+	CRC   uint32  `json:"crc,omitempty"`   // CRC-32C of a regular file's content, holes as zeros; 0 if it is not known
 
 	Offset  int64 `json:"offset"`           // where the member's headers begin in the image's stream
 	HeadLen int64 `json:"headLen"`          // length of its headers
@@ -50,7 +55,12 @@ const (
 )
 
 // Files is the number of files that the entry stands for.
-func (e *Entry) Files() int64 { return max(e.Count, 1) }
+func (e *Entry) Files() int64 {
+	if e.Type == Gone {
+		return 0
+	}
+	return max(e.Count, 1)
+}
 
 // End is where the member ends in the image's stream: padded to 512 bytes.
 func (e *Entry) End() int64 { return e.Offset + e.HeadLen + (e.DataLen+511)&^511 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -14,13 +15,15 @@ import (
 const (
 	formatVersion = 1
 	headerLen     = 16
-	footerLen     = 80
-	frameHead     = 5         // kind, length before compression
-	frameLen      = 9         // what a block has beside its compressed bytes: the head and a CRC
+	footerLen     = 96
+	frameHead     = 9         // kind, length before compression, length of what is not compressed
+	frameLen      = 13        // what a block has beside its bytes: the head and a CRC
 	encoderWindow = 128 << 10 // what the encoder remembers: more than a usual block
 	maxLevel      = 32        // of the index; a block of it refers to 2 blocks at least, to hundreds usually
 	kindData      = byte('D') // a block of entries
 	kindIndex     = byte('I') // a block of references to blocks
+	kindNames     = byte('N') // a segment of the index of names
+	kindBits      = byte('B') // bits of it
 )
 
 var (
@@ -31,14 +34,19 @@ var (
 
 // Summary is what an image's files amount to.
 type Summary struct {
-	Files   int64 `json:"files"`   // files that are not directories, those that hollow entries stand for included
-	Dirs    int64 `json:"dirs"`    // directories, those that are only listed as parents excluded
-	Bytes   int64 `json:"bytes"`   // sum of the entries' sizes
-	Entries int64 `json:"entries"` // entries of the image: Walk's calls for "/"
+	Files   int64 `json:"files"`          // files that are not directories, those that hollow entries stand for included
+	Dirs    int64 `json:"dirs"`           // directories, those that are only listed as parents excluded
+	Bytes   int64 `json:"bytes"`          // sum of the entries' sizes
+	Entries int64 `json:"entries"`        // entries of the image: Walk's calls for "/"
+	Gone    int64 `json:"gone,omitempty"` // entries that say what was no more
 }
 
 func (s *Summary) add(e *Entry) {
 	if e.Implied() {
+		return
+	}
+	if e.Type == Gone {
+		s.Gone++
 		return
 	}
 	if e.Type == Directory {
@@ -70,12 +78,16 @@ type footer struct {
 	root  ref // without first
 	level int // of the root: 0 is a data block
 	sum   Summary
+	names ref   // of the last block of the index of names, without first
 	size  int64 // of the whole file
 }
 
 func (f *footer) append(b []byte) []byte {
 	start := len(b)
-	for _, v := range [...]int64{f.root.offset, f.root.length, int64(f.level), f.sum.Files, f.sum.Dirs, f.sum.Bytes, f.sum.Entries, f.size} {
+	for _, v := range [...]int64{
+		f.root.offset, f.root.length | int64(f.level)<<32, f.sum.Files, f.sum.Dirs, f.sum.Bytes, f.sum.Entries, f.sum.Gone,
+		f.names.offset, f.names.length, f.size,
+	} {
 		b = binary.LittleEndian.AppendUint64(b, uint64(v))
 	}
 	b = binary.LittleEndian.AppendUint32(b, formatVersion)
@@ -103,26 +115,32 @@ func checkHeader(b []byte) error {
 }
 
 func parseFooter(b []byte, size int64) (*footer, error) {
-	if !bytes.Equal(b[72:80], footerMagic[:]) {
+	if !bytes.Equal(b[88:96], footerMagic[:]) {
 		return nil, errors.New("it does not end like a files file: it was cut short")
 	}
-	if crc32.Checksum(b[:68], castagnoli) != binary.LittleEndian.Uint32(b[68:]) {
+	if crc32.Checksum(b[:84], castagnoli) != binary.LittleEndian.Uint32(b[84:]) {
 		return nil, errors.New("the footer's checksum does not match")
 	}
-	if v := binary.LittleEndian.Uint32(b[64:]); v != formatVersion {
+	if v := binary.LittleEndian.Uint32(b[80:]); v != formatVersion {
 		return nil, fmt.Errorf("format version %d in the footer, this program knows %d", v, formatVersion)
 	}
 	at := func(i int) int64 { return int64(binary.LittleEndian.Uint64(b[8*i:])) }
-	f := &footer{root: ref{offset: at(0), length: at(1)}, level: int(at(2)), size: at(7)}
-	f.sum = Summary{Files: at(3), Dirs: at(4), Bytes: at(5), Entries: at(6)}
+	f := &footer{root: ref{offset: at(0), length: at(1) & math.MaxUint32}, level: int(at(1) >> 32), size: at(9)}
+	f.sum = Summary{Files: at(2), Dirs: at(3), Bytes: at(4), Entries: at(5), Gone: at(6)}
+	f.names = ref{offset: at(7), length: at(8)}
 	if f.size != size {
 		return nil, fmt.Errorf("it is %d bytes long and was written with %d", size, f.size)
 	}
-	if f.root.length == 0 && f.root.offset == 0 && f.level == 0 && f.sum == (Summary{}) && size == headerLen+footerLen {
+	if *f == (footer{size: headerLen + footerLen}) {
 		return f, nil // no entries
 	}
-	if at(2) < 0 || at(2) > maxLevel {
-		return nil, fmt.Errorf("an index of %d levels", at(2))
+	if f.level < 0 || f.level > maxLevel {
+		return nil, fmt.Errorf("an index of %d levels", f.level)
+	}
+	if f.names != (ref{}) {
+		if err := f.names.check(size); err != nil {
+			return nil, fmt.Errorf("the index of names: %w", err)
+		}
 	}
 	return f, f.root.check(size)
 }
@@ -137,12 +155,15 @@ func (r *ref) check(size int64) error {
 }
 
 // appendFrame appends a block as it stands at offset in a file: kind, length of
-// raw, raw compressed, and the CRC-32C of its offset and all that.
-func appendFrame(b []byte, kind byte, offset int64, raw []byte) []byte {
+// raw, how many bytes at its end are plain, raw compressed but for these, these,
+// and the CRC-32C of its offset and all that.
+func appendFrame(b []byte, encoder *zstd.Encoder, kind byte, offset int64, raw []byte, plain int) []byte {
 	start := len(b)
 	b = append(b, kind)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(raw)))
-	b = encoder.EncodeAll(raw, b)
+	b = binary.LittleEndian.AppendUint32(b, uint32(plain))
+	b = encoder.EncodeAll(raw[:len(raw)-plain], b)
+	b = append(b, raw[len(raw)-plain:]...)
 	return binary.LittleEndian.AppendUint32(b, frameSum(offset, b[start:]))
 }
 
@@ -164,27 +185,35 @@ func parseFrame(b []byte, kind byte, offset int64) ([]byte, error) {
 	if body[0] != kind {
 		return nil, fmt.Errorf("a block of kind %q where %q belongs", body[0], kind)
 	}
-	n := binary.LittleEndian.Uint32(body[1:])
-	if n > maxBlockRaw {
-		return nil, fmt.Errorf("a block of %d bytes: at most %d are written", n, maxBlockRaw)
+	n, plain := binary.LittleEndian.Uint32(body[1:]), binary.LittleEndian.Uint32(body[5:])
+	body = body[frameHead:]
+	if n > maxBlockRaw || plain > n || int(plain) > len(body) {
+		return nil, fmt.Errorf("a block of %d bytes, %d of them plain: at most %d are written", n, plain, maxBlockRaw)
 	}
-	raw, err := decoder.DecodeAll(body[frameHead:], make([]byte, 0, n))
+	packed := body[:len(body)-int(plain)]
+	raw, err := decoder.DecodeAll(packed, make([]byte, 0, n))
 	if err != nil {
 		return nil, fmt.Errorf("the block does not decompress: %w", err)
 	}
+	raw = append(raw, body[len(packed):]...)
 	if len(raw) != int(n) {
 		return nil, fmt.Errorf("the block has %d bytes where %d were written", len(raw), n)
 	}
 	return raw, nil
 }
 
-// The encoder and the decoder of all files: each has tables of its own to set up,
+// The encoders and the decoder of all files: each has tables of its own to set up,
 // and several tasks may use it at once (EncodeAll, DecodeAll).
 var (
-	encoder = must(zstd.NewWriter(nil, zstd.WithEncoderConcurrency(coders), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(false),
-		zstd.WithWindowSize(encoderWindow), zstd.WithLowerEncoderMem(true)))
+	encoder = newEncoder(zstd.SpeedDefault) // of what is kept
+	hasty   = newEncoder(zstd.SpeedFastest) // of runs
 	decoder = must(zstd.NewReader(nil, zstd.WithDecoderConcurrency(coders), zstd.WithDecoderMaxMemory(maxBlockRaw), zstd.WithDecoderLowmem(true)))
 )
+
+func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
+	return must(zstd.NewWriter(nil, zstd.WithEncoderConcurrency(coders), zstd.WithEncoderLevel(level), zstd.WithEncoderCRC(false),
+		zstd.WithWindowSize(encoderWindow), zstd.WithLowerEncoderMem(true)))
+}
 
 // coders is how many blocks can be compressed at once, and decompressed.
 const coders = 4
@@ -225,12 +254,12 @@ func decodeIndex(raw []byte, level int, size int64) ([]ref, error) {
 	last := ""
 	for range n {
 		shared := c.count(len(last))
-		r := ref{first: last[:shared] + c.text(MaxPath)}
+		r := ref{first: last[:shared] + c.text(MaxPath+1)}
 		r.offset, r.length = int64(c.uint()), int64(c.uint())
 		if c.err != nil {
 			return nil, c.err
 		}
-		if err := checkPath(r.first); err != nil {
+		if err := checkKey(r.first); err != nil {
 			return nil, err
 		}
 		if err := r.check(size); err != nil {

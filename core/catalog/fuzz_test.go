@@ -1,10 +1,21 @@
 package catalog
 
 import (
+	"fmt"
 	"testing"
 
 	"capstan/core/store/storetest"
 )
+
+// realistic makes n entries of a home-like tree.
+func realistic(n int) (es []Entry) {
+	for i := range n {
+		e := entry(fmt.Sprintf("/home/user%d/src/module%04d/file_%05d.go", i%3, i/50, i), int64(i)*2048)
+		e.Ino, e.Dev, e.CRC = uint64(1_000_000+i*3), 2049, uint32(i)
+		es = append(es, e)
+	}
+	return append(es, Entry{Path: "/home/gone", Type: Gone}, Entry{Path: "/home/user1/src/", Type: Gone})
+}
 
 // FuzzOpen opens and walks any bytes: an error, never a panic.
 func FuzzOpen(f *testing.F) {
@@ -36,17 +47,29 @@ func FuzzBlocks(f *testing.F) {
 	for _, e := range realistic(3) {
 		w.add(&e)
 	}
-	f.Add(w.appendTo(nil))
-	f.Add(appendIndex(nil, 1, []ref{{"/a", 16, 100}, {"/b", 116, 100}}))
+	b, _ := w.appendTo(nil)
+	f.Add(b)
+	f.Add(appendIndex(nil, 1, []ref{{first: "/a", offset: 16, length: 100}, {first: "/b", offset: 116, length: 100}}))
 	e := entry("/a", 0)
 	f.Add(AppendEntry(nil, &e))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if entries, err := decodeBlock(b); err == nil {
-			for i := range entries {
-				if err := entries[i].check(); err != nil {
-					t.Errorf("an entry that is not valid came out: %v", err)
-				}
+		var r blockReader
+		last := ""
+		for more, err := r.init(b) == nil, error(nil); more; {
+			if more, err = r.next(); !more || err != nil {
+				break
 			}
+			if r.load() != nil {
+				break
+			}
+			e := r.entry()
+			if err := e.check(); err != nil {
+				t.Errorf("an entry that is not valid came out: %v", err)
+			}
+			if last != "" && comparePaths(last, e.Path) >= 0 {
+				t.Errorf("%q came after %q", e.Path, last)
+			}
+			last = e.Path
 		}
 		if refs, err := decodeIndex(b, 1, 1<<20); err == nil && len(refs) == 0 {
 			t.Error("an index block of nothing")

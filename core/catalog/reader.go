@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sort"
 
 	"capstan/core/rt"
 	"capstan/core/store"
@@ -27,10 +26,13 @@ func (e *DamageError) Unwrap() error { return e.Err }
 // Reader reads a sealed files file. Tasks may share it.
 type Reader struct {
 	name  string
-	file  store.File
+	file  File
 	cache *Cache
 	id    int64 // in the cache
 	foot  *footer
+
+	lock  rt.Lock
+	spare []*iterator // of look-ups that have ended
 }
 
 // privateCache is the limit of the cache of a reader that was given none.
@@ -43,32 +45,43 @@ func Open(ctx context.Context, d store.Dir, name string, cache *Cache) (*Reader,
 	if err != nil {
 		return nil, fmt.Errorf("open files file %s: %w", name, err)
 	}
+	return OpenFile(ctx, stored{f}, name, cache)
+}
+
+// OpenFile is Open for a file that lies anywhere, and that errors call name. The
+// reader closes f; so does OpenFile when it fails.
+func OpenFile(ctx context.Context, f File, name string, cache *Cache) (*Reader, error) {
 	if cache == nil {
 		cache = NewCache(ctx, privateCache)
 	}
-	r := &Reader{name: name, file: f, cache: cache, id: cache.newReader()}
-	if err := r.open(); err != nil {
+	r, err := newReader(ctx, f, name, cache)
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return r, nil
 }
 
-func (r *Reader) open() (err error) {
-	size, err := r.file.Size()
+func newReader(ctx context.Context, f File, name string, cache *Cache) (*Reader, error) {
+	r := &Reader{name: name, file: f, cache: cache, id: cache.newReader(), lock: rt.NewLock(ctx)}
+	return r, r.open(ctx)
+}
+
+func (r *Reader) open(ctx context.Context) (err error) {
+	size, err := r.file.Size(ctx)
 	if err != nil {
 		return fmt.Errorf("files file %s: %w", r.name, err)
 	}
 	if size < headerLen+footerLen {
 		return &DamageError{r.name, 0, fmt.Errorf("it has %d bytes: it was cut short", size)}
 	}
-	head, err := r.read(0, headerLen)
+	head, err := r.read(ctx, 0, headerLen)
 	if err != nil {
 		return err
 	}
 	if err := checkHeader(head); err != nil {
 		return &DamageError{r.name, 0, err}
 	}
-	foot, err := r.read(size-footerLen, footerLen)
+	foot, err := r.read(ctx, size-footerLen, footerLen)
 	if err != nil {
 		return err
 	}
@@ -87,9 +100,9 @@ func (r *Reader) Close() error {
 // Summary is what the files amount to.
 func (r *Reader) Summary() Summary { return r.foot.sum }
 
-func (r *Reader) read(offset, n int64) ([]byte, error) {
+func (r *Reader) read(ctx context.Context, offset, n int64) ([]byte, error) {
 	b := make([]byte, n)
-	got, err := r.file.ReadAt(b, offset)
+	got, err := r.file.ReadAt(ctx, b, offset)
 	if got == len(b) {
 		return b, nil
 	}
@@ -99,101 +112,53 @@ func (r *Reader) read(offset, n int64) ([]byte, error) {
 	return nil, fmt.Errorf("files file %s: read %d bytes at %d: %w", r.name, n, offset, err)
 }
 
-// block gives the decoded block at at; level 0 is a data block.
-func (r *Reader) block(at ref, level int) (*block, error) {
-	key := blockKey{r.id, at.offset}
-	if b := r.cache.get(key); b != nil && (b.entries != nil) == (level == 0) {
-		return b, nil
-	}
-	framed, err := r.read(at.offset, at.length)
-	if err != nil {
-		return nil, err
-	}
+// block gives the block at at; level 0 is a data block.
+func (r *Reader) block(ctx context.Context, at ref, level int) (*block, error) {
 	kind := kindIndex
 	if level == 0 {
 		kind = kindData
 	}
-	b := &block{key: key}
-	raw, err := parseFrame(framed, kind, at.offset)
-	if err == nil {
-		if level == 0 {
-			b.entries, err = decodeBlock(raw)
-		} else {
-			b.refs, err = decodeIndex(raw, level, r.foot.size)
-		}
+	b, err := r.raw(ctx, at, kind)
+	if err != nil || level == 0 || b.refs != nil {
+		return b, err
 	}
-	if err == nil && at.first != "" && at.first != b.first() {
-		err = fmt.Errorf("the block begins with %.200q, its index says %.200q", b.first(), at.first)
-	}
+	refs, err := decodeIndex(b.raw, level, r.foot.size)
 	if err != nil {
 		return nil, &DamageError{r.name, at.offset, err}
 	}
+	b = &block{key: b.key, kind: kind, refs: refs}
 	r.cache.put(b)
 	return b, nil
 }
 
-func (b *block) first() string {
-	if len(b.entries) > 0 {
-		return b.entries[0].Path
+// raw gives a block of a kind, as it was before compression.
+func (r *Reader) raw(ctx context.Context, at ref, kind byte) (*block, error) {
+	key := blockKey{r.id, at.offset}
+	if b := r.cache.get(key); b != nil && b.kind == kind {
+		return b, nil
 	}
-	return b.refs[0].first
-}
-
-// scan calls fn for the entries from (dir, name) on, in order, until it returns
-// false. ctx is looked at once a block.
-func (r *Reader) scan(ctx context.Context, dir, name string, fn func(e *Entry) (bool, error)) error {
-	if r.foot.root.length == 0 {
-		return nil
-	}
-	s := scanner{r: r, dir: dir, name: name, fn: fn}
-	_, err := s.block(ctx, r.foot.root, r.foot.level)
-	return err
-}
-
-type scanner struct {
-	r         *Reader
-	dir, name string
-	fn        func(e *Entry) (bool, error)
-	last      string // path of the entry before; "" is none
-}
-
-func (s *scanner) block(ctx context.Context, at ref, level int) (more bool, err error) {
-	if ctx.Err() != nil {
-		return false, rt.Cause(ctx)
-	}
-	b, err := s.r.block(at, level)
+	framed, err := r.read(ctx, at.offset, at.length)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	if level > 0 {
-		// The first block that may hold the start is the one before the first that
-		// begins after it.
-		i := sort.Search(len(b.refs), func(i int) bool { return s.before(b.refs[i].first) })
-		for i = max(i-1, 0); i < len(b.refs); i++ {
-			if more, err := s.block(ctx, b.refs[i], level-1); !more || err != nil {
-				return false, err
-			}
-		}
-		return true, nil
+	raw, err := parseFrame(framed, kind, at.offset)
+	if err != nil {
+		return nil, &DamageError{r.name, at.offset, err}
 	}
-	i := sort.Search(len(b.entries), func(i int) bool { return s.before(b.entries[i].Path) })
-	for ; i < len(b.entries); i++ {
-		e := &b.entries[i]
-		if s.last != "" && comparePaths(s.last, e.Path) >= 0 {
-			return false, &DamageError{s.r.name, at.offset, fmt.Errorf("%.200q after %.200q is out of order", e.Path, s.last)}
-		}
-		s.last = e.Path
-		if more, err := s.fn(e); !more || err != nil {
-			return false, err
-		}
+	b := &block{key: key, kind: kind, raw: raw}
+	if kind != kindIndex { // of those the references are kept
+		r.cache.put(b)
 	}
-	return true, nil
+	return b, nil
 }
 
-// before tells whether the start is at path or before it.
-func (s *scanner) before(path string) bool {
-	dir, name := split(path)
-	return compare(s.dir, s.name, dir, name) <= 0
+// child gives the index block that another one refers to, or the root.
+func (r *Reader) child(ctx context.Context, at ref, level int) (*block, error) {
+	b, err := r.block(ctx, at, level)
+	if err == nil && at.first != "" && b.refs[0].first != at.first {
+		err = &DamageError{r.name, at.offset, fmt.Errorf("the block begins with %.200q, its index says %.200q", b.refs[0].first, at.first)}
+	}
+	return b, err
 }
 
 // dirKey is the dir part of a directory's children.
@@ -213,18 +178,25 @@ func (r *Reader) List(ctx context.Context, dir, after string, limit int) ([]Entr
 		return nil, fmt.Errorf("files file %s: list: %w", r.name, err)
 	}
 	key := dirKey(dir)
-	// No name is empty but that of "/": so it is left out, and after with it.
 	var list []Entry
-	err := r.scan(ctx, key, after, func(e *Entry) (bool, error) {
-		d, name := split(e.Path)
-		if d != key {
-			return false, nil
+	it, ok, err := r.seek(ctx, key, after)
+	for ; ok && err == nil; ok, err = it.next(ctx) {
+		b := &it.block
+		if string(b.dir) != key || limit > 0 && len(list) == limit {
+			break
 		}
-		if name != after {
-			list = append(list, *e)
+		// No name is empty but that of "/": so it is left out, and after with it.
+		if string(b.name) == after {
+			continue
 		}
-		return limit <= 0 || len(list) < limit, nil
-	})
+		e, err := it.entry()
+		if err != nil {
+			return list, err
+		}
+		if e.Type != Gone {
+			list = append(list, e)
+		}
+	}
 	return list, err
 }
 
@@ -233,14 +205,44 @@ func (r *Reader) Lookup(ctx context.Context, path string) (e Entry, ok bool, err
 	if err := checkPath(path); err != nil {
 		return e, false, fmt.Errorf("files file %s: look up: %w", r.name, err)
 	}
+	e, ok, err = r.find(ctx, path)
+	return e, ok && e.Type != Gone, err
+}
+
+// find is Lookup that also finds what says that a file is gone.
+func (r *Reader) find(ctx context.Context, path string) (e Entry, ok bool, err error) {
 	dir, name := split(path)
-	err = r.scan(ctx, dir, name, func(x *Entry) (bool, error) {
-		if x.Path == path {
-			e, ok = *x, true
-		}
-		return false, nil
-	})
-	return e, ok, err
+	it := r.borrow()
+	defer r.giveBack(it)
+	ok, err = it.seek(ctx, dir, name)
+	if !ok || err != nil || string(it.block.dir) != dir || string(it.block.name) != name {
+		return e, false, err
+	}
+	e, err = it.entry()
+	return e, err == nil, err
+}
+
+// maxSpare is how many iterators are kept: they are large.
+const maxSpare = 8
+
+func (r *Reader) borrow() *iterator {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	n := len(r.spare)
+	if n == 0 {
+		return &iterator{r: r}
+	}
+	it := r.spare[n-1]
+	r.spare = r.spare[:n-1]
+	return it
+}
+
+func (r *Reader) giveBack(it *iterator) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if len(r.spare) < maxSpare {
+		r.spare = append(r.spare, it)
+	}
 }
 
 // Walk calls fn for the entry of prefix and for everything below it, until it
@@ -254,50 +256,9 @@ func (r *Reader) Walk(ctx context.Context, prefix string, fn func(Entry) (more b
 // WalkAfter is Walk that begins with the entry after a path that an earlier walk
 // of the same prefix has given; "" is from the first. It costs what it gives.
 func (r *Reader) WalkAfter(ctx context.Context, prefix, after string, fn func(Entry) (more bool, err error)) error {
-	return r.walk(ctx, prefix, after, func(e *Entry) (bool, error) {
-		if e.Implied() {
-			return true, nil
-		}
-		return fn(*e)
-	})
-}
-
-func (r *Reader) walk(ctx context.Context, prefix, after string, fn func(*Entry) (bool, error)) error {
-	if after != "" && after != prefix {
-		return r.walkBelow(ctx, prefix, after, fn)
-	}
-	top, ok, err := r.Lookup(ctx, prefix)
-	if err != nil {
-		return err
-	}
-	if ok && after == "" {
-		if more, err := fn(&top); !more || err != nil {
-			return err
-		}
-	}
-	return r.walkBelow(ctx, prefix, "", fn)
-}
-
-// walkBelow calls fn for what is below prefix, after the path after.
-func (r *Reader) walkBelow(ctx context.Context, prefix, after string, fn func(*Entry) (bool, error)) error {
-	key := dirKey(prefix)
-	dir, name := key, ""
-	if after != "" {
-		if err := checkPath(after); err != nil {
-			return fmt.Errorf("files file %s: walk: %w", r.name, err)
-		}
-		dir, name = split(after)
-	}
-	return r.scan(ctx, dir, name, func(e *Entry) (bool, error) {
-		dir, _ := split(e.Path)
-		if e.Path == "/" || e.Path == after {
-			return true, nil // told already
-		}
-		if !within(dir, key) {
-			return false, nil
-		}
-		return fn(e)
-	})
+	var v View
+	v.readers = append(v.readers, r)
+	return v.WalkAfter(ctx, prefix, after, func(f Found) (bool, error) { return fn(f.Entry) })
 }
 
 // Verify reads every block and compares what they hold with the summary.
@@ -309,13 +270,18 @@ func (r *Reader) Verify(ctx context.Context) error {
 // verify gives the sum of all rows, to compare with the writer's.
 func (r *Reader) verify(ctx context.Context) (rows rowSum, err error) {
 	var sum Summary
-	var row []byte
-	err = r.walk(ctx, "/", "", func(e *Entry) (bool, error) {
-		sum.add(e)
-		row = AppendEntry(row[:0], e)
-		rows.add(row)
-		return true, nil
-	})
+	it, ok, err := r.seek(ctx, "", "")
+	for ; ok && err == nil; ok, err = it.next(ctx) {
+		b := &it.block
+		if err := it.load(); err != nil {
+			return rows, err
+		}
+		sum.add(&b.num)
+		mixEntry(&rows, b.dir, b.name, b.link, &b.num)
+	}
+	if err == nil {
+		err = r.verifyNames(ctx)
+	}
 	if err == nil && sum != r.foot.sum {
 		err = &DamageError{r.name, r.foot.size - footerLen, fmt.Errorf("it holds %+v where %+v were written", sum, r.foot.sum)}
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"path"
+	"slices"
 	"strings"
 
 	"capstan/core/rt"
@@ -15,37 +15,38 @@ import (
 // Options of a [Writer]. The zero value is right for production.
 type Options struct {
 	// Memory is how many bytes of entries are held before they are spooled;
-	// 0 is 64 MiB. A merge needs about 16 MiB beside it.
+	// 0 is 16 MiB. Writing takes about 24 MiB beside it.
 	Memory int
-	// Block is the size of a data block before compression, in bytes; 0 is 16 KiB.
+	// Block is the size of a data block before compression, in bytes; 0 is 8 KiB.
 	// A smaller one makes single look-ups cheaper and the file larger.
 	Block int
 }
 
 const (
-	defaultMemory = 64 << 20
-	defaultBlock  = 16 << 10
+	defaultMemory = 16 << 20
+	defaultBlock  = 8 << 10
 	maxBlock      = 1 << 20
 	entriesABlock = 1024 // at which the writer closes a block
-	partSuffix    = ".part"
 	runSuffix     = ".run"
 	seenMemory    = 8 << 20 // bytes for the directories whose parents need not be implied again
 )
 
-// Writer makes a files file: entries are added in the order of the archive, and
-// sorted and sealed at the end. Until then nothing is under the file's name. One
-// task uses it.
+// Writer makes a files file: entries are added in any order, sorted, and sealed at
+// the end. Until then nothing is under the file's name. One task uses it.
+//
+// Entries that come in the order of the file go straight into a file that may
+// become the sealed one; the others are sorted beside it and merged at the end.
 type Writer struct {
-	dir  store.Dir
-	name string
-	opt  Options
-	seq  uint64 // of the last entry added, from 1; 0 is an implied directory's
-	mem  rowBuffer
-	runs []*run
-	made int             // runs made so far: numbers their files
-	seen map[string]bool // directories that have an entry, implied or not
-	kept int             // bytes of seen, about
-	err  error           // why no more can be done
+	dir    store.Dir
+	name   string
+	opt    Options
+	direct *run // of entries that came in order; nil before the first
+	mem    rowBuffer
+	runs   []*run          // of the others, in the order of addition
+	made   int             // runs made so far: numbers their files
+	seen   map[string]bool // directories that have an entry, implied or not
+	kept   int             // bytes of seen, about
+	err    error           // why no more can be done
 }
 
 // Create begins a files file. What a crash left of an earlier attempt is removed.
@@ -83,38 +84,69 @@ func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 		}
 	}
 	for i := range entries {
-		w.imply(entries[i].Path)
-		w.seq++
-		w.mem.add(w.seq, &entries[i])
-		if w.mem.size() < w.opt.Memory {
-			continue
+		e := &entries[i]
+		err := w.imply(ctx, e.Path)
+		if err == nil {
+			err = w.put(ctx, e)
 		}
-		if err := w.spool(ctx); err != nil {
+		if err != nil {
 			w.err = err
 			return fmt.Errorf("files file %s: %w", w.name, err)
+		}
+		if e.Type == Directory {
+			w.see(dirKey(e.Path))
 		}
 	}
 	return nil
 }
 
+// put adds one entry to those that come in order, or to the others.
+func (w *Writer) put(ctx context.Context, e *Entry) (err error) {
+	if w.direct == nil {
+		if w.direct, err = w.newWhole(ctx); err != nil {
+			return err
+		}
+	}
+	if last := w.direct.out.last; last == "" || comparePaths(last, e.Path) < 0 {
+		return w.direct.out.add(e)
+	}
+	if w.mem.add(e); w.mem.size() < w.opt.Memory {
+		return nil
+	}
+	return w.spool(ctx)
+}
+
 // imply adds the parents of path that may have no entry of their own. Sorting
 // brings them beside the entries that do exist, which then win.
-func (w *Writer) imply(path string) {
-	dir, _ := split(path)
-	for path != "/" && !w.seen[dir] {
-		if w.kept += len(dir) + rowCost; w.kept > seenMemory {
-			clear(w.seen) // they are implied again, at the price of some sorting
-			w.kept = len(dir) + rowCost
+func (w *Writer) imply(ctx context.Context, path string) error {
+	var parents []string // without an entry, the lowest first
+	for path != "/" {
+		dir, _ := split(path)
+		if w.seen[dir] {
+			break
 		}
-		w.seen[dir] = true
-		path = dir
-		if path == "" {
+		w.see(dir)
+		if path = dir; path == "" {
 			path = "/"
 		}
-		e := impliedDir(path)
-		w.mem.add(0, &e)
-		dir, _ = split(path)
+		parents = append(parents, path)
 	}
+	for _, p := range slices.Backward(parents) {
+		e := impliedDir(p)
+		if err := w.put(ctx, &e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// see notes that a directory has an entry.
+func (w *Writer) see(dir string) {
+	if w.kept += len(dir) + dirCost; w.kept > seenMemory {
+		clear(w.seen) // they are implied again, at the price of some sorting
+		w.kept = len(dir) + dirCost
+	}
+	w.seen[dir] = true
 }
 
 // Seal sorts the entries, writes the file, reads it again and compares, and
@@ -125,16 +157,7 @@ func (w *Writer) Seal(ctx context.Context) (Summary, error) {
 		return Summary{}, fmt.Errorf("files file %s: %w", w.name, w.err)
 	}
 	w.err = errEnded
-	sum, rows, err := w.write(ctx)
-	if err == nil {
-		err = w.verify(ctx, sum, rows)
-	}
-	if err == nil {
-		err = w.publish(ctx)
-	}
-	if err == nil {
-		err = w.removeRuns(ctx)
-	}
+	sum, err := w.seal(ctx)
 	if err != nil {
 		return Summary{}, fmt.Errorf("seal files file %s: %w", w.name, err)
 	}
@@ -142,10 +165,65 @@ func (w *Writer) Seal(ctx context.Context) (Summary, error) {
 	return sum, nil
 }
 
+func (w *Writer) seal(ctx context.Context) (sum Summary, err error) {
+	if w.direct == nil { // of nothing
+		if w.direct, err = w.newWhole(ctx); err != nil {
+			return sum, err
+		}
+	}
+	if len(w.mem.rows)+len(w.runs) > 0 {
+		if err := w.mergeAll(ctx); err != nil {
+			return sum, err
+		}
+	}
+	r := w.direct
+	out := r.out
+	if err := errors.Join(r.finish(), r.file.Sync()); err != nil {
+		return sum, err
+	}
+	if err := w.verify(ctx, r, out.sum, out.rows); err != nil {
+		return sum, err
+	}
+	if err := r.close(); err != nil {
+		return sum, err
+	}
+	w.direct = nil
+	return out.sum, w.publish(ctx, r.name)
+}
+
+// newWhole begins a run that may become the sealed file.
+func (w *Writer) newWhole(ctx context.Context) (*run, error) {
+	r, err := w.newRun(ctx, encoder, w.opt.Block)
+	if err == nil {
+		r.out.names = &names{}
+	}
+	return r, err
+}
+
+// mergeAll makes one file of all that was added, in the place of direct.
+func (w *Writer) mergeAll(ctx context.Context) error {
+	if err := w.direct.finish(); err != nil {
+		return err
+	}
+	w.mem.sort()
+	runs := append([]*run{w.direct}, w.runs...)
+	whole, err := w.newWhole(ctx)
+	if err != nil {
+		return err
+	}
+	w.direct, w.runs = whole, runs
+	if err := w.merge(ctx, runs, true, whole.out.add); err != nil {
+		return err
+	}
+	w.mem = rowBuffer{}
+	w.runs = nil
+	return w.remove(ctx, runs...)
+}
+
 // publish gives the file its name. A name that may not survive a crash is taken
 // back: the caller is told that there is no file.
-func (w *Writer) publish(ctx context.Context) error {
-	if err := w.dir.Rename(ctx, w.name+partSuffix, w.name); err != nil {
+func (w *Writer) publish(ctx context.Context, part string) error {
+	if err := w.dir.Rename(ctx, part, w.name); err != nil {
 		return err
 	}
 	err := w.dir.Sync(ctx, parent(w.name))
@@ -155,43 +233,18 @@ func (w *Writer) publish(ctx context.Context) error {
 	return err
 }
 
-// write writes the sorted entries to the temporary file and syncs it.
-func (w *Writer) write(ctx context.Context) (Summary, rowSum, error) {
-	var sum Summary
-	var rows rowSum
-	f, err := w.dir.Create(ctx, w.name+partSuffix)
-	if err != nil {
-		return sum, rows, err
-	}
-	out := newFileWriter(f, w.opt.Block)
-	err = w.merge(ctx, w.runs, true, func(r *row) error {
-		e, _, err := ParseEntry(r.body)
-		if err != nil {
-			return fmt.Errorf("spool: %w", err)
+// verify reads a run again and compares it with what was written.
+func (w *Writer) verify(ctx context.Context, run *run, sum Summary, rows rowSum) error {
+	cache := NewCache(ctx, privateCache)
+	r, err := newReader(ctx, stored{run.file}, run.name, cache)
+	if err == nil {
+		var got rowSum
+		got, err = r.verify(ctx)
+		if err == nil && (got != rows || r.Summary() != sum) {
+			err = errors.New("what was read is not what was written")
 		}
-		sum.add(&e)
-		rows.add(r.body)
-		return out.add(&e)
-	})
-	if err == nil {
-		err = out.finish(sum)
 	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return sum, rows, errors.Join(err, f.Close())
-}
-
-func (w *Writer) verify(ctx context.Context, sum Summary, rows rowSum) error {
-	r, err := Open(ctx, w.dir, w.name+partSuffix, nil)
 	if err != nil {
-		return fmt.Errorf("verify: %w", err)
-	}
-	got, err := r.verify(ctx)
-	if err == nil && (got != rows || r.Summary() != sum) {
-		err = errors.New("what was read is not what was written")
-	}
-	if err := errors.Join(err, r.Close()); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
 	return nil
@@ -203,8 +256,12 @@ func (w *Writer) Abort(ctx context.Context) error {
 	if w.seen == nil {
 		return nil // released
 	}
-	for _, r := range w.runs {
-		if err := r.file.Close(); err != nil {
+	runs := w.runs
+	if w.direct != nil {
+		runs = append(runs, w.direct)
+	}
+	for _, r := range runs {
+		if err := r.close(); err != nil {
 			return fmt.Errorf("abort files file %s: %w", w.name, err)
 		}
 	}
@@ -213,15 +270,13 @@ func (w *Writer) Abort(ctx context.Context) error {
 }
 
 func (w *Writer) release() {
-	w.err, w.mem, w.runs, w.seen = errEnded, rowBuffer{}, nil, nil
+	w.err, w.mem, w.runs, w.direct, w.seen = errEnded, rowBuffer{}, nil, nil, nil
 }
 
-func (w *Writer) removeRuns(ctx context.Context) error {
-	var errs error
-	for _, r := range w.runs {
-		errs = errors.Join(errs, r.file.Close(), w.dir.Remove(ctx, r.name))
+func (w *Writer) remove(ctx context.Context, runs ...*run) (errs error) {
+	for _, r := range runs {
+		errs = errors.Join(errs, r.close(), w.dir.Remove(ctx, r.name))
 	}
-	w.runs = nil
 	return errs
 }
 
@@ -235,7 +290,7 @@ func Abandon(ctx context.Context, d store.Dir, name string) error {
 	removed := false
 	for _, n := range names {
 		full := path.Join(dir, n)
-		if full != name+partSuffix && !isRun(full, name) {
+		if !isRun(full, name) {
 			continue
 		}
 		if err := d.Remove(ctx, full); err != nil {
@@ -262,16 +317,4 @@ func parent(name string) string {
 		return name[:i]
 	}
 	return ""
-}
-
-// rowSum is a checksum over rows in order.
-type rowSum struct {
-	n   int64
-	crc uint32
-}
-
-// add adds the row of an entry, as AppendEntry writes it.
-func (s *rowSum) add(row []byte) {
-	s.n++
-	s.crc = crc32.Update(s.crc, castagnoli, row)
 }

@@ -141,6 +141,9 @@ type HollowDrive interface {
 type Resource struct {
 	Name string
 	Rate int64 // bytes a second; 0 is without limit
+	// Stream is the most that one transfer gets of it, in bytes a second, however
+	// few there are; 0 is all.
+	Stream int64
 }
 
 // ElementKind is the kind of an element of a library (SMC-3).

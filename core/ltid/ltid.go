@@ -12,6 +12,7 @@ import (
 
 	"capstan/core/avrd"
 	"capstan/core/dev"
+	"capstan/core/dismount"
 	"capstan/core/nbemm"
 	"capstan/core/pbx"
 	"capstan/core/rt"
@@ -31,6 +32,8 @@ type Library struct {
 	Drives  []string // names, in the order of their elements unless Places says which
 	// Places are where the drives of a hardware library stand, by name; nil is by order.
 	Places map[string]Place
+	// Dismount is how long a cartridge stays in a drive after a job.
+	Dismount dismount.Policy
 }
 
 // Mount asks for a cartridge, ready in a drive.
@@ -85,6 +88,7 @@ type drive struct {
 	library Library
 	element int
 	turn    *rt.Semaphore
+	kept
 }
 
 // New makes the role for the libraries of a host.
@@ -110,6 +114,9 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 			return seen, err
 		}
 		return seen, traced(ctx, trace.Mounted, q.Drive, MediaID(q.Barcode), func() error {
+			if err := s.freeElsewhere(ctx, q); err != nil {
+				return err
+			}
 			return s.inTurn(ctx, q.Drive, func(d *drive) (err error) {
 				seen, err = s.mount(ctx, d, q.Barcode)
 				return err
@@ -185,6 +192,7 @@ func (s *Server) inTurn(ctx context.Context, name string, fn func(d *drive) erro
 const readyTime = 2 * time.Hour
 
 func (s *Server) mount(ctx context.Context, d *drive, barcode string) (avrd.Seen, error) {
+	s.inUse(d)
 	if err := s.with(ctx, d, func(dr dev.Drive) error { return s.bring(ctx, d, dr, barcode) }); err != nil {
 		return avrd.Seen{}, err
 	}
@@ -228,6 +236,7 @@ func (s *Server) bring(ctx context.Context, d *drive, dr dev.Drive, barcode stri
 	if err := load(ctx, dr); err != nil {
 		return status.Errorf(status.MountTimeout, "cartridge %s in drive %s: %w", barcode, d.name, err)
 	}
+	s.holds(d, barcode)
 	return nil
 }
 
@@ -249,12 +258,16 @@ func load(ctx context.Context, d dev.Drive) error {
 	}
 }
 
-// unmount is the end of a job's use of a drive.
+// unmount is the end of a job's use of a drive: its cartridge goes home, or stays as
+// the library's policy says. A drive that must be cleaned is emptied for that.
 func (s *Server) unmount(ctx context.Context, d *drive) error {
 	dirty := false
 	if err := s.with(ctx, d, func(dr dev.Drive) error {
 		st, err := dr.Status(ctx)
 		dirty = err == nil && st.CleaningNeeded
+		if err == nil && st.Ready && !dirty && s.keep(ctx, d) {
+			return nil
+		}
 		return s.takeHome(ctx, d, dr)
 	}); err != nil {
 		return err
@@ -279,12 +292,16 @@ func (s *Server) eject(ctx context.Context, d *drive, dr dev.Drive) error {
 	if err := dr.Unload(ctx); err != nil && !errors.Is(err, dev.ErrNoMedium) && !errors.Is(err, dev.ErrCleaning) {
 		return status.Errorf(status.MediaClose, "unloading drive %s: %w", d.name, err)
 	}
-	return traced(ctx, trace.Moved, d.name, "", func() error {
+	err := traced(ctx, trace.Moved, d.name, "", func() error {
 		_, err := txxd.UnmountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Unmount{
 			Library: d.library.Name, Control: d.library.Control, Element: d.element,
 		})
 		return err
 	})
+	if err == nil {
+		s.holds(d, "")
+	}
+	return err
 }
 
 // traced records what fn does with a drive and a cartridge, and how long it takes.

@@ -32,7 +32,17 @@ func (s *Server) export(ctx context.Context, q Cartridge) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	from := slices.IndexFunc(elements, func(e dev.Element) bool { return e.Full && e.Barcode != "" && MediaID(e.Barcode) == q.Media })
+	named := func(e dev.Element) bool { return e.Full && e.Barcode != "" && MediaID(e.Barcode) == q.Media }
+	from := slices.IndexFunc(elements, named)
+	if from >= 0 && elements[from].Kind == dev.DriveElement { // it may just stay there
+		if err := s.freeElsewhere(ctx, Mount{Barcode: elements[from].Barcode}); err != nil {
+			return 0, err
+		}
+		if _, elements, err = s.contents(ctx, q.Library); err != nil {
+			return 0, err
+		}
+		from = slices.IndexFunc(elements, named)
+	}
 	to := slices.IndexFunc(elements, func(e dev.Element) bool { return e.Kind == dev.ImportExport && !e.Full && e.Problem == "" })
 	switch {
 	case from < 0:

@@ -29,7 +29,7 @@ func appendEntry(b []byte, e *catalog.Entry, before string) []byte {
 	for _, n := range [...]int64{e.Size, int64(e.MTime), int64(e.CTime), e.Offset, e.HeadLen, e.DataLen, e.Count} {
 		b = binary.AppendVarint(b, n)
 	}
-	for _, n := range [...]uint64{uint64(e.Mode), uint64(e.UID), uint64(e.GID), uint64(e.Major), uint64(e.Minor), e.Dev, e.Ino, e.XHash} {
+	for _, n := range [...]uint64{uint64(e.Mode), uint64(e.UID), uint64(e.GID), uint64(e.Major), uint64(e.Minor), e.Dev, e.Ino, e.XHash, uint64(e.CRC)} {
 		b = binary.AppendUvarint(b, n)
 	}
 	return b
@@ -101,7 +101,7 @@ func (c *cursor) entry(before string) catalog.Entry {
 	e.Offset, e.HeadLen, e.DataLen, e.Count = c.length(), c.length(), c.length(), c.length()
 	e.Mode, e.UID, e.GID = uint32(c.uint(07777)), uint32(c.uint(1<<32-1)), uint32(c.uint(1<<32-1))
 	e.Major, e.Minor = uint32(c.uint(1<<32-1)), uint32(c.uint(1<<32-1))
-	e.Dev, e.Ino, e.XHash = c.uint(1<<64-1), c.uint(1<<64-1), c.uint(1<<64-1)
+	e.Dev, e.Ino, e.XHash, e.CRC = c.uint(1<<64-1), c.uint(1<<64-1), c.uint(1<<64-1), uint32(c.uint(1<<32-1))
 	if len(e.Path) > maxText || e.Offset > 1<<62-e.HeadLen-e.DataLen {
 		c.bad = true
 	}

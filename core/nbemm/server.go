@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"capstan/core/dismount"
 	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/core/status"
@@ -217,8 +218,7 @@ func (s *Server) onUnit(ctx context.Context, tx store.Tx, u StorageUnit, q Reque
 	return a, err
 }
 
-// drive chooses a drive of a library: the one that has the cartridge in it, else
-// an empty one, else one whose cartridge nobody uses; the least recently used first.
+// drive chooses a drive of a library as [dismount.Choose] says.
 func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string) (Drive, error) {
 	var all []Drive
 	var users []int64 // jobs that have drives
@@ -243,18 +243,11 @@ func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string
 	if len(all) == 0 {
 		return Drive{}, status.Errorf(status.NoDrive, "the %d drives of library %s are in use by jobs %s", up, library, list(users))
 	}
-	rank := func(d Drive) int {
-		switch d.Media {
-		case mediaID:
-			return 0
-		case "":
-			return 1
-		}
-		return 2
+	free := make([]dismount.Drive, len(all))
+	for i, d := range all {
+		free[i] = dismount.Drive{Name: d.Name, Media: d.Media, LastUsed: int64(d.LastUsed)}
 	}
-	d := slices.MinFunc(all, func(a, b Drive) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.LastUsed, b.LastUsed), cmp.Compare(a.Name, b.Name))
-	})
+	d := all[dismount.Choose(free, mediaID)]
 	d.LastUsed = rt.Now(ctx)
 	return d, nil
 }
@@ -411,6 +404,11 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 	if a == nil {
 		return struct{}{}, nil
 	}
+	if a.OnTape() {
+		if err := s.lastUsed(ctx, a.Drive.Name); err != nil {
+			return struct{}{}, err
+		}
+	}
 	if !a.Quarantine {
 		s.count(a, -1)
 	}
@@ -424,6 +422,19 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 	maps.DeleteFunc(s.drives, held)
 	maps.DeleteFunc(s.media, held)
 	return struct{}{}, nil
+}
+
+// lastUsed notes that a job's use of a drive has ended. What is in it may stay, and of
+// such drives the least recently used is the first that others get.
+func (s *Server) lastUsed(ctx context.Context, drive string) error {
+	return s.db.Update(ctx, func(tx store.Tx) error {
+		d, ok, err := drives.Get(tx, drive)
+		if err != nil || !ok {
+			return err
+		}
+		d.LastUsed = rt.Now(ctx)
+		return drives.Put(tx, d.Name, d)
+	})
 }
 
 // markWritten notes what a job has written to a cartridge that it holds.

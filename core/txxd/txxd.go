@@ -9,6 +9,7 @@ import (
 	"capstan/core/dev"
 	"capstan/core/pbx"
 	"capstan/core/status"
+	"capstan/core/trace"
 	"capstan/core/txxcd"
 )
 
@@ -56,13 +57,25 @@ func mount(ctx context.Context, _ pbx.Peer, q Mount) (struct{}, error) {
 		}
 		switch {
 		case e.Address == q.Element:
-			return struct{}{}, nil // it is there already
+			trace.Note(ctx, step(ctx), "already in the drive", q.Barcode)
+			return struct{}{}, nil
 		case e.Kind == dev.DriveElement:
 			return struct{}{}, status.Errorf(status.MediaInUse, "cartridge %s is in the drive at element %d of library %s", q.Barcode, e.Address, q.Library)
 		}
 		return txxcd.MoveMedium.Call(ctx, control, txxcd.Move{Library: q.Library, From: e.Address, To: q.Element})
 	}
 	return struct{}{}, status.Errorf(status.MediaMisplaced, "cartridge %s is not in library %s: put it in and take an inventory", q.Barcode, q.Library)
+}
+
+// step is the step of the flow that a mount is part of.
+func step(ctx context.Context) string {
+	switch j := trace.JobOf(ctx); {
+	case j.ID == 0:
+		return ""
+	case j.Restore:
+		return "R12"
+	}
+	return "B10"
 }
 
 func unmount(ctx context.Context, _ pbx.Peer, q Unmount) (struct{}, error) {

@@ -18,6 +18,8 @@ type document struct {
 	races     []standing
 	goRows    []goRow
 	latencies []latencyRow
+	catalog   []catalogFigure
+	entries   int // of the catalog
 }
 
 type goRow struct {
@@ -82,6 +84,9 @@ func (d *document) text() string {
 		for _, l := range d.latencies {
 			fmt.Fprintf(&b, "| %s | %v | %v | %v | %d |\n", l.what, short(l.p50), short(l.p99), short(l.p9n), l.calls)
 		}
+	}
+	if len(d.catalog) > 0 {
+		d.catalogTable(&b)
 	}
 	return b.String()
 }

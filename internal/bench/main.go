@@ -6,8 +6,8 @@
 // system, and every restored tree is compared with its original. The order of the
 // rounds is tree by tree and contender by contender, so that what disturbs the
 // machine disturbs all; the best round counts. Go's own benchmarks (the virtual
-// kernel, a night, the data connection) and the latency of calls under a fixed
-// load follow.
+// kernel, a night, the data connection), the latency of calls under a fixed load,
+// and the catalog beside SQLite and Pebble follow.
 //
 //	go run ./internal/bench -capstan bin/capstan -out docs/benchmarks.md
 package main
@@ -28,10 +28,11 @@ type settings struct {
 	capstan string // the binary
 	dir     string // for trees and images
 	out     string // the document; "" prints the table only
-	parts   string // files, go, latency
+	parts   string // files, go, latency, catalog
 	rounds  int
 	large   int64 // bytes of the tree of large files
 	small   int   // files of the tree of small ones
+	entries int   // of the catalog
 }
 
 func main() {
@@ -42,10 +43,11 @@ func main() {
 	flag.StringVar(&s.capstan, "capstan", "bin/capstan", "the binary to measure")
 	flag.StringVar(&s.dir, "dir", os.TempDir(), "where trees and images are made: about four times -large of room")
 	flag.StringVar(&s.out, "out", "", "document whose measured part is replaced; none: print it")
-	flag.StringVar(&s.parts, "parts", "files,go,latency", "what to measure")
+	flag.StringVar(&s.parts, "parts", "files,go,latency,catalog", "what to measure")
 	flag.IntVar(&s.rounds, "rounds", 2, "rounds of which the best counts")
 	flag.Int64Var(&s.large, "large", 4<<30, "bytes of the tree of large files")
 	flag.IntVar(&s.small, "small", 50_000, "files of the tree of small ones")
+	flag.IntVar(&s.entries, "entries", 10_000_000, "entries of the catalog that is measured beside SQLite and Pebble")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -78,6 +80,11 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	if wants("go") {
 		if err := goBenchmarks(ctx, &doc); err != nil {
+			return err
+		}
+	}
+	if wants("catalog") {
+		if err := measureCatalogs(ctx, &doc, dir, s.entries); err != nil {
 			return err
 		}
 	}

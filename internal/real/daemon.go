@@ -208,7 +208,7 @@ func (d *running) roles() daemon.Config {
 	out := daemon.Config{Master: d.Master(), Kinds: d.Kinds}
 	for i := range c.Libraries {
 		l := &c.Libraries[i]
-		out.Libraries = append(out.Libraries, ltid.Library{Name: l.Name, Control: c.Name, Drives: convert.DriveNames(l)})
+		out.Libraries = append(out.Libraries, ltid.Library{Name: l.Name, Control: c.Name, Drives: convert.DriveNames(l), Dismount: l.Dismount})
 	}
 	out.Libraries = append(out.Libraries, convert.Hardware(c)...)
 	for i := range c.StorageUnits {

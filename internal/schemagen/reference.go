@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"capstan/core/dismount"
 	"capstan/scenarios"
 )
 
@@ -134,6 +135,8 @@ func holds(t reflect.Type, tag reflect.StructTag) string {
 		s = "list of any values"
 	case t == reflect.TypeFor[[]scenarios.Amount]():
 		s = "list of amounts"
+	case t == reflect.TypeFor[dismount.Policy]():
+		s = "dismount policy" // a policy is what is backed up when
 	case t.PkgPath() != "":
 		s = strings.ToLower(t.Name())
 	case t.Kind() == reflect.Slice:

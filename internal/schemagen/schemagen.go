@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"capstan/core/dismount"
 	"capstan/scenarios"
 )
 
@@ -131,6 +132,7 @@ var patterns = map[reflect.Type]string{
 	reflect.TypeFor[scenarios.Rate]():     `^[0-9]+(\.[0-9]+)? ?([kKMGTPE]?i?[bB])(ps|/s)$`,
 	reflect.TypeFor[scenarios.Clock]():    `^([01]?[0-9]|2[0-3]):[0-5][0-9]$`,
 	reflect.TypeFor[scenarios.Timing]():   `^(off|real|scale [1-9][0-9]*)$`,
+	reflect.TypeFor[dismount.Policy]():    `^(immediate|lru|delay=([0-9]+(\.[0-9]+)?(h|ms|us|ns|m|s))+)$`,
 	reflect.TypeFor[scenarios.Count]():    `^(at least )?[0-9]+(-[0-9]+)?$`,
 	reflect.TypeFor[scenarios.Amount]():   `^[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?( ?[kKMGTPE]?i?B?|%)$`,
 	reflect.TypeFor[scenarios.Statuses](): `^(any|failed|[0-9]+( or [0-9]+)*)$`,

@@ -12,6 +12,7 @@ import (
 	"capstan/core/bpdbm"
 	"capstan/core/bprd"
 	"capstan/core/bprestore"
+	"capstan/core/dismount"
 	"capstan/core/host"
 	"capstan/core/job"
 	"capstan/core/nbjm"
@@ -73,7 +74,7 @@ func TestSpanning(t *testing.T) {
 	for _, tt := range []struct {
 		name, policy string
 		cfg          Config
-	}{{"tape", "docs", spanning()}, {"disk", "docs-disk", spanning()}, {"tape by SCSI commands", "docs", bySCSI(spanning())}} {
+	}{{"tape", "docs", spanning()}, {"disk", "docs-disk", spanning()}, {"tape by SCSI commands", "docs", bySCSI(spanning())}, {"tape, cartridges stay", "docs", staying(spanning(), dismount.LRU)}} {
 		policyName := tt.policy
 		t.Run(tt.name, func(t *testing.T) {
 			w, err := New(tt.cfg, sim.Options{Codec: true, ShuffleTies: true})

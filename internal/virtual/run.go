@@ -125,7 +125,7 @@ func config(s *scenarios.Scenario, l *load) Config {
 		if l.TimeScale == 0 {
 			l.TimeScale = 1 // in virtual time devices take the time that they take
 		}
-		cfg.Libraries = append(cfg.Libraries, Library{Config: l, Server: s.Libraries[i].Host})
+		cfg.Libraries = append(cfg.Libraries, Library{Config: l, Server: s.Libraries[i].Host, Dismount: s.Libraries[i].Dismount})
 	}
 	d := &cfg.Domain
 	for i := range s.StorageUnits {

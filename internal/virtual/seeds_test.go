@@ -15,6 +15,7 @@ import (
 	"capstan/core/bprd"
 	"capstan/core/bprestore"
 	"capstan/core/dev"
+	"capstan/core/dismount"
 	"capstan/core/host"
 	"capstan/core/image"
 	"capstan/core/job"
@@ -43,6 +44,7 @@ func TestSeeds(t *testing.T) {
 
 func history(t *testing.T, seed uint64) {
 	cfg := spanning()
+	cfg.Libraries[0].Dismount = []dismount.Policy{dismount.Immediate, dismount.LRU, dismount.Policy(5 * time.Minute)}[seed%3]
 	cfg.Hosts = append(cfg.Hosts, Host{Name: "desk", Kinds: pbx.User})
 	w, err := New(cfg, sim.Options{Seed: seed, ShuffleTies: true})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"capstan/core/daemon"
 	"capstan/core/dev"
+	"capstan/core/dismount"
 	"capstan/core/host"
 	"capstan/core/ltid"
 	"capstan/core/pbx"
@@ -32,6 +33,8 @@ type Library struct {
 	Driver func(ctx context.Context, lib *vtl.Library, server string) dev.Finder
 	// Places are where the drives stand, if their order does not tell.
 	Places map[string]ltid.Place
+	// Dismount is how long a cartridge stays in a drive after a job.
+	Dismount dismount.Policy
 }
 
 // Host is a host of the world.
@@ -82,6 +85,7 @@ type library struct {
 	lib    *vtl.Library
 	driver func(ctx context.Context, lib *vtl.Library, server string) dev.Finder
 	places map[string]ltid.Place
+	stay   dismount.Policy
 	finder dev.Finder
 }
 
@@ -118,7 +122,7 @@ func (w *World) addLibrary(l *Library) error {
 	if w.libraries[l.Server] != nil {
 		return fmt.Errorf("media server %s has two libraries: give each its own media server", l.Server)
 	}
-	run := &library{cfg: l.Config, driver: l.Driver, places: l.Places}
+	run := &library{cfg: l.Config, driver: l.Driver, places: l.Places, stay: l.Dismount}
 	w.libraries[l.Server] = run
 	w.devices = append(w.devices, run)
 	h := w.NewHost("library "+l.Config.Name, 0)
@@ -146,7 +150,7 @@ func (w *World) addHost(c *Host, domain *daemon.Config) error {
 		cfg.Units, cfg.Groups, cfg.Policies = domain.Units, domain.Groups, domain.Policies
 	}
 	if l := w.libraries[c.Name]; l != nil {
-		cfg.Libraries = []ltid.Library{{Name: l.cfg.Name, Control: c.Name, Drives: driveNames(&l.cfg), Places: l.places}}
+		cfg.Libraries = []ltid.Library{{Name: l.cfg.Name, Control: c.Name, Drives: driveNames(&l.cfg), Places: l.places, Dismount: l.stay}}
 	}
 	h := w.NewHost(c.Name, c.Kinds)
 	h.Mains = daemon.Mains()

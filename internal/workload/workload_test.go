@@ -41,7 +41,7 @@ func TestFunctions(t *testing.T) {
 
 // mean integrates a law's quantile function, finer towards the end where the tail is.
 func mean(l *scenarios.Law) (sum float64) {
-	const n = 100_000
+	const n = 10_000
 	whole := func(from, to float64) (sum float64) {
 		for i := range n {
 			sum += Quantile(l, from+(to-from)*(float64(i)+.5)/n)
@@ -108,7 +108,7 @@ func TestSurvey(t *testing.T) {
 	near(t, "an incremental backup", incremental, surveyIncremental, .01)
 	near(t, "a restore", mean(&restoreLaw), surveyRestore, .01)
 
-	const n = 40_000
+	const n = 20_000
 	var sum Day
 	small, alike := 0, 0
 	for i := range n {
