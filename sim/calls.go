@@ -74,10 +74,10 @@ func (t *transport) Serve(ctx context.Context, name string, mux *pbx.Mux) (stop 
 			delete(h.services, name)
 		}
 	}
-	drop := t.p.hold(remove)
+	held := t.p.hold(remove)
 	return func() {
 		remove()
-		drop()
+		held.drop()
 	}, nil
 }
 

@@ -116,11 +116,11 @@ func (d *dataNet) meet(ctx context.Context, r *rendezvous) (*conn, error) {
 	x := &dial{task: rt.Current(ctx).(*task)}
 	r.dials = append(r.dials, x)
 	leave := func() { r.dials = slices.DeleteFunc(r.dials, func(y *dial) bool { return x == y }) }
-	drop := d.p.hold(leave)
+	held := d.p.hold(leave)
 	tctx, cancel := rt.WithTimeout(ctx, d.p.w.net.model.LostAfter)
 	err := rt.Await(tctx, func() bool { return x.conn != nil || x.err != nil })
 	cancel()
-	drop()
+	held.drop()
 	leave()
 	switch {
 	case err == nil:
@@ -140,7 +140,7 @@ func (d *dataNet) Accept(ctx context.Context, service, ticket, peer string) (str
 		return nil, fmt.Errorf("accepting a data connection to %s on %s: %w", service, h.name, errTicketUsed)
 	}
 	// The ticket is known as used for as long as the process lives.
-	drop := d.p.hold(func() { delete(h.tickets, key) })
+	held := d.p.hold(func() { delete(h.tickets, key) })
 	for _, x := range r.dials {
 		switch {
 		case x.task.proc.host.name != peer:
@@ -161,7 +161,7 @@ func (d *dataNet) Accept(ctx context.Context, service, ticket, peer string) (str
 	err := rt.Await(ctx, func() bool { return r.conn != nil })
 	r.acceptor = nil
 	if err != nil {
-		drop()
+		held.drop()
 		h.forget(key, r)
 		return nil, err
 	}
@@ -173,7 +173,7 @@ type conn struct {
 	w                *World
 	there, back      pipe
 	dialed, accepted end
-	drops            [2]func()
+	held             [2]*holding
 }
 
 // end is one end of a connection.
@@ -216,7 +216,7 @@ func (n *network) connect(ctx context.Context, from, to *Process) *conn {
 	c.dialed = end{c, &c.back, &c.there}
 	c.accepted = end{c, &c.there, &c.back}
 	n.conns = append(n.conns, &c.there, &c.back)
-	c.drops = [2]func(){from.hold(func() { c.peerDied(from) }), to.hold(func() { c.peerDied(to) })}
+	c.held = [2]*holding{from.hold(func() { c.peerDied(from) }), to.hold(func() { c.peerDied(to) })}
 	return c
 }
 
@@ -261,8 +261,8 @@ func (c *conn) cut() {
 }
 
 func (c *conn) forget() {
-	for _, drop := range c.drops {
-		drop()
+	for _, x := range c.held {
+		x.drop()
 	}
 	n := &c.w.net
 	n.conns = slices.DeleteFunc(n.conns, func(p *pipe) bool { return p.conn == c })

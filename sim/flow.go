@@ -61,6 +61,9 @@ type flow struct {
 	tight *resource // why share is no more
 	round int
 
+	viaRoom   [4]*resource // of via and names, which are seldom longer
+	namesRoom [4]string
+
 	job trace.Job
 	watched
 }
@@ -132,7 +135,7 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 		return rt.Cause(ctx)
 	}
 	f := &flow{w: w, task: rt.Current(ctx).(*task), bytes: bytes, since: w.clock, job: trace.JobOf(ctx), watched: watched{begun: w.clock, counted: w.clock}}
-	f.target = f
+	f.target, f.via, f.names = f, f.viaRoom[:0], f.namesRoom[:0]
 	for _, r := range via {
 		if r.Rate > 0 && !slices.Contains(f.names, r.Name) {
 			f.names = append(f.names, r.Name)
@@ -146,13 +149,13 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 	if len(f.via) == 0 {
 		return nil
 	}
-	drop := f.task.proc.hold(f.stop)
+	held := f.task.proc.hold(f.stop)
 	for _, r := range f.via {
 		r.flows = append(r.flows, f)
 	}
 	w.flows.share(f)
 	err := rt.Await(ctx, func() bool { return f.done })
-	drop()
+	held.drop()
 	if err != nil {
 		f.stop()
 	}

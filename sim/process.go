@@ -122,31 +122,35 @@ func (p *Process) unlink(t *task) {
 
 // holding is something that the kernel takes from a process at its death.
 type holding struct {
-	release    func()
+	proc       *Process
+	release    func() // nil once it was called or dropped
 	prev, next *holding
 }
 
-// hold has release called when p dies, unless drop is called before.
-func (p *Process) hold(release func()) (drop func()) {
-	x := &holding{release: release, next: p.held}
+// hold has release called when p dies, unless the holding is dropped before.
+func (p *Process) hold(release func()) *holding {
+	x := &holding{proc: p, release: release, next: p.held}
 	if p.held != nil {
 		p.held.prev = x
 	}
 	p.held = x
-	return func() {
-		switch {
-		case x.release == nil:
-			return
-		case x.prev != nil:
-			x.prev.next = x.next
-		default:
-			p.held = x.next
-		}
-		if x.next != nil {
-			x.next.prev = x.prev
-		}
-		x.release, x.prev, x.next = nil, nil, nil
+	return x
+}
+
+// drop has nothing released any more.
+func (x *holding) drop() {
+	switch {
+	case x.release == nil:
+		return
+	case x.prev != nil:
+		x.prev.next = x.next
+	default:
+		x.proc.held = x.next
 	}
+	if x.next != nil {
+		x.next.prev = x.prev
+	}
+	x.release, x.prev, x.next = nil, nil, nil
 }
 
 // die ends the process. It is an event of the world, never run in a task.

@@ -54,7 +54,7 @@ func (m slotMemory) keep(b []byte) { m[cap(b)] = append(m[cap(b)], b[:0]) }
 // side is a ring as one of its two processes has it.
 type side struct {
 	ring   *ring
-	drop   func()
+	held   *holding
 	fills  int    // the slot that Empty gave and Fill did not take yet
 	memory []byte // its memory
 	takes  int    // the slot that Full gave and Free did not take yet
@@ -102,7 +102,7 @@ func (r *rings) Attach(ctx context.Context, name string) (stream.Ring, error) {
 func (g *ring) join(p *Process) *side {
 	g.sides++
 	s := &side{ring: g, fills: none, takes: none}
-	s.drop = p.hold(g.close)
+	s.held = p.hold(g.close)
 	return s
 }
 
@@ -274,7 +274,7 @@ func (s *side) Waits() stream.Waits { return s.waits }
 func (s *side) Close() error {
 	if !s.gone {
 		s.gone = true
-		s.drop()
+		s.held.drop()
 		s.ring.close()
 	}
 	return nil

@@ -7,7 +7,7 @@
 // returns are handles, one for each user of a device.
 //
 // Every device is one task that takes commands from a queue, one after another; a robot
-// has one for each arm.
+// takes several moves at a time if it has several arms.
 // So a command that has begun ends, whatever becomes of its caller, as it does
 // at a real device; and a caller that is killed while it waits holds nothing.
 //

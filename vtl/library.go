@@ -19,8 +19,8 @@ type Library struct {
 	cfg   Config
 	opts  Options
 	model *RobotModel
-	// hand has the commands that go one after another, movers the moves, as many at a
-	// time as there are arms.
+	// hand has the commands that go one after another, movers the moves, which wait for
+	// an arm each.
 	hand, movers *unit
 	rails        []*rail       // of the strings
 	saving       *rt.Semaphore // one writes library.json at a time
@@ -83,7 +83,7 @@ func New(ctx context.Context, cfg Config, opts Options) (*Library, error) {
 		return nil, err
 	}
 	l.hand = startUnit(ctx, cfg.Name, 1)
-	l.movers = startUnit(ctx, cfg.Name+" arm", l.armCount())
+	l.movers = startUnit(ctx, cfg.Name+" move", l.overlapping())
 	for _, d := range l.drives {
 		d.unit = startUnit(ctx, d.name, 1)
 	}
@@ -136,6 +136,10 @@ func (l *Library) layOut(ctx context.Context) {
 
 // armCount is the number of arms of all strings.
 func (l *Library) armCount() int { return max(l.cfg.Arms, 1) * max(l.cfg.Strings, 1) }
+
+// overlapping is how many moves are taken at a time: so many that those which wait for an
+// arm of one string do not keep the arms of the others from work.
+func (l *Library) overlapping() int { return l.armCount() * max(l.cfg.Strings, 1) }
 
 // find is the element with an address, or nil.
 func (l *Library) find(address int) *element {

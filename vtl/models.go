@@ -24,7 +24,7 @@ type DriveModel struct {
 	// UnloadRewind is the rewind inside an unload, by the bytes moved since the
 	// load, where the maker says that it depends on them; nil is a plain rewind.
 	UnloadRewind []MovedTime
-	// Others are the means on a medium of another length, where they are published.
+	// Others are what is published of a medium of another length.
 	Others []Winding
 	// Interface is the most that the host's side takes, bytes a second: it bounds
 	// data that is compressed.
@@ -51,15 +51,17 @@ type MovedTime struct {
 	Time  time.Duration
 }
 
-// Winding is the mean locate from the load point, and the mean rewind, on a medium.
+// Winding is the mean locate from the load point, the mean rewind, and the speeds of the
+// tape, on a medium.
 type Winding struct {
 	Density        string
 	Locate, Rewind time.Duration
+	Steps          []int64 // as [DriveModel.Steps]
 }
 
 // What holds for every drive.
 const (
-	// backHitch is ASSUMED: 2 to 5 s are named where people measure, and no maker's
+	// backHitch is ASSUMED, in the middle of 2 to 5 s that others assume: no maker's
 	// figure could be found. A synchronous filemark after data costs the same: the
 	// drive writes out its buffer, stops and backs up.
 	backHitch = 3 * time.Second
@@ -69,8 +71,8 @@ const (
 	// hold for every model is ASSUMED.
 	cleanAfter = 39*time.Hour + 18*time.Minute
 	cleanTime  = 340 * time.Second
-	// cleanings is how often a cleaning cartridge can be used (Ultrium universal
-	// cleaning cartridge: 50).
+	// cleanings is how often a cleaning cartridge can be used (what its chip
+	// tells, in lto-info's README: 50 cycles).
 	cleanings = 50
 )
 
@@ -78,7 +80,8 @@ const (
 // (ibm.com/docs/en/STAKKZ/con_LTOdrive_speedmatching.html); LTO-9 HH: Quantum's LTO-9
 // guide. ASSUMED: LTO-5 and LTO-6 are HP's drives, of which the two ends are known and
 // which match any speed between; LTO-7 HH and LTO-8 HH have the steps of the drives of
-// full height below their own rate; an older medium has the steps of its own drive.
+// full height below their own rate; an older medium has the steps of its own drive; of
+// LTO-10P 407, 181 and 162 are published, and the steps between are as even as those.
 var (
 	steps5   = []int64{140e6, 47e6}
 	steps6   = []int64{160e6, 54e6}
@@ -88,6 +91,7 @@ var (
 	steps9   = []int64{408e6, 385e6, 366e6, 347e6, 325e6, 305e6, 284e6, 263e6, 244e6, 223e6, 203e6, 177e6}
 	steps9h  = steps9[6:]
 	steps10  = []int64{407e6, 387e6, 368e6, 349e6, 330e6, 311e6, 291e6, 272e6, 253e6, 234e6, 214e6, 195e6, 176e6, 157e6}
+	steps10p = []int64{407e6, 388e6, 369e6, 351e6, 332e6, 313e6, 294e6, 275e6, 256e6, 238e6, 219e6, 200e6, 181e6, 162e6}
 	unload9  = []MovedTime{{5e9, 55 * time.Second}, {50e9, 110 * time.Second}, {0, 165 * time.Second}}
 	unload9h = []MovedTime{{5e9, 62 * time.Second}, {50e9, 124 * time.Second}, {0, 186 * time.Second}}
 )
@@ -147,12 +151,12 @@ var DriveModels = []DriveModel{
 		BackHitch: backHitch, CleanAfter: cleanAfter, Calibrates: true,
 	}, {
 		Name: "LTO-10", Generation: 10, Rate: 400e6, Interface: 1_000e6, Load: 12 * time.Second, Eject: 27 * time.Second,
-		LocateMean: 65 * time.Second, RewindMean: 62 * time.Second, Others: []Winding{{"LTO-10P", 73 * time.Second, 75 * time.Second}},
+		LocateMean: 65 * time.Second, RewindMean: 62 * time.Second, Others: []Winding{{"LTO-10P", 73 * time.Second, 75 * time.Second, steps10p}},
 		Steps: steps10, Buffer: 1 << 30, BackHitch: backHitch, CleanAfter: cleanAfter, Orders: true,
 	},
 }
 
-// driveNames are the names of all models, for who gave another.
+// driveModelNames are the names of all models, for who gave another.
 func driveModelNames() string {
 	var names []string
 	for i := range DriveModels {
@@ -194,20 +198,25 @@ func (m *DriveModel) Uses(k *MediumModel) (reads, writes bool) {
 
 // with is the drive as it is with a medium: an older one is as slow as its own drive,
 // and its tape runs at that drive's speeds.
-func (m *DriveModel) with(medium int) (rate int64, steps []int64) {
-	if medium == m.Generation {
+func (m *DriveModel) with(med *MediumModel) (rate int64, steps []int64) {
+	for _, o := range m.Others {
+		if o.Density == med.Density {
+			return m.Rate, o.Steps
+		}
+	}
+	if med.Generation == m.Generation {
 		return m.Rate, m.Steps
 	}
 	for i := range DriveModels {
-		if o := &DriveModels[i]; o.Generation == medium {
+		if o := &DriveModels[i]; o.Generation == med.Generation {
 			return min(m.Rate, o.Rate), o.Steps
 		}
 	}
 	return m.Rate, m.Steps
 }
 
-// calibration is how long a new cartridge is measured. IBM and Oracle (SL150, "LTO-9
-// media calibration") publish 40 minutes on average, most below 60, up to 120. ASSUMED
+// calibration is how long a new cartridge is measured. IBM and Oracle (SL150, calibration of
+// LTO-9) publish 40 minutes on average, most below 60, up to 120. ASSUMED
 // is the form: 19 of 20 take 15 to 60 minutes, all as likely, and one 60 to 120.
 func calibration(rnd *rand.Rand) time.Duration {
 	from, to := 15*time.Minute, 60*time.Minute

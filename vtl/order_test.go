@@ -36,7 +36,7 @@ func TestOrderGain(t *testing.T) {
 		least, most int64 // per cent
 		source      string
 	}{
-		// IBM, "Recommended access order for LTO-9 and 3592" (community.ibm.com,
+		// IBM on recommended access order, LTO-9 and 3592 (community.ibm.com, blog of
 		// 2023-01-05): 4 to 2000 segments of 200 MiB, up to 86 % less.
 		{4, 0, 75, "IBM"},
 		{30, 30, 86, "IBM"},
@@ -58,8 +58,8 @@ func TestOrderGain(t *testing.T) {
 }
 
 // TestOrderFullRecall: of files that fill much of a tape, reading them takes part of the
-// time, and less is gained. CERN (CTA, "Recommended access order on LTO") found recalls
-// of many files up to two times as fast.
+// time, and less is gained. CERN found recalls of many files from LTO up to two times as
+// fast with an order that it generates itself.
 func TestOrderFullRecall(t *testing.T) {
 	m, med := model9(t)
 	const n, size = 1500, 4e9

@@ -58,6 +58,8 @@ func TestRateAgainstHost(t *testing.T) {
 		{"LTO-9", "L9", 250, 250, 250, 177, 146},
 		{"LTO-10", "PA", 0, 1000, 400, 407, 0},
 		{"LTO-10", "LA", 0, 157, 157, 157, 0},
+		{"LTO-10", "PA", 0, 162, 162, 162, 0},
+		{"LTO-10", "PA", 0, 181, 181, 181, 0},
 		{"LTO-5 HH", "L5", 0, 20, 20, 47, 154},
 	} {
 		t.Run(fmt.Sprintf("%s %s at %d", tt.model, tt.suffix, tt.host), func(t *testing.T) {

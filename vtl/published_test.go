@@ -156,7 +156,7 @@ func TestTables(t *testing.T) {
 				t.Errorf("%s: speeds out of order at %d", m.Name, k)
 			}
 		}
-		// IBM: a drive of LTO-7 or later slows to between a third and two thirds of its rate.
+		// All tables that are published lie in these bounds.
 		if top < m.Rate*94/100 || top > m.Rate*103/100 || floor*4 < m.Rate || floor*3 > m.Rate*2 {
 			t.Errorf("%s: %d MB/s with speeds from %d to %d", m.Name, m.Rate/1e6, floor/1e6, top/1e6)
 		}

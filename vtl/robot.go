@@ -12,8 +12,8 @@ import (
 type robot struct{ l *Library }
 
 var (
-	_ dev.MultiArm  = (*robot)(nil)
-	_ dev.Rescanner = (*robot)(nil)
+	_ dev.Overlapping = (*robot)(nil)
+	_ dev.Rescanner   = (*robot)(nil)
 )
 
 func (r *robot) Name() string { return r.l.cfg.Name }
@@ -39,7 +39,7 @@ func (r *robot) Inventory(ctx context.Context) ([]dev.Element, error) {
 }
 
 // Move carries a cartridge. The library's file says where it is before Move returns.
-// Moves go on beside each other, as many as there are arms.
+// Moves go on beside each other, each by an arm, or waiting for one.
 func (r *robot) Move(ctx context.Context, from, to int) error {
 	l := r.l
 	return report(l.cfg.Name, dev.OpMove, l.movers.do(ctx, func(ctx context.Context) error {
@@ -47,8 +47,8 @@ func (r *robot) Move(ctx context.Context, from, to int) error {
 	}))
 }
 
-// Arms is how many cartridges can be carried at a time; see [dev.MultiArm].
-func (r *robot) Arms() int { return r.l.armCount() }
+// Moves is how many it takes at a time; see [dev.Overlapping].
+func (r *robot) Moves() int { return r.l.overlapping() }
 
 // Rescan has the arms read every barcode, in the time that it takes; what is where was
 // known before; see [dev.Rescanner].

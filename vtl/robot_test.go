@@ -49,8 +49,8 @@ func TestStrings(t *testing.T) {
 func TestMovesBesideEachOther(t *testing.T) {
 	with(t, robotConfig("rack", 40, 4, 2), vtl.Options{Dir: simstore.NewDir(0, rand.New(rand.NewPCG(1, 1)))}, func(ctx context.Context, l *vtl.Library) {
 		robot, _ := devices(t, ctx, l)
-		if m, ok := robot.(dev.MultiArm); !ok || m.Arms() != 2 {
-			t.Error("the robot does not tell of its two arms")
+		if m, ok := robot.(dev.Overlapping); !ok || m.Moves() != 2 {
+			t.Error("the robot does not take two moves")
 		}
 		together := func(moves ...[2]int) (took time.Duration, errs []error) {
 			begin := rt.Mono(ctx)
@@ -87,6 +87,31 @@ func TestMovesBesideEachOther(t *testing.T) {
 		if s.Moves != 6 || s.Arms != 2 {
 			t.Errorf("%+v", s)
 		}
+	})
+}
+
+// TestStringsWorkBesideEachOther: moves that wait for the arm of one string do not keep
+// the other's from work.
+func TestStringsWorkBesideEachOther(t *testing.T) {
+	cfg := robotConfig("rack", 40, 4, 1)
+	cfg.Strings = 2
+	with(t, cfg, vtl.Options{}, func(ctx context.Context, l *vtl.Library) {
+		robot, _ := devices(t, ctx, l)
+		begin := rt.Mono(ctx)
+		g, ctx := rt.NewGroup(ctx)
+		for i := range 2 {
+			g.Go(ctx, "first string", func(ctx context.Context) error {
+				return robot.Move(ctx, vtl.SlotAddress(i+1), vtl.DriveAddress(i))
+			})
+		}
+		g.Go(ctx, "second string", func(ctx context.Context) error {
+			err := robot.Move(ctx, vtl.SlotAddress(21), vtl.DriveAddress(2))
+			if took := rt.Mono(ctx) - begin; took > 12*time.Second {
+				t.Errorf("the move in the idle string took %v", took)
+			}
+			return err
+		})
+		want(t, "moves", g.Wait(ctx), nil)
 	})
 }
 

@@ -33,13 +33,12 @@ type RobotModel struct {
 // moves come out at 8 to 12 s, which people report. Measure one with mtx, and set what
 // you found.
 // autoloader: one drive, one column. ASSUMED but for the audit: 5 s for a cell with a
-// barcode (Quantum's autoloader manual).
+// barcode (manuals of small autoloaders).
 // SL8500: pick and put 1 s (Robot.py of the library simulator of SC'16), HandBot 2 to
-// 2.5 m/s (Oracle, SL8500 planning guide, 96154); the columns are 114 mm apart on the
-// inner and on the outer wall (1728 slots on 4 rails of 13 rows in an expansion module
-// of 0.95 m). A rail with its elevator is a string. ASSUMED: the others.
-// TS4500: no parts are published. ASSUMED whole; an audit as TS3500's, a frame of 440
-// slots in a minute.
+// 2.5 m/s (Oracle, SL8500 planning guide, 96154). A rail with its elevator is a string.
+// ASSUMED: the others, the geometry too (13 rows, and columns 114 mm apart on each of the
+// two walls).
+// TS4500: no parts are published. ASSUMED whole; an audit reads 440 slots in a minute.
 var RobotModels = []RobotModel{
 	{
 		Name: "rack", Pick: 1500 * time.Millisecond, Put: 1500 * time.Millisecond, Overhead: 5 * time.Second,

@@ -66,7 +66,7 @@ func (d *drive) streamHollow(ctx context.Context, bytes int64, reading bool, beg
 // kept, for the drive changes from one to the other and back.
 func (d *drive) speed(rate int64) int64 {
 	c := d.cart
-	_, steps := d.model.with(c.model.Generation)
+	_, steps := d.model.with(c.model)
 	for i := len(steps) - 1; i >= 0; i-- {
 		if c.hostBytes(steps[i]) >= rate {
 			return steps[i]
@@ -80,13 +80,13 @@ func (d *drive) speed(rate int64) int64 {
 func (d *drive) rate() int64 { return d.rateWith(d.cart) }
 
 func (d *drive) rateWith(c *cartridge) int64 {
-	native, _ := d.model.with(c.model.Generation)
+	native, _ := d.model.with(c.model)
 	return min(c.hostBytes(native), d.model.Interface)
 }
 
 // bufferWith is the drive's buffer with a cartridge.
 func (d *drive) bufferWith(c *cartridge) buffer {
-	_, steps := d.model.with(c.model.Generation)
+	_, steps := d.model.with(c.model)
 	return buffer{size: c.hostBytes(d.model.Buffer), slowest: c.hostBytes(steps[len(steps)-1]), hitch: d.model.BackHitch}
 }
 

@@ -75,4 +75,9 @@ func run() int {
 	return report(os.Stderr, err)
 }
 
-func main() { os.Exit(run()) }
+func main() {
+	if calledAsMountHelper() {
+		os.Exit(asMountHelper(os.Args[1:]))
+	}
+	os.Exit(run())
+}

@@ -40,7 +40,7 @@ of HTML with plots and tables, which needs nothing else; with --csv the figures 
 records as files of a directory. docs/reports.md says how to read it.
 
 ` + exitCodes,
-		Example: "  capstan sim run scenarios/first-night.yaml --out night && capstan report night --out night.html\n" +
+		Example: "  capstan sim run scenarios/first-night.yaml --out night\n  capstan report night --out night.html\n" +
 			"  capstan report --since 2026-11-23 --out week.html\n  capstan report year --warmup 90d --csv year-csv --json\n  capstan report four-drives six-drives --out drives.html",
 		Args: usage(cobra.MaximumNArgs(2)),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {

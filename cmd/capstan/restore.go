@@ -1,11 +1,12 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,7 +75,7 @@ func (f *restoreFlags) register(cmd *cobra.Command) {
 	s.StringVar(&f.Policy, "policy", "", "from images of this policy only")
 	s.StringVar(&f.Image, "image", "", "from this image only")
 	s.StringVar(&f.overwrite, "overwrite", "never", "files that exist: never, older (than the backup's copy) or always")
-	s.StringVar(&f.filesFrom, "files-from", "", "read paths from this file, one a line; - is standard input")
+	s.StringVar(&f.filesFrom, "files-from", "", "read paths from this file, one a line or with a NUL after each; - is standard input")
 	s.BoolVar(&f.wait, "wait", false, "wait for the end, and exit with a code by the outcome")
 	addOutputFlags(cmd)
 	completeFlag(cmd, "client", completeClient)
@@ -123,7 +124,8 @@ func (f *restoreFlags) request(cmd *cobra.Command, paths []string) error {
 	return nil
 }
 
-// readPaths reads a list of paths, one a line; empty lines are left out.
+// readPaths reads a list of paths, one a line, or with a NUL after each if there is any;
+// empty ones are left out.
 func readPaths(stdin io.Reader, name string) ([]string, error) {
 	r := stdin
 	if name != "-" {
@@ -134,16 +136,13 @@ func readPaths(stdin io.Reader, name string) ([]string, error) {
 		defer f.Close()
 		r = f
 	}
-	var all []string
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 64<<10)
-	for lines.Scan() {
-		if lines.Text() != "" {
-			all = append(all, lines.Text())
-		}
-	}
-	if err := lines.Err(); err != nil {
+	b, err := io.ReadAll(r)
+	if err != nil {
 		return nil, fmt.Errorf("reading the list of files to restore from %s: %w", name, err)
 	}
-	return all, nil
+	sep := "\n"
+	if bytes.IndexByte(b, 0) >= 0 {
+		sep = "\x00"
+	}
+	return slices.DeleteFunc(strings.Split(string(b), sep), func(p string) bool { return p == "" }), nil
 }

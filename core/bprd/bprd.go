@@ -52,9 +52,16 @@ type Request struct {
 	Before    rt.Time      `json:"before,omitempty"`    // as of this time; 0 is the newest
 	Policy    string       `json:"policy,omitempty"`    // of this policy's images only
 	Image     string       `json:"image,omitempty"`     // of this image only
+	Parts     []Part       `json:"parts,omitempty"`     // instead of all of these: files of several images
 	Target    string       `json:"target,omitempty"`    // directory that takes the place of StripTo; "" is the original place
 	StripTo   string       `json:"stripTo,omitempty"`   // "" is "/"
 	Overwrite archive.Mode `json:"overwrite,omitempty"` // of files that exist
+}
+
+// Part is paths of exactly one image.
+type Part struct {
+	Image string   `json:"image"`
+	Paths []string `json:"paths"`
 }
 
 // CancelJob asks to end a restore.
@@ -259,6 +266,10 @@ func (s *Server) at(service string) pbx.Addr { return pbx.At(s.env.Host, service
 // restored one after the other. What the policy of the newest image does not
 // hold is looked for in those of the client's other policies.
 func (s *Server) identify(ctx context.Context, q *Request) (groups []Needed, notes []string, err error) {
+	if len(q.Parts) > 0 {
+		groups, err := s.identifyParts(ctx, q)
+		return groups, nil, err
+	}
 	chains, err := s.chains(ctx, q)
 	if err != nil {
 		return nil, nil, err
@@ -292,6 +303,32 @@ func (s *Server) identify(ctx context.Context, q *Request) (groups []Needed, not
 		return nil, nil, status.Errorf(status.NoImage, "the images of %s hold nothing of it", q.Client)
 	}
 	return groups, notes, nil
+}
+
+// identifyParts is R2 of a request that says itself which image each file is of.
+func (s *Server) identifyParts(ctx context.Context, q *Request) (groups []Needed, err error) {
+	for _, p := range q.Parts {
+		one := *q
+		one.Parts, one.Image, one.Policy, one.Before, one.Paths = nil, p.Image, "", 0, p.Paths
+		if len(p.Paths) == 0 || p.Image == "" {
+			return nil, status.Errorf(status.BadParameter, "a part of a restore needs an image and paths")
+		}
+		chains, err := s.chains(ctx, &one)
+		if err != nil {
+			return nil, err
+		}
+		var missing []string
+		if groups, missing, err = s.identifyIn(ctx, &one, chains[0], groups); err != nil {
+			return nil, err
+		}
+		if len(missing) > 0 {
+			return nil, status.Errorf(status.NotAllRestored, "%s is not in image %s", missing[0], p.Image)
+		}
+	}
+	if len(groups) == 0 {
+		return nil, status.Errorf(status.NoImage, "the images of %s hold nothing of it", q.Client)
+	}
+	return groups, nil
 }
 
 // identifyIn adds what one chain has of the paths; missing are those of which it

@@ -13,6 +13,8 @@ import (
 // what theirs build on.
 type blockReader struct {
 	left    int // entries still to come
+	passed  int // entries so far, the current one among them
+	marks   []mark
 	behind  int // entries whose numbers are not decoded, the current one among them
 	col     [columns]cursor
 	classes []class
@@ -31,6 +33,7 @@ type blockReader struct {
 // init begins with a block, which is not changed and must not change.
 func (r *blockReader) init(raw []byte) error {
 	c := cursor{b: raw}
+	r.passed, r.marks = 0, nil
 	r.left, r.behind, r.inDir, r.text, r.sec, r.end = c.count(maxBlockEntries), 0, 0, 0, 0, 0
 	r.classes, r.dir, r.name, r.began, r.first, r.num.Ino = r.classes[:0], r.dir[:0], r.name[:0], false, false, 0
 	var length [columns]int
@@ -70,13 +73,17 @@ func (r *blockReader) next() (more bool, err error) {
 	if err := r.path(); err != nil {
 		return false, err
 	}
-	r.left--
-	r.behind++
+	r.pass(1)
 	n := len(r.dir) + 1 + len(r.name)
 	if r.text += n; n > MaxPath+1 || r.text > maxBlockText {
 		return false, fmt.Errorf("a path of %d bytes, and %d with those before: at most %d are kept, and %d in a block", n, r.text, MaxPath, maxBlockText)
 	}
 	return true, nil
+}
+
+// pass counts entries whose numbers are not decoded.
+func (r *blockReader) pass(n int) {
+	r.left, r.passed, r.behind = r.left-n, r.passed+n, r.behind+n
 }
 
 // ended checks that nothing is left of the columns.
@@ -96,6 +103,7 @@ func (r *blockReader) load() error {
 	if r.behind == 0 {
 		return nil
 	}
+	r.jump()
 	r.skip(r.behind - 1)
 	r.behind = 0
 	r.numbers()
@@ -132,6 +140,57 @@ func (r *blockReader) skip(n int) {
 			r.skipRare(flags)
 		}
 	}
+}
+
+// A mark says how far the columns of numbers are decoded after some entries: who
+// looks an entry up begins at the last mark before it. Marks are made, in memory, of
+// blocks that are asked for again.
+type mark struct {
+	at  [columns - colClass]uint32
+	sec int64
+	end int64
+	ino uint64
+}
+
+const (
+	markEvery = 32 // entries
+	markCost  = 4*(columns-colClass) + 24
+)
+
+// marksOf makes the marks of a block; one that is damaged gets none.
+func marksOf(raw []byte) (marks []mark) {
+	var r blockReader
+	if r.init(raw) != nil {
+		return nil
+	}
+	whole := r.col
+	for n := r.left; n > markEvery; n -= markEvery {
+		r.skip(markEvery)
+		m := mark{sec: r.sec, end: r.end, ino: r.num.Ino}
+		for i := range m.at {
+			c := &r.col[colClass+i]
+			if c.err != nil {
+				return nil
+			}
+			m.at[i] = uint32(len(whole[colClass+i].b) - len(c.b))
+		}
+		marks = append(marks, m)
+	}
+	return marks
+}
+
+// jump goes to the last mark before the current entry, if no numbers are decoded yet.
+func (r *blockReader) jump() {
+	k := (r.behind - 1) / markEvery
+	if r.passed != r.behind || k == 0 || k > len(r.marks) {
+		return
+	}
+	m := &r.marks[k-1]
+	for i, at := range m.at {
+		r.col[colClass+i].advance(int(at))
+	}
+	r.sec, r.end, r.num.Ino = m.sec, m.end, m.ino
+	r.behind -= k * markEvery
 }
 
 // padded is how much room the data of n entries takes, by their sizes and by how
@@ -208,7 +267,8 @@ func (r *blockReader) skipNames() {
 		text += names.count(MaxPath)
 	}
 	r.col[colText].bytes(text)
-	r.left, r.behind, r.inDir = r.left-r.inDir, r.behind+r.inDir, 0
+	r.pass(r.inDir)
+	r.inDir = 0
 }
 
 // seekName moves to the first entry of a directory at or after a name. What a name
@@ -220,7 +280,8 @@ func (r *blockReader) seekName(want string) (ok bool, err error) {
 	for r.inDir > 0 {
 		shared := names.count(MaxPath)
 		rest := text.bytes(names.count(MaxPath))
-		r.inDir, r.left, r.behind = r.inDir-1, r.left-1, r.behind+1
+		r.inDir--
+		r.pass(1)
 		if shared > same {
 			continue
 		}
@@ -266,10 +327,15 @@ func (r *blockReader) path() error {
 	return checkName(r.name, rest)
 }
 
-// checkEntry refuses a name that no file has, but the empty one: that is the root's,
-// and of what was in a directory.
+// checkEntry refuses a directory or a name that no file has, but the empty ones: they
+// are the root's, and the name is that of what was in a directory.
 func (r *blockReader) checkEntry() error {
 	r.first = false
+	if len(r.dir) > 0 {
+		if err := checkPath(string(r.dir)); err != nil || len(r.dir) == 1 {
+			return errors.Join(fmt.Errorf("directory %.200q", r.dir), err)
+		}
+	}
 	if len(r.name) == 0 {
 		return nil
 	}
@@ -291,12 +357,6 @@ func (r *blockReader) newDir() error {
 	}
 	r.began, r.first, r.name = true, true, r.name[:0]
 	r.dir = append(r.dir[:shared], rest...)
-	if len(r.dir) == 0 {
-		return nil
-	}
-	if err := checkPath(string(r.dir)); err != nil || len(r.dir) == 1 {
-		return errors.Join(fmt.Errorf("directory %.200q", r.dir), err)
-	}
 	return nil
 }
 

@@ -23,10 +23,11 @@ type blockKey struct{ reader, offset int64 }
 // block is a block that was read and checked: the columns of a data block, the
 // references of an index block, or the bits of a names block. It is not changed.
 type block struct {
-	key  blockKey
-	kind byte
-	raw  []byte
-	refs []ref
+	key   blockKey
+	kind  byte
+	raw   []byte
+	refs  []ref
+	marks []mark // of a data block that was asked for again
 }
 
 // The memory of a block, and of one reference, beside their bytes, about.
@@ -36,7 +37,7 @@ const (
 )
 
 func (b *block) cost() int64 {
-	n := blockCost + len(b.raw) + len(b.refs)*refCost
+	n := blockCost + len(b.raw) + len(b.refs)*refCost + len(b.marks)*markCost
 	for i := range b.refs {
 		n += len(b.refs[i].first)
 	}
@@ -64,6 +65,16 @@ func (c *Cache) get(k blockKey) *block {
 	}
 	c.recent.MoveToFront(el)
 	return el.Value.(*block)
+}
+
+// replace puts a block in the place of one that says the same.
+func (c *Cache) replace(b *block) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if el := c.blocks[b.key]; el != nil {
+		c.used += b.cost() - el.Value.(*block).cost()
+		el.Value = b
+	}
 }
 
 func (c *Cache) put(b *block) {

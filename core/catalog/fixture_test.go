@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,8 +48,8 @@ func TestFixtures(t *testing.T) {
 		}
 	}
 	files, err := filepath.Glob("testdata/format-*.f")
-	if err != nil || len(files) != formatVersion {
-		t.Fatalf("the fixtures are %v, %v: want one for each of %d versions", files, err, formatVersion)
+	if err != nil || len(files) != formatVersion-1 { // the first was never released
+		t.Fatalf("the fixtures are %v, %v: want one for each version from 2 to %d", files, err, formatVersion)
 	}
 	for _, name := range files {
 		b, err := os.ReadFile(name)
@@ -78,5 +79,19 @@ func TestFixtures(t *testing.T) {
 		if _, seen, err := r.Find(ctx, p, "", 0, func(Entry) (bool, error) { found++; return true, nil }); err != nil || found != 1 || seen > 4000 {
 			t.Errorf("%s: %d were found among %d, %v", name, found, seen, err)
 		}
+	}
+}
+
+// Version 1, which was never released, is refused by name: a file of it is not damaged.
+func TestFirstVersion(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("format-%d.f", formatVersion)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[8] = 1
+	d := newTestDir()
+	d.files["img/x.f"] = &testFile{d: d, b: b}
+	if _, err := Open(storetest.Solo(), d, "img/x.f", nil); err == nil || !strings.Contains(err.Error(), "format version 1, this program knows 2: import the image") {
+		t.Error(err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // The parts of a file: a header, blocks without gaps, a footer.
 const (
-	formatVersion = 1
+	formatVersion = 2
 	headerLen     = 16
 	footerLen     = 96
 	frameHead     = 9         // kind, length before compression, length of what is not compressed
@@ -106,7 +106,7 @@ func checkHeader(b []byte) error {
 		return errors.New("it does not begin like a files file")
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
-		return fmt.Errorf("format version %d, this program knows %d: use the program that wrote it", v, formatVersion)
+		return fmt.Errorf("format version %d, this program knows %d: import the image from its media (capstan import), or use the program that wrote it", v, formatVersion)
 	}
 	if v := binary.LittleEndian.Uint32(b[12:]); v != 0 {
 		return fmt.Errorf("unknown flags %#x in the header", v)

@@ -73,7 +73,7 @@ func (it *iterator) enter(ctx context.Context, at ref) error {
 	if ctx.Err() != nil {
 		return rt.Cause(ctx)
 	}
-	b, err := it.r.block(ctx, at, 0)
+	b, err := it.r.marked(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -81,6 +81,7 @@ func (it *iterator) enter(ctx context.Context, at ref) error {
 	if err := it.block.init(b.raw); err != nil {
 		return it.damaged(err)
 	}
+	it.block.marks = b.marks
 	return nil
 }
 

@@ -131,6 +131,23 @@ func (r *Reader) block(ctx context.Context, at ref, level int) (*block, error) {
 	return b, nil
 }
 
+// marked is block for a look-up.
+func (r *Reader) marked(ctx context.Context, at ref) (*block, error) {
+	b := r.cache.get(blockKey{r.id, at.offset})
+	if b == nil || b.kind != kindData {
+		return r.block(ctx, at, 0)
+	}
+	if b.marks != nil {
+		return b, nil
+	}
+	again := *b
+	if again.marks = marksOf(b.raw); again.marks == nil {
+		return b, nil // small, or damaged
+	}
+	r.cache.replace(&again)
+	return &again, nil
+}
+
 // raw gives a block of a kind, as it was before compression.
 func (r *Reader) raw(ctx context.Context, at ref, kind byte) (*block, error) {
 	key := blockKey{r.id, at.offset}

@@ -199,10 +199,10 @@ type Rescanner interface {
 	Rescan(ctx context.Context) error
 }
 
-// MultiArm is a robot that can carry several cartridges at a time: so many moves may be
-// asked for beside each other.
-type MultiArm interface {
-	Arms() int
+// Overlapping is a robot that takes several moves at a time, because it has several arms:
+// Moves is how many may be asked for beside each other.
+type Overlapping interface {
+	Moves() int
 }
 
 // Finder gives the devices of a host by their configured names.

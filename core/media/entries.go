@@ -43,6 +43,7 @@ func appendText(b []byte, s string) []byte {
 type cursor struct {
 	b   []byte
 	bad bool
+	old bool // entries have no checksum of their contents
 }
 
 func (c *cursor) uint(most uint64) uint64 {
@@ -101,7 +102,10 @@ func (c *cursor) entry(before string) catalog.Entry {
 	e.Offset, e.HeadLen, e.DataLen, e.Count = c.length(), c.length(), c.length(), c.length()
 	e.Mode, e.UID, e.GID = uint32(c.uint(07777)), uint32(c.uint(1<<32-1)), uint32(c.uint(1<<32-1))
 	e.Major, e.Minor = uint32(c.uint(1<<32-1)), uint32(c.uint(1<<32-1))
-	e.Dev, e.Ino, e.XHash, e.CRC = c.uint(1<<64-1), c.uint(1<<64-1), c.uint(1<<64-1), uint32(c.uint(1<<32-1))
+	e.Dev, e.Ino, e.XHash = c.uint(1<<64-1), c.uint(1<<64-1), c.uint(1<<64-1)
+	if !c.old {
+		e.CRC = uint32(c.uint(1<<32 - 1))
+	}
 	if len(e.Path) > maxText || e.Offset > 1<<62-e.HeadLen-e.DataLen {
 		c.bad = true
 	}
@@ -121,10 +125,11 @@ func encodeEntries(b []byte, es []catalog.Entry, size int) ([]byte, int) {
 	return b, len(es)
 }
 
-// decodeEntries reads what encodeEntries wrote.
-func decodeEntries(b []byte) ([]catalog.Entry, error) {
+// decodeEntries reads what encodeEntries wrote, or what it wrote when entries had no
+// checksum of their contents (old).
+func decodeEntries(b []byte, old bool) ([]catalog.Entry, error) {
 	var es []catalog.Entry
-	c := cursor{b: b}
+	c := cursor{b: b, old: old}
 	before, paths := "", 0
 	for len(c.b) > 0 {
 		e := c.entry(before)

@@ -318,7 +318,7 @@ func (u *Unpacker) free(ctx context.Context) error {
 }
 
 // DecodeMembers reads the entries of a slot of kind Member.
-func DecodeMembers(s stream.Slot) ([]catalog.Entry, error) { return decodeEntries(s.Bytes) }
+func DecodeMembers(s stream.Slot) ([]catalog.Entry, error) { return decodeEntries(s.Bytes, false) }
 
 // DecodeEnd reads the total and the digest of a slot of kind End.
 func DecodeEnd(s stream.Slot) (total int64, digest uint32, err error) { return decodeEnd(s.Bytes) }

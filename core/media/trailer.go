@@ -20,7 +20,8 @@ import (
 //	0  8 bytes  "CAPTRL1\n"
 //	8  1        what the payload is: parts below
 //	9  1        1 if it is compressed (zstd)
-//	10 2        0
+//	10 1        form of the entries: 1 with checksums of contents, 0 without
+//	11 1        0
 //	12 4        number of the block, from 0, little endian
 //	16 4        length of the payload, little endian
 //	20 4        CRC-32C of bytes 0 to 20 and of the payload, little endian
@@ -36,6 +37,9 @@ const (
 	partBlocks   = 3 // encoded block table
 	partEnd      = 4 // counts, last
 )
+
+// entriesForm is the form in which entries are written. Trailers of form 0 are read.
+const entriesForm = 1
 
 // maxPayload bounds a payload before compression.
 const maxPayload = MaxBlockSize
@@ -154,7 +158,11 @@ func (w *TrailerWriter) block(part byte, payload []byte) error {
 	}
 	b := make([]byte, 0, trailerHead+len(payload))
 	b = append(b, trailerMagic...)
-	b = append(b, part, flag, 0, 0)
+	form := byte(0)
+	if part == partEntries {
+		form = entriesForm
+	}
+	b = append(b, part, flag, form, 0)
 	b = binary.LittleEndian.AppendUint32(b, w.seq)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
 	sum := crc32.Update(crc32.Checksum(b, stream.Castagnoli), stream.Castagnoli, payload)
@@ -234,6 +242,7 @@ func (r *trailerReader) block(b []byte) (*TrailerEnd, error) {
 	if err != nil {
 		return nil, err
 	}
+	form := b[10]
 	if part < r.part || part != partIdentity && r.part == 0 || part == partIdentity && r.part != 0 {
 		return nil, fmt.Errorf("part %d comes after part %d: %w", part, r.part, ErrDamaged)
 	}
@@ -247,7 +256,10 @@ func (r *trailerReader) block(b []byte) (*TrailerEnd, error) {
 		}
 		return nil, r.visit.Header(h)
 	case partEntries:
-		es, err := decodeEntries(payload)
+		if form > entriesForm {
+			return nil, fmt.Errorf("entries of form %d: %w", form, ErrVersion)
+		}
+		es, err := decodeEntries(payload, form == 0)
 		r.sum.Entries += int64(len(es))
 		if err != nil || r.visit.Entries == nil {
 			return nil, err

@@ -126,9 +126,10 @@ type Event struct {
 // What is done with a cartridge and a drive, and how long a request has waited, as
 // the What of an event: reports are made of them.
 const (
-	Mounted   = "mount"   // from the request until the cartridge is ready; Drive, Media
-	Unmounted = "unmount" // until the drive is empty; Drive
-	Moved     = "move"    // the robot's part of a mount or an unmount, its queue included; Drive
+	Mounted   = "mount"                // from the request until the cartridge is ready; Drive, Media
+	Unmounted = "unmount"              // until the drive is empty; Drive
+	There     = "already in the drive" // a mount of what stayed there
+	Moved     = "move"                 // the robot's part of a mount or an unmount, its queue included; Drive
 	// Waited ends when a request for resources leaves its queue, and lasts as long as it
 	// waited there in all for what Detail says: "drive", "media" or "limit".
 	Waited = "waited"

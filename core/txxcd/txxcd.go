@@ -35,7 +35,7 @@ var (
 type Server struct {
 	devices dev.Finder
 	lock    rt.Lock
-	hands   map[string]*rt.Semaphore // of each library: one command at a time for each arm
+	hands   map[string]*rt.Semaphore // of each library: as many commands at a time as its robot takes
 }
 
 // New makes the role for the robots that devices gives.
@@ -69,7 +69,7 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 	return mux
 }
 
-// with does something with a library's robot, once one of its arms is free.
+// with does something with a library's robot, once it takes another command.
 func (s *Server) with(ctx context.Context, library string, fn func(c dev.Changer) error) error {
 	hand, err := s.hand(ctx, library)
 	if err == nil {
@@ -94,8 +94,8 @@ func (s *Server) open(ctx context.Context, library string, fn func(c dev.Changer
 	return fn(c)
 }
 
-// hand is what the commands of a library's robot wait for. A robot that says nothing of
-// its arms has one.
+// hand is what the commands of a library's robot wait for. A robot that says nothing
+// takes one at a time.
 func (s *Server) hand(ctx context.Context, library string) (*rt.Semaphore, error) {
 	s.lock.Lock()
 	hand := s.hands[library]
@@ -103,10 +103,10 @@ func (s *Server) hand(ctx context.Context, library string) (*rt.Semaphore, error
 	if hand != nil {
 		return hand, nil
 	}
-	arms := 1
+	moves := 1
 	if err := s.open(ctx, library, func(c dev.Changer) error {
-		if m, ok := c.(dev.MultiArm); ok {
-			arms = m.Arms()
+		if m, ok := c.(dev.Overlapping); ok {
+			moves = m.Moves()
 		}
 		return nil
 	}); err != nil {
@@ -115,7 +115,7 @@ func (s *Server) hand(ctx context.Context, library string) (*rt.Semaphore, error
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	if s.hands[library] == nil { // another may have asked meanwhile
-		s.hands[library] = rt.NewSemaphore(ctx, arms)
+		s.hands[library] = rt.NewSemaphore(ctx, moves)
 	}
 	return s.hands[library], nil
 }

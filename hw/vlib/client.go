@@ -151,7 +151,7 @@ func (c *Client) Changer(ctx context.Context, name string) (dev.Changer, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &changer{h, max(r.Arms, 1)}, nil
+	return &changer{h, max(r.Moves, 1)}, nil
 }
 
 // open opens a device. A connection that turns out to have broken meanwhile is
@@ -328,16 +328,16 @@ func (h *handle) do(ctx context.Context, q request) error {
 // changer is a handle of the robot.
 type changer struct {
 	handle
-	arms int
+	moves int
 }
 
 var (
-	_ dev.MultiArm  = (*changer)(nil)
-	_ dev.Rescanner = (*changer)(nil)
+	_ dev.Overlapping = (*changer)(nil)
+	_ dev.Rescanner   = (*changer)(nil)
 )
 
-// Arms is how many moves go on beside each other.
-func (c *changer) Arms() int { return c.arms }
+// Moves is how many go on beside each other.
+func (c *changer) Moves() int { return c.moves }
 
 // Rescan has the robot read every barcode.
 func (c *changer) Rescan(ctx context.Context) error { return c.do(ctx, request{Op: opRescan}) }

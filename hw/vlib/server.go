@@ -259,8 +259,8 @@ func (p *peer) do(ctx context.Context, q *request) *reply {
 	case opOpenChanger:
 		c, err := p.lib.Changer(ctx, q.Name)
 		r := p.open(c, err)
-		if m, ok := c.(dev.MultiArm); ok {
-			r.Arms = m.Arms()
+		if m, ok := c.(dev.Overlapping); ok {
+			r.Moves = m.Moves()
 		}
 		return r
 	case opForget:

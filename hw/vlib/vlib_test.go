@@ -509,7 +509,7 @@ func TestManage(t *testing.T) {
 
 // TestSocketDirectory: a directory that is not this user's alone is refused, and is left
 // as it is: /run is one.
-// TestBeyondMoves: a robot tells of its arms, and a drive of the order of accesses.
+// TestBeyondMoves: a robot tells how many moves it takes, and a drive of the order of accesses.
 func TestBeyondMoves(t *testing.T) {
 	realWorld(t, func(ctx context.Context) {
 		cfg := testConfig()
@@ -519,8 +519,8 @@ func TestBeyondMoves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m, ok := robot.(dev.MultiArm); !ok || m.Arms() != 2 {
-			t.Errorf("%T does not tell of two arms", robot)
+		if m, ok := robot.(dev.Overlapping); !ok || m.Moves() != 2 {
+			t.Errorf("%T does not take two moves", robot)
 		}
 		if err := robot.(dev.Rescanner).Rescan(ctx); err != nil {
 			t.Error(err)

@@ -85,7 +85,7 @@ type reply struct {
 	Robot    *dev.RobotStats  `cbor:"r,omitempty"`
 	Drives   []dev.DriveStats `cbor:"d,omitempty"`
 	Name     string           `cbor:"b,omitempty"` // take out: the barcode
-	Arms     int              `cbor:"a,omitempty"` // open: of a robot
+	Moves    int              `cbor:"a,omitempty"` // open: how many a robot takes at a time
 	Order    []int            `cbor:"w,omitempty"` // sort
 }
 

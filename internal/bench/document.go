@@ -18,6 +18,8 @@ type document struct {
 	races     []standing
 	goRows    []goRow
 	latencies []latencyRow
+	mounts    []string // contenders
+	mountRows []mountRow
 	catalog   []catalogFigure
 	entries   int // of the catalog
 }
@@ -84,6 +86,9 @@ func (d *document) text() string {
 		for _, l := range d.latencies {
 			fmt.Fprintf(&b, "| %s | %v | %v | %v | %d |\n", l.what, short(l.p50), short(l.p99), short(l.p9n), l.calls)
 		}
+	}
+	if len(d.mounts) > 0 {
+		d.mountTable(&b)
 	}
 	if len(d.catalog) > 0 {
 		d.catalogTable(&b)

@@ -7,7 +7,7 @@
 // rounds is tree by tree and contender by contender, so that what disturbs the
 // machine disturbs all; the best round counts. Go's own benchmarks (the virtual
 // kernel, a night, the data connection), the latency of calls under a fixed load,
-// and the catalog beside SQLite and Pebble follow.
+// the mount beside restic's, and the catalog beside SQLite and Pebble follow.
 //
 //	go run ./internal/bench -capstan bin/capstan -out docs/benchmarks.md
 package main
@@ -28,7 +28,7 @@ type settings struct {
 	capstan string // the binary
 	dir     string // for trees and images
 	out     string // the document; "" prints the table only
-	parts   string // files, go, latency, catalog
+	parts   string // files, mount, go, latency, catalog
 	rounds  int
 	large   int64 // bytes of the tree of large files
 	small   int   // files of the tree of small ones
@@ -43,7 +43,7 @@ func main() {
 	flag.StringVar(&s.capstan, "capstan", "bin/capstan", "the binary to measure")
 	flag.StringVar(&s.dir, "dir", os.TempDir(), "where trees and images are made: about four times -large of room")
 	flag.StringVar(&s.out, "out", "", "document whose measured part is replaced; none: print it")
-	flag.StringVar(&s.parts, "parts", "files,go,latency,catalog", "what to measure")
+	flag.StringVar(&s.parts, "parts", "files,mount,go,latency,catalog", "what to measure")
 	flag.IntVar(&s.rounds, "rounds", 2, "rounds of which the best counts")
 	flag.Int64Var(&s.large, "large", 4<<30, "bytes of the tree of large files")
 	flag.IntVar(&s.small, "small", 50_000, "files of the tree of small ones")
@@ -73,7 +73,7 @@ func run(ctx context.Context, s settings) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	doc := document{machine: thisMachine(dir)}
 	wants := func(part string) bool { return strings.Contains(","+s.parts+",", ","+part+",") }
-	if wants("files") || wants("latency") {
+	if wants("files") || wants("latency") || wants("mount") {
 		if err := files(ctx, &doc, s, dir, wants); err != nil {
 			return err
 		}
@@ -105,6 +105,11 @@ func files(ctx context.Context, doc *document, s settings, dir string, wants fun
 	defer one.stop()
 	if wants("files") {
 		if err := race(ctx, doc, s, dir, trees, one); err != nil {
+			return err
+		}
+	}
+	if wants("mount") {
+		if err := measureMounts(ctx, doc, dir, trees, one); err != nil {
 			return err
 		}
 	}

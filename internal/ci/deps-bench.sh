@@ -8,7 +8,7 @@ cache=$PWD/.cache/peers
 PATH=$PATH:/usr/sbin:$cache/usr/sbin
 
 missing=()
-for p in restic bacula-dir bacula-sd bacula-fd bconsole sqlite3; do
+for p in restic fusermount bacula-dir bacula-sd bacula-fd bconsole sqlite3; do
 	command -v "$p" >/dev/null || missing+=("$p")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
@@ -19,7 +19,7 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 fi
 "$(dirname "$0")/backports.sh"
 export DEBIAN_FRONTEND=noninteractive
-apt-get install -y --no-install-recommends restic sqlite3 dbconfig-no-thanks >/dev/null
+apt-get install -y --no-install-recommends restic fuse3 sqlite3 dbconfig-no-thanks >/dev/null
 apt-get install -y --no-install-recommends -t bookworm-backports bacula-director-sqlite3 bacula-sd bacula-fd bacula-console >/dev/null
 mkdir -p "$cache"
 (cd "$cache" && apt-get -o APT::Sandbox::User=root download -t bookworm-backports bacula-director >/dev/null && dpkg -x bacula-director_*.deb . && rm -f -- *.deb)

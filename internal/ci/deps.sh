@@ -13,6 +13,9 @@ needed=(
 	ip:iproute2       # the network namespaces of test hosts
 	tgtd:tgt          # an iSCSI target for our initiator that is not ours
 	iscsi-ls:libiscsi-bin # an iSCSI initiator for our target that is not ours
+	rsync:rsync       # copies out of the mount
+	git:git           # likewise, and knows whether a repository is whole
+	gio:libglib2.0-bin # copies as file managers do
 )
 [ "${1:-}" = race ] && needed+=(gcc:build-essential) # the race detector is linked through cgo
 

@@ -25,6 +25,7 @@ type Session struct {
 	ctx    context.Context
 	cancel func(error)
 	master string
+	host   string
 	port   *port.Port
 	events *gathered
 }
@@ -58,7 +59,7 @@ func Open(parent context.Context, path, command string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{master: h.Master(), port: p, events: &gathered{}}
+	s := &Session{master: h.Master(), host: h.Config.Name, port: p, events: &gathered{}}
 	ctx, cancel := rt.WithCancel(clock.Context(parent, command))
 	ctx = pbx.With(ctx, p, incarnation(), 0)
 	s.ctx, s.cancel = trace.With(ctx, trace.New(ctx, h.Creds.Identity.Name, string(self), s.events)), cancel
@@ -86,6 +87,9 @@ func (s *Session) Context() context.Context { return s.ctx }
 
 // Master is the name of the domain's master.
 func (s *Session) Master() string { return s.master }
+
+// Host is the name of the host whose configuration it is.
+func (s *Session) Host() string { return s.host }
 
 // closeTime is how long the end of a command waits for the master to take its trace.
 const closeTime = 5 * time.Second
@@ -129,4 +133,10 @@ func (g *gathered) take() []trace.Event {
 	events := g.events
 	g.events = nil
 	return events
+}
+
+// Task makes the calling goroutine a task of the session: its calls are the command's,
+// and its context does not end by itself.
+func (s *Session) Task(name string) context.Context {
+	return clock.Context(rt.WithoutCancel(s.ctx), name)
 }

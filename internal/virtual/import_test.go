@@ -13,9 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"capstan/core/bpdbm"
 	"capstan/core/bpimport"
 	"capstan/core/bpjobd"
 	"capstan/core/bprd"
+	"capstan/core/catalog"
 	"capstan/core/daemon"
 	"capstan/core/image"
 	"capstan/core/job"
@@ -201,10 +203,12 @@ func TestImport(t *testing.T) {
 					t.Fatalf("the images are on %v", q.Media)
 				}
 			}
+			files := n.listed(before)
 			n.lose()
 			n.dryRun(q, before)
 			n.imported(q, status.OK, "fragments 1 to ")
 			n.isBack(before)
+			n.sameFiles(files, n.listed(before))
 			n.restored()
 			n.goesOn(tt.policy, before)
 			n.imported(q, status.OK, "in the catalog already")
@@ -229,6 +233,47 @@ func (n *trial) dryRun(q bprd.ImportRequest, before []image.Header) {
 		if m := n.cartridge(id); m.UUID != "" || m.Frozen || m.Full || m.Pool != nbemm.Scratch {
 			n.t.Errorf("a dry run left cartridge %+v", m)
 		}
+	}
+}
+
+// listed are the entries that the catalog has of images.
+func (n *trial) listed(all []image.Header) map[string][]catalog.Entry {
+	n.t.Helper()
+	files := map[string][]catalog.Entry{}
+	n.as("desk", func(ctx context.Context) error {
+		for _, h := range all {
+			p, err := bpdbm.ListDir.Call(ctx, pbx.At("master", bpdbm.Service), bpdbm.Dir{BackupID: h.ID, Path: "/", Recursive: true})
+			if err != nil || p.More {
+				return fmt.Errorf("the files of %s: more %v, %w", h.ID, p.More, err)
+			}
+			files[h.ID] = p.Entries
+		}
+		return nil
+	})
+	return files
+}
+
+// sameFiles compares what the catalog has of the files. The CRC of a file's content is
+// not in the trailer unless it was known when the file's headers were written.
+func (n *trial) sameFiles(want, got map[string][]catalog.Entry) {
+	n.t.Helper()
+	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(catalog.Entry{}, "CRC")); d != "" {
+		n.t.Errorf("the files in the catalog are not as they were: %s", d)
+		return
+	}
+	known := 0
+	for id, es := range want {
+		for i, e := range got[id] {
+			if e.CRC != 0 && e.CRC != es[i].CRC {
+				n.t.Errorf("%s of %s has CRC %08x, it was %08x", e.Path, id, e.CRC, es[i].CRC)
+			}
+			if e.CRC != 0 {
+				known++
+			}
+		}
+	}
+	if known == 0 {
+		n.t.Error("no file's CRC is known")
 	}
 }
 

@@ -145,3 +145,32 @@ func TestRecordAgrees(t *testing.T) {
 		t.Errorf("cartridges: %+v", a.Media)
 	}
 }
+
+// A cartridge that stays in its drive is no mount the next time.
+func TestRecordOfStay(t *testing.T) {
+	var run record.Run
+	s, err := scenarios.Read[scenarios.Scenario]("../../scenarios/cartridges-stay.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(s, Options{Record: &run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answers.Of(&run)
+	mounts := int64(0)
+	for i := range r.Drives {
+		if have := r.Drives[i].Mounts; int64(a.Drives[i].Mounts) != have {
+			t.Errorf("drive %s: %d mounts, %d recorded", r.Drives[i].Name, have, a.Drives[i].Mounts)
+		}
+		mounts += r.Drives[i].Mounts
+	}
+	if a.Mounts.Kept == 0 || int64(a.Mounts.Count) != mounts || a.Mounts.Count+a.Mounts.Kept != len(run.Mounts) {
+		t.Errorf("%d mounts, %d that were there, of %d; the drives had %d", a.Mounts.Count, a.Mounts.Kept, len(run.Mounts), mounts)
+	}
+	for i := range run.Use {
+		if u := &run.Use[i]; u.Load < 0 || u.Load > time.Hour || u.Held > time.Hour {
+			t.Errorf("use of %s: %+v", u.Name, u)
+		}
+	}
+}

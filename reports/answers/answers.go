@@ -290,6 +290,8 @@ type Mounts struct {
 	PerDay float64   `json:"perDay"`
 	Wait   Quantiles `json:"waitSeconds"` // from the request until the cartridge is ready
 	Failed int       `json:"failed"`
+	// Kept is how often a cartridge was in its drive already, which is no mount.
+	Kept int `json:"kept"`
 	// BackHitches are the drives' stops because data was late, in the whole run.
 	BackHitches int64 `json:"backHitches"`
 }
@@ -302,6 +304,8 @@ func (b *builder) mounts() {
 		case m.Asked < b.from:
 		case m.Status != 0:
 			b.Mounts.Failed++
+		case m.Kept:
+			b.Mounts.Kept++
 		default:
 			waits = append(waits, m.Wait().Seconds())
 		}

@@ -73,7 +73,7 @@ func (b *builder) use() {
 	sums := map[string]*tally{}
 	mounts := map[string]int{}
 	for i := range b.run.Mounts {
-		if m := &b.run.Mounts[i]; m.Asked >= b.from && m.Status == 0 {
+		if m := &b.run.Mounts[i]; m.Asked >= b.from && m.Status == 0 && !m.Kept {
 			mounts[m.Drive]++
 		}
 	}

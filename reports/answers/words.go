@@ -151,6 +151,9 @@ func (a *Answers) sayDrives() string {
 	}
 	if q := &a.Mounts.Wait; q.N > 0 {
 		s += fmt.Sprintf(". A mount took %s", most(q))
+		if n := a.Mounts.Kept; n > 0 {
+			s += fmt.Sprintf("; %s found in the drive already", count(n, "cartridge was", "cartridges were"))
+		}
 	}
 	return s + "."
 }

@@ -153,11 +153,11 @@ func (r *report) jobsCSV(put func(...string)) {
 }
 
 func (r *report) mountsCSV(put func(...string)) {
-	put("replication", "job", "drive", "media", "status", "asked", "s_robot", "ready", "released", "empty")
+	put("replication", "job", "drive", "media", "status", "kept", "asked", "s_robot", "ready", "released", "empty")
 	for _, run := range r.runs {
 		for i := range run.Mounts {
 			m := &run.Mounts[i]
-			put(integer(run.Head.Replication), integer(m.Job), m.Drive, m.Media, integer(int(m.Status)), moment(m.Asked), seconds(m.Robot), moment(m.Ready), moment(m.Released), moment(m.Empty))
+			put(integer(run.Head.Replication), integer(m.Job), m.Drive, m.Media, integer(int(m.Status)), strconv.FormatBool(m.Kept), moment(m.Asked), seconds(m.Robot), moment(m.Ready), moment(m.Released), moment(m.Empty))
 		}
 	}
 }

@@ -13,6 +13,7 @@ type progress struct {
 	tries     int
 	drive     string
 	robot     time.Duration // of the mount under way
+	kept      bool          // it was there already
 	seen      bool          // its transfers were seen
 	started   rt.Time
 	mounted   rt.Time

@@ -130,6 +130,7 @@ type Mount struct {
 	Drive  string        `json:"drive"`
 	Media  string        `json:"media"`
 	Status status.Code   `json:"status,omitempty"` // it failed
+	Kept   bool          `json:"kept,omitempty"`   // the cartridge was in the drive already
 	Asked  rt.Time       `json:"asked"`
 	Robot  time.Duration `json:"robot"` // of the wait: for the robot
 	Ready  rt.Time       `json:"ready"`

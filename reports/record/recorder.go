@@ -84,6 +84,8 @@ func (r *Recorder) Event(e *trace.Event) {
 		p.waited(map[string]Kind{"limit": Limit, "drive": Queue, "media": Media}[e.Detail], from, to)
 	case trace.Mounted, trace.Unmounted, trace.Moved:
 		r.device(e, from, to)
+	case trace.There:
+		p.kept = true
 	case "position":
 		p.add(rankDevice, Position, from, to)
 		r.spread(p.drive, Drive, from, to, func(u *Use, d time.Duration) { u.Position += d })
@@ -129,8 +131,8 @@ func (r *Recorder) device(e *trace.Event, from, to rt.Time) {
 func (r *Recorder) mounted(e *trace.Event, p *progress, from, to rt.Time) {
 	m := &Mount{Job: e.Job.ID, Drive: e.Drive, Media: e.Media, Status: status.Code(e.Status), Asked: from, Ready: to}
 	if p != nil {
-		m.Robot = min(p.robot, m.Wait())
-		p.robot, p.drive = 0, e.Drive
+		m.Robot, m.Kept = min(p.robot, m.Wait()), p.kept
+		p.robot, p.kept, p.drive = 0, false, e.Drive
 	}
 	if e.Status != 0 {
 		r.keep(r.sink.PutMount(m))

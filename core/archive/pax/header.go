@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -142,7 +143,7 @@ func appendRecords(b []byte, typ byte, name string, recs []Record) []byte {
 		size += recordLen(r)
 	}
 	f := fields{name: name, typ: typ, mode: 0o644, size: int64(size)}
-	b = f.append(b)
+	b = f.append(slices.Grow(b, size+3*BlockSize)) // for this, and the header that follows
 	for _, r := range recs {
 		b = strconv.AppendInt(b, int64(recordLen(r)), 10)
 		b = append(b, ' ')

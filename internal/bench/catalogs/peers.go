@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
 	_ "modernc.org/sqlite"
 
 	"capstan/core/catalog"
@@ -207,8 +208,9 @@ func (b *bench) pebble() error {
 	return b.measure(func(cache int64) (peer, error) {
 		c := pebble.NewCache(cache)
 		defer c.Unref()
-		o := &pebble.Options{Cache: c, DisableWAL: true, Logger: quiet{}}
-		o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionGood })
+		o := &pebble.Options{Cache: c, DisableWAL: true, Logger: quiet{}, FormatMajorVersion: pebble.FormatNewest}
+		// For all levels: tables that come in order are moved down, not written again.
+		o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.UniformDBCompressionSettings(block.GoodCompression) })
 		db, err := pebble.Open(filepath.Join(b.dir, "pebble"), o)
 		return &pebbleStore{db: db}, err
 	})

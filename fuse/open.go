@@ -1,0 +1,231 @@
+package fuse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"capstan/core/catalog"
+	"capstan/core/rt"
+	"capstan/core/stage"
+	"capstan/core/status"
+)
+
+// Where the contents of a file are, in the words of the storage grids (WLCG).
+const (
+	online      = "ONLINE"      // on disk
+	nearline    = "NEARLINE"    // on tape
+	unavailable = "UNAVAILABLE" // on no volume that is known
+)
+
+func (n *file) key() string { return keyOf(n.header.ID, n.e.Path) }
+
+func (n *file) locality() string {
+	if n.e.Size == 0 || n.e.Type != catalog.Regular {
+		return online
+	}
+	if _, ok := n.s.staged.blocks(n.key()); ok {
+		return online
+	}
+	if len(n.header.Fragments) == 0 {
+		return unavailable
+	}
+	if stage.PlaceOf(n.header, &n.e).Media != "" {
+		return nearline
+	}
+	return online
+}
+
+// wanted is the file in the words of package stage.
+func (n *file) wanted() stage.File {
+	return stage.File{Image: n.header.ID, Client: n.header.Client, Path: n.e.Path, Bytes: n.e.Size, Place: stage.PlaceOf(n.header, &n.e)}
+}
+
+// handle is an open file.
+type handle struct{ f *stagedHandle }
+
+var (
+	_ fs.FileReader          = (*handle)(nil)
+	_ fs.FileReleaser        = (*handle)(nil)
+	_ fs.FilePassthroughFder = (*handle)(nil)
+	_ fs.FileLseeker         = (*handle)(nil)
+)
+
+// PassthroughFd has the kernel read the staged file itself, where it can.
+func (h *handle) PassthroughFd() (int, bool) { return int(h.f.file.Fd()), true }
+
+// Read is for kernels that cannot.
+func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	return fuse.ReadResultFd(h.f.file.Fd(), off, len(dest)), 0
+}
+
+// Lseek finds data and holes of the staged file, which has those of the original.
+func (h *handle) Lseek(_ context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
+	at, err := h.f.file.Seek(int64(off), int(whence))
+	return uint64(at), fs.ToErrno(err)
+}
+
+// Release closes it.
+func (h *handle) Release(context.Context) syscall.Errno { return fs.ToErrno(h.f.close()) }
+
+// Open gives the contents once they are on disk. The wait is here and not in a read: a
+// program that waits for an open can be interrupted, and one that waits for a page
+// cannot even be killed.
+func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+		return nil, 0, syscall.EROFS
+	}
+	if n.e.Size == 0 {
+		return &textHandle{}, fuse.FOPEN_KEEP_CACHE, 0
+	}
+	process, user := caller(fctx)
+	if h, err := n.s.staged.open(n.key()); h != nil || err != nil {
+		return opened(h, err)
+	}
+	if n.locality() != online && (flags&syscall.O_NONBLOCK != 0 || looksOnly(process)) {
+		return nil, 0, syscall.EAGAIN
+	}
+	if err := n.await(fctx, process, user); err != nil {
+		return nil, 0, n.s.errno("open "+n.e.Path, err)
+	}
+	h, err := n.s.staged.open(n.key())
+	if h == nil && err == nil {
+		err = status.Errorf(status.NotAllRestored, "%s did not come with its restore", n.e.Path)
+	}
+	if err != nil {
+		return nil, 0, n.s.errno("open "+n.e.Path, err)
+	}
+	_ = n.EmbeddedInode().NotifyContent(-1, 0) // its blocks are others; a kernel that does not know it does not mind
+	return opened(h, nil)
+}
+
+func opened(h *stagedHandle, err error) (fs.FileHandle, uint32, syscall.Errno) {
+	if err != nil {
+		return nil, 0, fs.ToErrno(err)
+	}
+	return &handle{h}, fuse.FOPEN_KEEP_CACHE, 0
+}
+
+// await waits until the file was fetched, or the kernel says that nobody wants it.
+func (n *file) await(fctx context.Context, process, user string) error {
+	ctx, cancel := rt.WithCancel(n.s.task("open"))
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-fctx.Done():
+			cancel(errInterrupted)
+		case <-ended:
+			cancel(nil)
+		}
+	}()
+	if dir, copies := n.s.looks.Opened(rt.Mono(ctx), process, user, n.src.key, n.e.Path); copies {
+		n.s.ahead(ctx, n.src, dir, n.e.Path, user)
+	}
+	return n.s.stager.Want(ctx, n.wanted(), user)
+}
+
+// errInterrupted is a wait that was given up.
+var errInterrupted = errors.New("the open was interrupted")
+
+// aheadFiles and aheadPart bound what is fetched because it will probably be wanted: so
+// many files, and such a part of the staging directory.
+const (
+	aheadFiles = 2000
+	aheadPart  = 4
+)
+
+// ahead says that what comes after a file in a directory will probably be wanted.
+func (s *system) ahead(ctx context.Context, src *source, dir, after, user string) {
+	v, err := s.images.view(ctx, src)
+	if err != nil {
+		return // it costs mounts, later
+	}
+	var files []stage.File
+	room := s.cfg.Limit / aheadPart
+	err = v.WalkAfter(ctx, dir, after, func(f catalog.Found) (bool, error) {
+		n, err := s.node(ctx, src, f)
+		if err != nil || n.e.Type != catalog.Regular || n.e.Size == 0 {
+			return err == nil, err
+		}
+		if _, staged := s.staged.blocks(n.key()); staged {
+			return true, nil
+		}
+		if room -= n.e.Size; room >= 0 {
+			files = append(files, n.wanted())
+		}
+		return room > 0 && len(files) < aheadFiles, nil
+	})
+	_ = err // as far as it could be read
+	s.stager.Ahead(ctx, files, user)
+}
+
+// caller is who makes a request: a process by name and number, and a user.
+func caller(ctx context.Context) (process, user string) {
+	c, ok := fuse.FromContext(ctx)
+	if !ok {
+		return "", ""
+	}
+	return fmt.Sprintf("%s %d", command(c.Pid), c.Pid), fmt.Sprint(c.Uid)
+}
+
+// command is what a process is called, as the kernel has it: at most 15 bytes.
+func command(pid uint32) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// lookers are programs that open every file that they see, for pictures and indexes, and
+// that nobody waits for. A cartridge is not mounted for them.
+var lookers = []string{
+	"tumblerd", "ffmpegthumbnail", "evince-thumbnai", "gnome-thumbnail", "totem-video-thu", "glycin", "gdk-pixbuf-thum",
+	"baloo", "localsearch", "tracker-", "updatedb", "plocate", "mlocate", "recollindex", "kfilemetadata", "thumbnail.so", "nepomuk", "clamscan", "clamd",
+}
+
+func looksOnly(process string) bool {
+	for _, name := range lookers {
+		if strings.HasPrefix(process, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// errno is the number that a program gets for an error; what it says is logged.
+func (s *system) errno(what string, err error) syscall.Errno {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errInterrupted):
+		return syscall.EINTR
+	}
+	s.log.Warn(what, "error", err)
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return no
+	}
+	switch status.Of(err, status.RestoreFailed) {
+	case status.NoImage, status.NotFound:
+		return syscall.ENOENT
+	case status.ClientNotAllowed:
+		return syscall.EACCES
+	}
+	return syscall.EIO
+}
+
+// waitFor is about how long a file takes to come: a mount, and its bytes at a moderate
+// pace.
+func waitFor(mounts int, bytes int64) time.Duration {
+	const mount, pace = 90 * time.Second, 100 << 20
+	return time.Duration(mounts)*mount + time.Duration(bytes/pace)*time.Second
+}

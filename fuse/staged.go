@@ -1,0 +1,225 @@
+package fuse
+
+import (
+	"container/list"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"capstan/core/catalog"
+)
+
+// staged are files that were fetched. Each is under the name of its image and path, and
+// has that name only once its contents were checked. What was used longest ago goes
+// when there is too much; what is open or pinned stays.
+type staged struct {
+	dir   string
+	limit int64
+
+	mu     sync.Mutex
+	files  map[string]*list.Element // by key
+	recent *list.List               // of *stagedFile, the front was used last
+	bytes  int64
+}
+
+type stagedFile struct {
+	key    string
+	size   int64 // on disk
+	blocks uint64
+	users  int
+	pinned time.Time // until then it stays
+}
+
+// openStaged finds what an earlier mount has left, and removes what was not finished.
+func openStaged(dir string, limit int64) (*staged, error) {
+	s := &staged{dir: filepath.Join(dir, "files"), limit: limit, files: map[string]*list.Element{}, recent: list.New()}
+	if err := os.RemoveAll(filepath.Join(dir, "jobs")); err != nil {
+		return nil, fmt.Errorf("the staging directory: %w", err)
+	}
+	for _, d := range []string{s.dir, filepath.Join(dir, "jobs")} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, fmt.Errorf("the staging directory: %w", err)
+		}
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("the staging directory: %w", err)
+	}
+	type found struct {
+		name string
+		info os.FileInfo
+	}
+	var all []found
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			all = append(all, found{e.Name(), info})
+		}
+	}
+	slices.SortFunc(all, func(a, b found) int { return a.info.ModTime().Compare(b.info.ModTime()) })
+	for _, f := range all {
+		s.note(f.name, f.info)
+	}
+	return s, s.evict()
+}
+
+// keyOf is the name of a staged file.
+func keyOf(image, path string) string {
+	h := sha256.Sum256([]byte(image + "\x00" + path))
+	return hex.EncodeToString(h[:20])
+}
+
+func (s *staged) path(key string) string { return filepath.Join(s.dir, key) }
+
+func (s *staged) note(key string, info os.FileInfo) *stagedFile {
+	f := &stagedFile{key: key, size: info.Size()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		f.blocks = uint64(st.Blocks)
+		f.size = st.Blocks * 512
+	}
+	s.files[key] = s.recent.PushFront(f)
+	s.bytes += f.size
+	return f
+}
+
+// blocks is how much of a disk a staged file takes; ok is false if it is not staged.
+func (s *staged) blocks(key string) (n uint64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if el := s.files[key]; el != nil {
+		return el.Value.(*stagedFile).blocks, true
+	}
+	return 0, false
+}
+
+// open opens a staged file, which stays as long as it is open; nil if it is not staged.
+func (s *staged) open(key string) (*stagedHandle, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	el := s.files[key]
+	if el == nil {
+		return nil, nil
+	}
+	f, err := os.Open(filepath.Join(s.dir, key))
+	if errors.Is(err, os.ErrNotExist) { // somebody has removed it
+		s.forget(el)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.recent.MoveToFront(el)
+	el.Value.(*stagedFile).users++
+	return &stagedHandle{s: s, key: key, file: f}, nil
+}
+
+func (s *staged) forget(el *list.Element) {
+	f := el.Value.(*stagedFile)
+	s.recent.Remove(el)
+	delete(s.files, f.key)
+	s.bytes -= f.size
+}
+
+// pin keeps a staged file until a time.
+func (s *staged) pin(key string, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if el := s.files[key]; el != nil {
+		el.Value.(*stagedFile).pinned = until
+	}
+}
+
+// accept takes a file that a restore has brought, after its length and contents were
+// compared with what the catalog says. A file that differs is an error, and not taken.
+func (s *staged) accept(from, key string, e *catalog.Entry) error {
+	if err := verify(from, e); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.files[key] != nil {
+		return os.Remove(from)
+	}
+	now := time.Now() // when it came: what an earlier mount left is used in this order
+	if err := errors.Join(os.Chtimes(from, now, now), os.Rename(from, filepath.Join(s.dir, key))); err != nil {
+		return err
+	}
+	info, err := os.Stat(filepath.Join(s.dir, key))
+	if err != nil {
+		return err
+	}
+	f := s.note(key, info)
+	f.users++ // whoever waits for it has not opened it yet
+	err = s.evict()
+	f.users--
+	return err
+}
+
+// evict removes what is too much. It is called with the lock held, or by nobody else.
+func (s *staged) evict() error {
+	for el := s.recent.Back(); el != nil && s.bytes > s.limit; {
+		f, prev := el.Value.(*stagedFile), el.Prev()
+		if f.users == 0 && time.Now().After(f.pinned) {
+			if err := os.Remove(filepath.Join(s.dir, f.key)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("the staging directory: %w", err)
+			}
+			s.forget(el)
+		}
+		el = prev
+	}
+	return nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// verify compares a file with its entry: its length, and its contents if their checksum
+// is known.
+func verify(path string, e *catalog.Entry) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular() || info.Size() != e.Size:
+		return fmt.Errorf("%s came with %d bytes; the catalog says %d", e.Path, info.Size(), e.Size)
+	case e.CRC == 0:
+		return nil
+	}
+	sum := crc32.New(castagnoli)
+	if _, err := io.Copy(sum, f); err != nil {
+		return err
+	}
+	if sum.Sum32() != e.CRC {
+		return fmt.Errorf("%s came with contents of checksum %08x; the catalog says %08x", e.Path, sum.Sum32(), e.CRC)
+	}
+	return nil
+}
+
+// stagedHandle is an open staged file.
+type stagedHandle struct {
+	s    *staged
+	key  string
+	file *os.File
+}
+
+func (h *stagedHandle) close() error {
+	h.s.mu.Lock()
+	if el := h.s.files[h.key]; el != nil {
+		el.Value.(*stagedFile).users--
+	}
+	err := h.s.evict()
+	h.s.mu.Unlock()
+	return errors.Join(err, h.file.Close())
+}

@@ -1,0 +1,242 @@
+package fuse
+
+import (
+	"context"
+	"path"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"capstan/core/catalog"
+	"capstan/core/image"
+	"capstan/core/rt"
+)
+
+// file is a file of a client, in a source: a directory, too.
+type file struct {
+	fs.Inode
+	s   *system
+	src *source
+	e   catalog.Entry
+	// header is of the image that holds it.
+	header *image.Header
+	nlink  uint32
+}
+
+var (
+	_ fs.NodeLookuper       = (*file)(nil)
+	_ fs.NodeOpendirHandler = (*file)(nil)
+	_ fs.NodeGetattrer      = (*file)(nil)
+	_ fs.NodeReadlinker     = (*file)(nil)
+	_ fs.NodeOpener         = (*file)(nil)
+	_ fs.NodeGetxattrer     = (*file)(nil)
+	_ fs.NodeListxattrer    = (*file)(nil)
+)
+
+// tree is the root of a source's files.
+func (s *system) tree(src *source) *file {
+	last := &src.images[len(src.images)-1]
+	return &file{s: s, src: src, header: last, nlink: 1, e: catalog.Entry{Path: "/", Type: catalog.Directory, Mode: 0o755, MTime: rt.Time(last.Time * int64(time.Second))}}
+}
+
+// blockSize is the unit of transfers that programs are told. It is set for else st_blocks
+// would be computed from the size.
+const blockSize = 4096
+
+// node makes the node of what a view has found. A hard link is the file that it is a
+// name of.
+func (s *system) node(ctx context.Context, src *source, f catalog.Found) (*file, error) {
+	n := &file{s: s, src: src, e: f.Entry, header: &src.images[f.Image], nlink: 1}
+	if f.Type != catalog.HardLink {
+		return n, nil
+	}
+	r, err := s.images.reader(ctx, n.header.ID)
+	if err != nil {
+		return nil, err
+	}
+	e, ok, err := r.Lookup(ctx, f.Link)
+	if err != nil {
+		return nil, err
+	}
+	if ok && e.Type != catalog.HardLink {
+		n.e, n.nlink = e, 2
+	}
+	return n, nil
+}
+
+func (n *file) stable() fs.StableAttr {
+	return fs.StableAttr{Mode: kind(n.e.Type), Ino: inode(n.src.key, n.e.Path)}
+}
+
+// kind is the type bits of a mode.
+func kind(t catalog.Type) uint32 {
+	switch t {
+	case catalog.Directory:
+		return syscall.S_IFDIR
+	case catalog.Symlink:
+		return syscall.S_IFLNK
+	case catalog.CharDev:
+		return syscall.S_IFCHR
+	case catalog.BlockDev:
+		return syscall.S_IFBLK
+	case catalog.FIFO:
+		return syscall.S_IFIFO
+	}
+	return syscall.S_IFREG
+}
+
+// attr is what stat(2) says. A file that lies on tape has one block, never none: programs
+// that copy holes take a file without blocks for one large hole, and would copy zeros.
+func (n *file) attr(out *fuse.Attr) {
+	e := &n.e
+	out.Ino = n.stable().Ino
+	out.Mode = kind(e.Type) | e.Mode&0o7777
+	out.Uid, out.Gid, out.Nlink, out.Blksize = e.UID, e.GID, n.nlink, blockSize
+	out.Rdev = e.Major<<8 | e.Minor&0xFF | e.Minor&^0xFF<<12
+	m, c := e.MTime.Std(), e.CTime.Std()
+	if e.CTime == 0 {
+		c = m
+	}
+	out.SetTimes(&m, &m, &c)
+	switch e.Type {
+	case catalog.Symlink:
+		out.Size = uint64(len(e.Link))
+	case catalog.Regular, catalog.HardLink:
+		out.Size = uint64(e.Size)
+		if e.Size > 0 {
+			out.Blocks = n.blocks()
+		}
+	}
+}
+
+func (n *file) blocks() uint64 {
+	if b, ok := n.s.staged.blocks(n.key()); ok {
+		return max(b, 1)
+	}
+	if n.locality() == nearline {
+		return 1
+	}
+	return max((uint64(n.e.DataLen)+511)/512, 1)
+}
+
+// Getattr is stat(2).
+func (n *file) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	n.attr(&out.Attr)
+	out.SetTimeout(forever)
+	return 0
+}
+
+// Readlink gives a link's target.
+func (n *file) Readlink(context.Context) ([]byte, syscall.Errno) { return []byte(n.e.Link), 0 }
+
+// Lookup finds a name in a directory.
+func (n *file) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	ctx := n.s.task("lookup")
+	v, err := n.s.images.view(ctx, n.src)
+	if err != nil {
+		return nil, n.s.errno("lookup", err)
+	}
+	f, ok, err := v.Lookup(ctx, path.Join(n.e.Path, name))
+	if err != nil {
+		return nil, n.s.errno("lookup", err)
+	}
+	if !ok {
+		out.SetEntryTimeout(forever)
+		return nil, syscall.ENOENT
+	}
+	return n.child(ctx, f, out)
+}
+
+func (n *file) child(ctx context.Context, f catalog.Found, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	c, err := n.s.node(ctx, n.src, f)
+	if err != nil {
+		return nil, n.s.errno("lookup", err)
+	}
+	in := n.NewInode(context.Background(), c, c.stable())
+	c.attr(&out.Attr)
+	out.SetEntryTimeout(forever)
+	out.SetAttrTimeout(forever)
+	return in, 0
+}
+
+// listing is an open directory.
+type listing struct {
+	n     *file
+	who   string // the process that lists
+	view  *catalog.View
+	page  []catalog.Found
+	next  int    // of page
+	after string // the last name given
+	off   uint64
+	last  catalog.Found
+	done  bool
+}
+
+var (
+	_ fs.FileReaddirenter = (*listing)(nil)
+	_ fs.FileLookuper     = (*listing)(nil)
+	_ fs.FileSeekdirer    = (*listing)(nil)
+)
+
+const (
+	pageSize = 1000
+	// attributes are told with so many of the first names of a directory; with very many
+	// they would cost memory, there and in the kernel, for programs that want names alone.
+	attributes = 20_000
+)
+
+// OpendirHandle begins a listing. The kernel may keep it.
+func (n *file) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	v, err := n.s.images.view(n.s.task("opendir"), n.src)
+	if err != nil {
+		return nil, 0, n.s.errno("list", err)
+	}
+	process, _ := caller(ctx)
+	n.s.looks.Listed(rt.Mono(n.s.task("opendir")), process, n.src.key, n.e.Path)
+	return &listing{n: n, view: v, who: process}, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
+}
+
+// Readdirent gives the next name.
+func (l *listing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
+	if l.next == len(l.page) {
+		if l.done {
+			return nil, 0
+		}
+		page, err := l.view.List(l.n.s.task("readdir"), l.n.e.Path, l.after, pageSize)
+		if err != nil {
+			return nil, l.n.s.errno("list", err)
+		}
+		l.page, l.next, l.done = page, 0, len(page) < pageSize
+		if len(page) == 0 {
+			return nil, 0
+		}
+	}
+	l.last = l.page[l.next]
+	l.next++
+	l.off++
+	l.after = path.Base(l.last.Path)
+	return &fuse.DirEntry{Name: l.after, Mode: kind(l.last.Type), Ino: inode(l.n.src.key, l.last.Path), Off: l.off}, 0
+}
+
+// Lookup gives the attributes of the name that was given last.
+func (l *listing) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if l.off > attributes || name != l.after {
+		return nil, syscall.ENOENT // the name alone
+	}
+	return l.n.child(l.n.s.task("lookup"), l.last, out)
+}
+
+// Seekdir goes to where a listing was: an earlier offset is found by listing again.
+func (l *listing) Seekdir(ctx context.Context, off uint64) syscall.Errno {
+	if off < l.off {
+		l.page, l.next, l.after, l.off, l.done = nil, 0, "", 0, false
+	}
+	for l.off < off {
+		if e, errno := l.Readdirent(ctx); e == nil {
+			return errno
+		}
+	}
+	return 0
+}
