@@ -297,7 +297,7 @@ func (s *Server) identify(ctx context.Context, q *Request) (groups []Needed, not
 		notes = append(notes, gaps(chain)...)
 	}
 	if len(missing) > 0 {
-		return nil, nil, status.Errorf(status.NotAllRestored, "%s is in no backup of %s that was looked at (%s)", missing[0], q.Client, strings.Join(looked, ", "))
+		return nil, nil, s.lacking(ctx, q, missing[0], looked)
 	}
 	if len(groups) == 0 {
 		return nil, nil, status.Errorf(status.NoImage, "the images of %s hold nothing of it", q.Client)
@@ -329,6 +329,33 @@ func (s *Server) identifyParts(ctx context.Context, q *Request) (groups []Needed
 		return nil, status.Errorf(status.NoImage, "the images of %s hold nothing of it", q.Client)
 	}
 	return groups, nil
+}
+
+// lacking is the error for a path that the images looked at do not show: an older
+// one may hold what was deleted since.
+func (s *Server) lacking(ctx context.Context, q *Request, path string, looked []string) error {
+	last := bpdbm.Match{}
+	search := bpdbm.Search{Client: q.Client, Policy: q.Policy, Pattern: path}
+	if q.Before != 0 {
+		search.Until = q.Before.Unix()
+	}
+	for more := q.Image == ""; more; {
+		p, err := bpdbm.Find.Call(ctx, s.at(bpdbm.Service), search)
+		if err != nil {
+			break // such as a pattern that is none: it is in no backup
+		}
+		for _, m := range p.Matches {
+			if m.Entry.Type != catalog.Gone {
+				last = m
+			}
+		}
+		more, search.After = p.More, p.After
+	}
+	if last.BackupID != "" {
+		return status.Errorf(status.NotAllRestored, "%s was deleted on %s before the last backup: image %s still holds %s; restore from that one",
+			path, q.Client, last.BackupID, last.Entry.Path)
+	}
+	return status.Errorf(status.NotAllRestored, "%s is in no backup of %s that was looked at (%s)", path, q.Client, strings.Join(looked, ", "))
 }
 
 // identifyIn adds what one chain has of the paths; missing are those of which it

@@ -52,7 +52,24 @@ func FuzzBlocks(f *testing.F) {
 	f.Add(appendIndex(nil, 1, []ref{{first: "/a", offset: 16, length: 100}, {first: "/b", offset: 116, length: 100}}))
 	e := entry("/a", 0)
 	f.Add(AppendEntry(nil, &e))
+	f.Add((&segment{before: ref{offset: 16, length: 20}, firsts: []string{"/a", "/b"}, chunks: make([]ref, trigrams/chunkRows(1))}).append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := parseSegment(b, 1<<20); err == nil {
+			for i := range s.chunks {
+				if err := s.chunks[i].check(1 << 20); err != nil {
+					t.Errorf("a segment refers to %v", err)
+				}
+			}
+		}
+		if p, err := NewPattern(string(b), true); err == nil {
+			p.matches([]byte("/a"), []byte("b"))
+			p.trigrams(func(h uint32) {
+				if h >= trigrams {
+					t.Errorf("row %d of %d", h, trigrams)
+				}
+			})
+		}
+		marksOf(b)
 		var r blockReader
 		last := ""
 		for more, err := r.init(b) == nil, error(nil); more; {

@@ -41,11 +41,11 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	n, parts := 0, 0
 	err = catalogtest.Generate(entries, 3, catalogtest.Walk, func(es []catalog.Entry) error {
 		n += len(es)
 		err := w.Add(ctx, es)
-		if n%4 == 0 {
+		if parts++; parts%8 == 0 {
 			check("writing", n)
 		}
 		return err

@@ -3,6 +3,7 @@ package pbx
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"capstan/core/rt"
 	"capstan/core/status"
@@ -38,14 +39,20 @@ type remembered struct {
 	who   Identity
 	from  Addr
 	reply Message
-	ended bool        // the reply is there
-	done  *rt.Event   // for repetitions that come before; nil if none did
-	next  *remembered // of another caller, with the same number
+	ended bool          // the reply is there
+	at    time.Duration // since when, monotonic
+	done  *rt.Event     // for repetitions that come before; nil if none did
+	next  *remembered   // of another caller, with the same number
 }
 
-// rememberedReplies is how many replies a service keeps for repetitions. A
-// caller repeats within seconds; a service answers some thousands in that time.
-const rememberedReplies = 4096
+// rememberedReplies is how many replies a service keeps for repetitions, and
+// rememberedTime how long, if they are not too many. A caller gives up a minute
+// after the last of four attempts; a service answers some thousands of requests in
+// that time at most.
+const (
+	rememberedReplies = 4096
+	rememberedTime    = 15 * time.Minute
+)
 
 // NewMux makes an empty set of methods for a role. A call that carries another
 // epoch than the one given is refused; 0 refuses none.
@@ -130,14 +137,15 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 		rep.Head.Stamp = tr.Stamp(ctx)
 		return rep
 	}
-	r, again := x.request(from, &req.Head)
+	r, again := x.request(from, &req.Head, rt.Mono(ctx))
 	if again {
 		return x.repeat(ctx, r, req.Method)
 	}
 	x.answer(ctx, from, h, req, &r.reply)
 	r.reply.Head.Stamp = tr.Stamp(ctx)
+	now := rt.Mono(ctx)
 	x.lock.Lock()
-	r.ended = true
+	r.ended, r.at = true, now
 	done := r.done
 	x.lock.Unlock()
 	if done != nil {
@@ -147,7 +155,7 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 }
 
 // request finds what is remembered of a request; again is false if it is new.
-func (x *Mux) request(from Identity, h *Head) (r *remembered, again bool) {
+func (x *Mux) request(from Identity, h *Head, now time.Duration) (r *remembered, again bool) {
 	n := requestNumber{h.Inc, h.Seq}
 	x.lock.Lock()
 	defer x.lock.Unlock()
@@ -157,7 +165,7 @@ func (x *Mux) request(from Identity, h *Head) (r *remembered, again bool) {
 		}
 	}
 	r = &remembered{who: from, from: h.From}
-	x.remember(n, r)
+	x.remember(n, r, now)
 	return r, false
 }
 
@@ -180,21 +188,25 @@ func (x *Mux) repeat(ctx context.Context, r *remembered, method string) *Message
 	return &rep
 }
 
-// answered tells whether r and those of the same number are.
-func (r *remembered) answered() bool {
+// answered tells whether r and those of the same number were before a time.
+func (r *remembered) answered(before time.Duration) bool {
 	for ; r != nil; r = r.next {
-		if !r.ended {
+		if !r.ended || r.at > before {
 			return false
 		}
 	}
 	return true
 }
 
-func (x *Mux) remember(n requestNumber, r *remembered) {
+func (x *Mux) remember(n requestNumber, r *remembered, now time.Duration) {
+	for len(x.order) > 0 && x.seen[x.order[0]].answered(now-rememberedTime) {
+		delete(x.seen, x.order[0])
+		x.order = x.order[1:]
+	}
 	if len(x.order) >= rememberedReplies {
 		kept := x.order[:0]
 		for i, k := range x.order {
-			if i < len(x.order)/2 && x.seen[k].answered() {
+			if i < len(x.order)/2 && x.seen[k].answered(now) {
 				delete(x.seen, k)
 			} else {
 				kept = append(kept, k)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -169,6 +170,7 @@ func TestAddr(t *testing.T) {
 type task struct {
 	rt.Task
 	state rt.TaskState
+	now   time.Duration
 }
 
 type noLock struct{}
@@ -179,6 +181,7 @@ func (noLock) Unlock() {}
 func (*task) Check()                 {}
 func (*task) NewLock() rt.Lock       { return noLock{} }
 func (t *task) State() *rt.TaskState { return &t.state }
+func (t *task) Mono() time.Duration  { return t.now }
 
 var increment = Declare[struct{}, int]("test", "Increment", Hosts|User)
 
@@ -248,6 +251,32 @@ func TestRememberedReplies(t *testing.T) {
 	}
 	if len(mux.seen) > rememberedReplies || len(mux.order) != len(mux.seen) {
 		t.Errorf("remembers %d replies in an order of %d, at most %d", len(mux.seen), len(mux.order), rememberedReplies)
+	}
+}
+
+// Replies are kept for a while after they were given, and no longer.
+func TestOldRepliesAreForgotten(t *testing.T) {
+	client := Identity{Kinds: Client, Name: "client"}
+	ctx, mux, n := counting()
+	world := rt.Current(ctx).(*task)
+	for _, c := range []struct {
+		at   time.Duration
+		seq  uint64
+		done int // so far
+		kept int // replies
+	}{
+		{0, 1, 1, 1},
+		{rememberedTime - 1, 1, 1, 1},
+		{rememberedTime - 1, 2, 2, 2},
+		{rememberedTime, 3, 3, 2},
+		{rememberedTime, 1, 4, 3},
+		{3 * rememberedTime, 4, 5, 1},
+	} {
+		world.now = c.at
+		mux.Serve(ctx, client, request("client/bpbkar", 1, c.seq))
+		if *n != c.done || len(mux.seen) != c.kept || len(mux.order) != c.kept {
+			t.Errorf("at %v, request %d: %d done, %d and %d remembered, want %d and %d", c.at, c.seq, *n, len(mux.seen), len(mux.order), c.done, c.kept)
+		}
 	}
 }
 

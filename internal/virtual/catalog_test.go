@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"capstan/core/nbpem"
 	"capstan/core/pbx"
 	"capstan/core/status"
+	"capstan/core/stream"
 	"capstan/core/tree"
 )
 
@@ -118,6 +120,10 @@ func TestDeletionsAndMoves(t *testing.T) {
 		p, err := bpdbm.ListDir.Call(ctx, pbx.At("master", bpdbm.Service), bpdbm.Dir{BackupID: images[1], Path: "/data", Recursive: true})
 		for _, e := range p.Entries {
 			held[e.Path] = true
+			content, rerr := n.Files("client1").ReadFile(e.Path)
+			if rerr == nil && e.CRC != crc32.Checksum(content, stream.Castagnoli) {
+				t.Errorf("%s of %d bytes has the CRC %08x in the catalog", e.Path, e.Size, e.CRC)
+			}
 		}
 		return err
 	})
@@ -159,6 +165,14 @@ func TestDeletionsAndMoves(t *testing.T) {
 		j, err := restoreOnce(ctx, bprd.Request{Client: "client1", Target: "/out"})
 		if err == nil && j.Status != status.OK {
 			err = fmt.Errorf("restore: status %d, %s", j.Status, j.Detail)
+		}
+		return err
+	})
+	// What was deleted is not restored, but by name of an image that has it.
+	n.as("desk", func(ctx context.Context) error {
+		j, err := restoreOnce(ctx, bprd.Request{Client: "client1", Target: "/late", Paths: []string{"/data/dir0/file00"}})
+		if j.Status != status.NotAllRestored || !strings.Contains(j.Detail, images[0]) {
+			t.Errorf("a restore of a deleted file: status %d, %s; want %d and %s", j.Status, j.Detail, status.NotAllRestored, images[0])
 		}
 		return err
 	})

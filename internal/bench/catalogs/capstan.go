@@ -199,4 +199,3 @@ func (b *bench) search(d *dir.Dir, images int, text string) error {
 	b.print(fmt.Sprintf("find %s in all, ms (%d found)", text, found), float64(time.Since(began))/1e6, float64(processors()-cpu)/1e6)
 	return nil
 }
-
