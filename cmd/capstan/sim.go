@@ -195,6 +195,9 @@ func (f *simFlags) write(w io.Writer, s *scenarios.Scenario, out *simOutcome, o 
 	if err := reports.WriteSummary(w, out.Summary, o); err != nil {
 		return err
 	}
+	if s.WarmUp > 0 {
+		fmt.Fprintf(w, "the first %v are warm-up: they are shown here, and left out of what capstan report and sim sweep count\n", s.WarmUp)
+	}
 	_, err := fmt.Fprintf(w, "seed %d, %d events, trace %s\n", out.Seed, out.Events, out.Trace)
 	return err
 }
