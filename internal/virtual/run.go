@@ -72,7 +72,8 @@ func Run(s *scenarios.Scenario, o Options) (*Result, error) {
 			return nil, fmt.Errorf("writing the trace: %w", err)
 		}
 	}
-	cfg := config(s)
+	l := newLoad(s, seed)
+	cfg := config(s, l)
 	watch := newWatcher(o.Record, s, &cfg)
 	w, err := New(cfg, sim.Options{
 		Seed: uint64(seed), Start: rt.FromStd(s.Start), Codec: o.Codec, ShuffleTies: o.Shuffle, Trace: o.Trace,
@@ -84,6 +85,7 @@ func Run(s *scenarios.Scenario, o Options) (*Result, error) {
 	defer w.Close()
 	watch.begin(w)
 	w.plan(s)
+	l.begin(w)
 	length := s.Length.Std()
 	if err := w.World.Run(length); err != nil {
 		return nil, fmt.Errorf("scenario %s, seed %d, after %v: %w", s.Name, seed, w.Mono(), err)
@@ -106,7 +108,7 @@ func Run(s *scenarios.Scenario, o Options) (*Result, error) {
 }
 
 // config turns a scenario into a world.
-func config(s *scenarios.Scenario) Config {
+func config(s *scenarios.Scenario, l *load) Config {
 	cfg := Config{Hosts: []Host{{Name: s.Master.Name, Kinds: pbx.Master, Link: int64(s.Master.Link), Disk: int64(s.Master.Disk), DiskSize: int64(s.Master.DiskSize)}}}
 	for _, m := range s.MediaServers {
 		cfg.Hosts = append(cfg.Hosts, Host{Name: m.Name, Kinds: pbx.Media, Link: int64(m.Link), Disk: int64(m.Disk), DiskSize: int64(m.DiskSize)})
@@ -114,9 +116,8 @@ func config(s *scenarios.Scenario) Config {
 	for _, c := range s.EachClient() {
 		cfg.Hosts = append(cfg.Hosts, Host{
 			Name: c.Name, Kinds: pbx.Client, Link: int64(c.Link), Disk: int64(c.Disk),
-			Fill: func(ctx context.Context, fs *simtree.FS) error {
-				return fs.AddHollow(ctx, c.Data.Root, simtree.Hollow{Files: c.Data.Files, Bytes: int64(c.Data.Bytes)}, rt.Rand(ctx, c.Name, "files"))
-			},
+			Fill:  func(ctx context.Context, fs *simtree.FS) error { return l.fill(ctx, c.Name, fs) },
+			Files: l.files,
 		})
 	}
 	for i := range s.Libraries {
@@ -146,12 +147,11 @@ func (w *World) plan(s *scenarios.Scenario) {
 	for i := range s.Restores {
 		q := s.Restores[i]
 		w.At(q.At.Std(), func() {
-			w.Host(w.master).SpawnAs(pbx.Identity{Kinds: pbx.User, Name: "operator"}, fmt.Sprintf("bprestore/%d", i), func(ctx context.Context, _ *host.Env) error {
+			w.operator(fmt.Sprintf("bprestore/%d", i), func(ctx context.Context) {
 				_, err := bprestore.Ask(ctx, w.master, bprd.Request{
 					Client: q.Client, To: q.ToClient, Paths: q.Paths, Target: q.To, Overwrite: overwrite(q.Overwrite),
 				})
 				_ = err // the job says what became of it
-				return nil
 			})
 		})
 	}

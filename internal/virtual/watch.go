@@ -179,7 +179,7 @@ func (t *watcher) finish(seed int64, replication int) error {
 	}
 	return t.rec.Finish(record.Head{
 		Scenario: t.s.Name, Seed: seed, Replication: replication, Start: rt.FromStd(t.s.Start), Length: t.s.Length.Std(),
-		Zone: t.s.Timezone, Resources: t.resources,
+		Warmup: t.s.WarmUp.Std(), Zone: t.s.Timezone, Resources: t.resources,
 	})
 }
 
