@@ -16,7 +16,7 @@ import (
 // Options of a [Writer]. The zero value is right for production.
 type Options struct {
 	// Memory is how many bytes of entries are held before they are spooled;
-	// 0 is 12 MiB. Writing takes about 16 MiB beside it.
+	// 0 is 8 MiB. Writing takes about 16 MiB beside it.
 	Memory int
 	// Block is the size of a data block before compression, in bytes; 0 is 8 KiB.
 	// A smaller one makes single look-ups cheaper and the file larger.
@@ -24,7 +24,7 @@ type Options struct {
 }
 
 const (
-	defaultMemory = 12 << 20
+	defaultMemory = 8 << 20
 	defaultBlock  = 8 << 10
 	maxBlock      = 1 << 20
 	entriesABlock = 1024 // at which the writer closes a block

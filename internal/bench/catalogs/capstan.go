@@ -29,7 +29,7 @@ func (b *bench) capstan() error {
 			return err
 		}
 		if o.order == catalogtest.Walk {
-			err = b.memory(peakWrite, write)
+			err = b.memory(peakWrite, true, write)
 		} else {
 			err = write()
 		}
@@ -116,7 +116,7 @@ func (b *bench) read(d *dir.Dir) error {
 			err = b.lookups(c.what, paths, look)
 		}
 		if c.what == lookups64 && err == nil {
-			err = b.memory(peakRead, func() error {
+			err = b.memory(peakRead, false, func() error {
 				return b.firsts(dirs, func(dir string) error {
 					es, err := r.List(b.ctx, dir, "", 1)
 					if err == nil && len(es) != 1 {
