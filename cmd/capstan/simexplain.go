@@ -25,7 +25,7 @@ directory that sim run wrote with --out.
 
 ` + exitCodes,
 		Example: "  capstan sim explain scenarios/plan-night.yaml --night 2\n" +
-			"  capstan sim run scenarios/plan-night.yaml --out plan && capstan sim explain plan --job 30",
+			"  capstan sim explain plan --job 30",
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeYAML,
 		RunE: func(cmd *cobra.Command, args []string) error {
