@@ -143,7 +143,7 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 		}
 		if one := r.Name + ", one stream"; r.Stream > 0 && !slices.Contains(f.names, one) {
 			f.names = append(f.names, one)
-			f.via = append(f.via, &resource{rate: r.Stream})
+			f.via = append(f.via, &resource{name: r.Name, rate: r.Stream})
 		}
 	}
 	if len(f.via) == 0 {
