@@ -21,11 +21,11 @@ import (
 const readme = `new              write paths into it, one a line, or with a NUL after each; when it is closed
                  all of them are fetched by one restore job:
                    printf '%s\n' clients/web1/docs/latest/home/anna >.restore/new
-                 Paths are those of this mount, from its root or absolute.
+                 Paths are those of this mount, from its root or absolute; of a directory
+                 what you may read is fetched.
 status/N         what becomes of the Nth request: its cost, then its job, then its end
-                 Of a directory what you may read is fetched.
-inbox/CLIENT/    what the mount's owner moves or links here is restored to CLIENT, at its
-                 original place; files that exist there stay:
+inbox/CLIENT/    what is moved or linked here is restored to CLIENT, at its original place;
+                 files that exist there stay. Only for the user who mounted:
                    ln -s "$PWD/thesis.tex" /mnt/.restore/inbox/laptop7/
 `
 
@@ -243,9 +243,8 @@ var (
 	_ fs.NodeRenamer   = (*file)(nil)
 )
 
-// Getattr tells that the mount's owner may put something in, who is also the master's
-// client or user that restores are asked for by: another one could have files of any
-// client be written to any place of it.
+// Getattr tells that only whoever mounted may put something in: what is restored comes
+// with the mount's rights, whoever may read or write it, to any client.
 func (b *inbox) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode, out.Nlink = syscall.S_IFDIR|0o700, 2
 	out.Uid, out.Gid = uint32(os.Geteuid()), uint32(os.Getegid())
