@@ -211,3 +211,16 @@ func TestRequests(t *testing.T) {
 		t.Errorf("a list of what is not there: %s", out)
 	}
 }
+
+// TestFirstOpenOnDisk: small files of a directory come from a disk with the first that is
+// opened, though the program that opens them has not listed it: the shell has.
+func TestFirstOpenOnDisk(t *testing.T) {
+	r := newRig(t, 0)
+	r.plant()
+	r.backup("disk")
+	r.show(stage.Rules{})
+	r.run("cat " + r.latest() + "/dir1/deeper/* | cmp - <(cat " + r.tree + "/dir1/deeper/*)")
+	if n := len(r.restores()); n != 1 {
+		t.Errorf("a directory of small files cost %d restores", n)
+	}
+}
