@@ -59,6 +59,32 @@ func TestHardLinkReplaced(t *testing.T) {
 	}
 }
 
+// TestFileBecomesDirectory: each image shows what it had, versions show both, and all of
+// it can be asked for by the paths that the mount shows.
+func TestFileBecomesDirectory(t *testing.T) {
+	r := newRig(t, 0)
+	r.run("cd " + r.tree + " && echo file >x && echo y >y")
+	r.backup("tape")
+	time.Sleep(1100 * time.Millisecond)
+	r.run("cd " + r.tree + " && rm x && mkdir x && echo below >x/z && echo more >y")
+	r.backup("tape")
+	r.show(stage.Rules{Quiet: 500 * time.Millisecond})
+	top := filepath.Join(r.dir, "clients", loopback.Client, r.policy)
+	versions := filepath.Join(top, "versions", r.tree, "x")
+	if names := strings.Fields(r.run("ls " + versions)); len(names) != 2 || names[1] != "z" {
+		t.Fatalf("versions of x: %v", names)
+	}
+	// All at once: they are in the way of each other where they are restored to.
+	got := r.run("cd " + top + " && (cat @images/*" + r.tree + "/x & cat latest" + r.tree + "/x/z & wait) 2>/dev/null | sort")
+	if got != "below\nfile\n" {
+		t.Errorf("x and x/z are %q", got)
+	}
+	r.run(fmt.Sprintf("cd %s && printf '%%s\\n' $PWD/versions%s/x/2* $PWD/compare/*/changed%s/y $PWD/latest%s/x >%s/.restore/new", top, r.tree, r.tree, r.tree, r.dir))
+	if text := r.run("cat " + r.dir + "/.restore/status/1"); !strings.Contains(text, "files:     4\n") {
+		t.Errorf("a request by all kinds of paths:\n%s", text)
+	}
+}
+
 // TestDirSeek: every position of a large directory can be gone back to, and gives the
 // name that stood there, with the inode number that stat tells.
 func TestDirSeek(t *testing.T) {

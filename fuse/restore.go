@@ -172,41 +172,28 @@ func split(text []byte) (paths []string) {
 	return paths
 }
 
-// resolve finds what a path of this mount means: a source, and a path in it.
+// resolve finds what a path of this mount means: a source, and a path in it. It goes down
+// as the kernel does, to the first file or directory of a client.
 func (s *system) resolve(ctx context.Context, p string) (*source, string, bool) {
-	p = path.Clean("/" + strings.TrimPrefix(strings.TrimPrefix(p, s.mountpoint), "/"))
-	part := strings.Split(strings.TrimPrefix(p, "/"), "/")
-	at := func(n int) string { return "/" + strings.Join(part[min(n, len(part)):], "/") }
-	if len(part) > 2 && part[0] == "media" {
-		return s.byID(ctx, part[2], at(3))
+	if below, ok := strings.CutPrefix(p, s.mountpoint+"/"); ok {
+		p = below
 	}
-	if len(part) < 4 || part[0] != "clients" {
-		return nil, "", false
-	}
-	own := s.images.of(ctx, part[1], part[2])
-	switch {
-	case len(own) == 0:
-		return nil, "", false
-	case part[3] == "latest":
-		return asOf(own, own[len(own)-1]), at(4), true
-	case part[3] == "@images" && len(part) > 4:
-		return s.byID(ctx, part[4], at(5))
-	case len(part) < 7:
-		return nil, "", false
-	}
-	all := names(own, s.cfg.Zone)
-	for _, h := range own {
-		if all[h.ID] == strings.Join(part[3:7], "/") {
-			return asOf(own, h), at(7), true
+	at := s.root()
+	for parts := strings.Split(path.Clean("/" + p)[1:], "/"); len(parts) > 0; {
+		c, ok, err := at.child(ctx, parts[0])
+		if err != nil || !ok {
+			return nil, "", false
 		}
-	}
-	return nil, "", false
-}
-
-func (s *system) byID(ctx context.Context, id, at string) (*source, string, bool) {
-	for _, h := range s.images.list(ctx) {
-		if h.ID == id {
-			return only(h), at, true
+		parts = parts[1:]
+		switch n := c.make().(type) {
+		case *dir:
+			at = n
+		case *file:
+			return n.src, path.Join(n.e.Path, path.Join(parts...)), true
+		case *link:
+			parts = append(strings.Split(n.target(), "/"), parts...)
+		default:
+			return nil, "", false
 		}
 	}
 	return nil, "", false
