@@ -46,7 +46,7 @@ func openStaged(dir string, limit int64) (*staged, error) {
 		return nil, fmt.Errorf("the staging directory: %w", err)
 	}
 	for _, d := range []string{s.dir, filepath.Join(dir, "jobs")} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
+		if err := ownDir(d); err != nil {
 			return nil, fmt.Errorf("the staging directory: %w", err)
 		}
 	}
@@ -69,6 +69,22 @@ func openStaged(dir string, limit int64) (*staged, error) {
 		s.note(f.name, f.info)
 	}
 	return s, s.evict(0)
+}
+
+// ownDir makes a directory that nobody else may look into. One that is there must be this
+// user's: another could put contents into it.
+func ownDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || !ok || int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s is a link, or another user's: give a directory of your own", dir)
+	}
+	return os.Chmod(dir, 0o700)
 }
 
 // keyOf is the name of a staged file.

@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,6 +67,27 @@ func TestRemovedWhileOpen(t *testing.T) {
 	}
 	if users := s.files["a"].Value.(*stagedFile).users; users != 0 {
 		t.Errorf("%d have it open", users)
+	}
+}
+
+// TestStagingDirectory: nobody else looks into it, or has put it there.
+func TestStagingDirectory(t *testing.T) {
+	top := t.TempDir()
+	files := filepath.Join(top, "files")
+	if err := errors.Join(os.Mkdir(files, 0o777), os.Chmod(files, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStaged(top, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(files); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("it has mode %v, %v", info.Mode(), err)
+	}
+	if err := errors.Join(os.Remove(files), os.Symlink(t.TempDir(), files)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStaged(top, 1<<20); err == nil {
+		t.Error("a link was taken for it")
 	}
 }
 
