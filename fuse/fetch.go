@@ -89,8 +89,14 @@ func (s *system) fetchOnce(ctx context.Context, client string, files []stage.Fil
 	defer os.RemoveAll(dir)
 	q := bprd.Request{Client: client, To: s.cfg.Host, Parts: parts(files), Target: dir, Overwrite: archive.Always}
 	if err := s.restore(ctx, q, began); err != nil {
+		_ = s.takeAll(ctx, dir, files) // what came before it failed is checked as all is
 		return s.apart(ctx, client, files, err, began)
 	}
+	return s.takeAll(ctx, dir, files)
+}
+
+// takeAll keeps the files of a job.
+func (s *system) takeAll(ctx context.Context, dir string, files []stage.File) error {
 	var errs []error
 	for _, f := range files {
 		r, err := s.images.reader(ctx, f.Image)

@@ -2,6 +2,7 @@ package fuse_test
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -222,5 +223,26 @@ func TestFirstOpenOnDisk(t *testing.T) {
 	r.run("cat " + r.latest() + "/dir1/deeper/* | cmp - <(cat " + r.tree + "/dir1/deeper/*)")
 	if n := len(r.restores()); n != 1 {
 		t.Errorf("a directory of small files cost %d restores", n)
+	}
+}
+
+// TestDamagedImage: what a failed restore has brought before it failed can be read, and
+// what is damaged is an error.
+func TestDamagedImage(t *testing.T) {
+	r := newRig(t, 0)
+	for i := range 200 {
+		ok(t, os.WriteFile(filepath.Join(r.tree, fmt.Sprintf("f%03d", i)), fmt.Appendf(make([]byte, 20_000), "%d", i), 0o644))
+	}
+	r.backup("disk")
+	images, err := filepath.Glob(filepath.Join(filepath.Dir(r.dir), "d/disk/*_F1.tar"))
+	ok(t, err)
+	if len(images) != 1 {
+		t.Fatalf("files of images: %v", images)
+	}
+	r.run(fmt.Sprintf("size=$(stat -c %%s %s) && head -c 100000 /dev/urandom | dd of=%s bs=1 seek=$((size/2)) conv=notrunc status=none", images[0], images[0]))
+	r.show(stage.Rules{})
+	r.run("cmp " + r.latest() + "/f000 " + r.tree + "/f000")
+	if out, err := r.try("for i in $(seq 100 110); do cmp " + r.latest() + "/f$i " + r.tree + "/f$i; done; cat " + r.latest() + "/f101"); err == nil || strings.Contains(out, "differ") {
+		t.Errorf("what is damaged: %v, %.300s", err, out)
 	}
 }

@@ -140,7 +140,11 @@ func (n *file) await(fctx context.Context, process, user string) error {
 	} else if f.Media == "" && f.Bytes < neighbours {
 		n.s.around(ctx, n.src, n.e.Path, user)
 	}
-	return n.s.stager.Want(ctx, f, user)
+	err := n.s.stager.Want(ctx, f, user)
+	if _, there := n.s.staged.blocks(n.key()); !there && status.Of(err, status.OK) == status.MediaRead {
+		err = n.s.stager.Want(ctx, f, user) // by itself: what is damaged may be another file of its batch
+	}
+	return err
 }
 
 // errInterrupted is a wait that was given up.
