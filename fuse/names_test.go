@@ -83,6 +83,7 @@ func TestFileBecomesDirectory(t *testing.T) {
 	if text := r.run("cat " + r.dir + "/.restore/status/1"); !strings.Contains(text, "files:     4\n") {
 		t.Errorf("a request by all kinds of paths:\n%s", text)
 	}
+	r.settle()
 }
 
 // TestDirSeek: every position of a large directory can be gone back to, and gives the

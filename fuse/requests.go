@@ -30,7 +30,8 @@ type request struct {
 	id     int
 	to     string // the client that receives; "" is this mount's staging directory
 	asked  time.Time
-	files  []stage.File
+	files  []stage.File // until it has ended
+	count  int
 	bytes  int64
 	media  []string
 	job    int64
@@ -49,7 +50,7 @@ func newRequests(s *system) *requests { return &requests{s: s} }
 
 // begin notes a request, tells its cost, and starts it.
 func (q *requests) begin(to string, files []stage.File) *request {
-	r := &request{to: to, asked: time.Now(), files: files, state: "estimated"}
+	r := &request{to: to, asked: time.Now(), files: files, count: len(files), state: "estimated"}
 	for _, f := range files {
 		r.bytes += f.Bytes
 		if f.Media != "" && !slices.Contains(r.media, f.Media) {
@@ -79,7 +80,7 @@ func (q *requests) run(r *request) {
 		err = q.send(ctx, r)
 	}
 	q.set(r, func() {
-		r.state, r.ended = "done", time.Now()
+		r.state, r.ended, r.files = "done", time.Now(), nil
 		if err != nil {
 			r.state, r.detail = "failed", err.Error()
 		}
@@ -153,7 +154,7 @@ func (q *requests) text(r *request) []byte {
 		line("to", r.to)
 	}
 	line("state", r.state)
-	line("files", len(r.files))
+	line("files", r.count)
 	line("bytes", r.bytes)
 	line("mounts", len(r.media))
 	line("media", strings.Join(r.media, " "))

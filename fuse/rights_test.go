@@ -54,6 +54,13 @@ func TestOtherUsers(t *testing.T) {
 	if out, err := as(none, "head -c 100 "+at+"/sparse >/dev/null"); err != nil {
 		t.Errorf("what he may read: %v %s", err, out)
 	}
+	r.settle()
+}
+
+// settle waits until all that was asked for has ended: what goes on logs.
+func (r *rig) settle() {
+	r.Helper()
+	r.run("for i in $(seq 600); do [ -z \"$(grep -L ^ended " + r.dir + "/.restore/status/*)\" ] && exit; sleep 0.1; done; exit 1")
 }
 
 // TestTwoWriters: two programs that write into one open .restore/new, as in a shell's
@@ -67,4 +74,5 @@ func TestTwoWriters(t *testing.T) {
 	if n := strings.Fields(r.run("ls " + r.dir + "/.restore/status")); len(n) != 2 {
 		t.Errorf("requests %v, want 2", n)
 	}
+	r.settle()
 }

@@ -1,13 +1,16 @@
 package fuse
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"capstan/core/catalog"
+	"capstan/core/stage"
 )
 
 // arrive puts a file of so many bytes among the staged ones.
@@ -101,5 +104,20 @@ func TestPlaces(t *testing.T) {
 		if got := p.take(c.path); got != c.free {
 			t.Errorf("%s: %v, want %v", c.path, got, c.free)
 		}
+	}
+}
+
+// TestEndedRequest: of the files of a request that has ended their number is kept alone:
+// a thousand requests are remembered.
+func TestEndedRequest(t *testing.T) {
+	staged, err := openStaged(t.TempDir(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := newRequests(&system{staged: staged, cfg: Config{Task: func(string) context.Context { return t.Context() }}})
+	r := &request{files: make([]stage.File, 3), count: 3}
+	q.run(r)
+	if text := string(q.text(r)); r.files != nil || !strings.Contains(text, "files:     3\n") || !strings.Contains(text, "done") {
+		t.Errorf("%d files are kept:\n%s", len(r.files), text)
 	}
 }
