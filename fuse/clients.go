@@ -91,8 +91,8 @@ func (s *system) days(client, policy, at string, own []image.Header, below strin
 		}
 		seen[name] = true
 		if deeper == "" {
-			h := own[i]
-			cs = append(cs, child{name: name, make: func() fs.InodeEmbedder { return s.tree(asOf(own, h)) }})
+			src := asOf(own, own[i])
+			cs = append(cs, child{name: name, of: src.key, make: func() fs.InodeEmbedder { return s.tree(src) }})
 			continue
 		}
 		cs = append(cs, child{name: name, make: func() fs.InodeEmbedder { return s.dayDir(client, policy, join(at, name), below+name+"/") }})
@@ -111,7 +111,8 @@ func (s *system) dayDir(client, policy, at, below string) *dir {
 			own := s.images.of(ctx, client, policy)
 			for _, h := range own {
 				if time.Unix(h.Time, 0).In(s.cfg.Zone).Format("2006/01/02/150405_")+typeWord(&h) == below+name {
-					return child{name: name, make: func() fs.InodeEmbedder { return s.tree(asOf(own, h)) }}, true
+					src := asOf(own, h)
+					return child{name: name, of: src.key, make: func() fs.InodeEmbedder { return s.tree(src) }}, true
 				}
 			}
 			return child{}, false

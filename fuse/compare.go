@@ -21,16 +21,17 @@ import (
 // the client from the one time to the other. Listed are neighbours; any two are found, by
 // backup id, or by time as in 2026-11-23_2100.
 func (s *system) compareDir(client, policy, at string) *dir {
-	of := func(ctx context.Context, own []image.Header, a, b image.Header) child {
+	of := func(own []image.Header, a, b image.Header) child {
 		name := a.ID + ".." + b.ID
-		return child{name: name, make: func() fs.InodeEmbedder { return s.comparison(join(at, name), asOf(own, a), asOf(own, b)) }}
+		before, after := asOf(own, a), asOf(own, b)
+		return child{name: name, of: before.key + after.key, make: func() fs.InodeEmbedder { return s.comparison(join(at, before.key+".."+after.key), before, after) }}
 	}
 	return &dir{
 		s: s, path: at,
 		list: func(ctx context.Context) (cs []child, _ error) {
 			own := s.images.of(ctx, client, policy)
 			for i := 1; i < len(own); i++ {
-				cs = append(cs, of(ctx, own, own[i-1], own[i]))
+				cs = append(cs, of(own, own[i-1], own[i]))
 			}
 			return cs, nil
 		},
@@ -42,7 +43,7 @@ func (s *system) compareDir(client, policy, at string) *dir {
 			if !ok || !oka || !okb {
 				return child{}, false
 			}
-			c := of(ctx, own, a, b)
+			c := of(own, a, b)
 			c.name = name
 			return c, true
 		},

@@ -27,6 +27,7 @@ type dir struct {
 type child struct {
 	name string
 	mode uint32 // type bits; 0 is a directory
+	of   string // what it shows, if a name may mean another thing later
 	make func() fs.InodeEmbedder
 }
 
@@ -55,36 +56,34 @@ func inode(parts ...string) uint64 {
 	return max(h&^(1<<63), 2)
 }
 
-func (d *dir) children(ctx context.Context) ([]child, syscall.Errno) {
+// child is what has a name: it may be one that is not listed.
+func (d *dir) child(ctx context.Context, name string) (c child, ok bool, err error) {
 	cs, err := d.list(ctx)
 	if err != nil {
-		return nil, d.s.errno("list "+d.path, err)
+		return c, false, err
 	}
-	return cs, 0
+	if at := slices.IndexFunc(cs, func(c child) bool { return c.name == name }); at >= 0 {
+		return cs[at], true, nil
+	}
+	if d.find == nil {
+		return c, false, nil
+	}
+	c, ok = d.find(ctx, name)
+	return c, ok, nil
 }
 
 // Lookup finds a name.
 func (d *dir) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	ctx := d.s.task("lookup")
-	cs, errno := d.children(ctx)
-	if errno != 0 {
-		return nil, errno
+	c, ok, err := d.child(ctx, name)
+	if err != nil {
+		return nil, d.s.errno("list "+d.path, err)
 	}
-	at := slices.IndexFunc(cs, func(c child) bool { return c.name == name })
-	var c child
-	switch {
-	case at >= 0:
-		c = cs[at]
-	case d.find != nil:
-		var ok bool
-		if c, ok = d.find(ctx, name); !ok {
-			return nil, syscall.ENOENT
-		}
-	default:
+	if !ok {
 		return nil, syscall.ENOENT
 	}
 	node := c.make()
-	in := d.NewInode(context.Background(), node, fs.StableAttr{Mode: c.kind(), Ino: d.ino(name)})
+	in := d.NewInode(context.Background(), node, fs.StableAttr{Mode: c.kind(), Ino: d.ino(&c)})
 	out.SetEntryTimeout(soon)
 	out.SetAttrTimeout(soon)
 	var a fuse.AttrOut
@@ -97,7 +96,7 @@ func (d *dir) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.In
 	return in, 0
 }
 
-func (d *dir) ino(name string) uint64 { return inode(d.path, name) }
+func (d *dir) ino(c *child) uint64 { return inode(d.path, c.name, c.of) }
 
 func (c *child) kind() uint32 {
 	if c.mode == 0 {
@@ -108,13 +107,13 @@ func (c *child) kind() uint32 {
 
 // Readdir lists the names.
 func (d *dir) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
-	cs, errno := d.children(d.s.task("readdir"))
-	if errno != 0 {
-		return nil, errno
+	cs, err := d.list(d.s.task("readdir"))
+	if err != nil {
+		return nil, d.s.errno("list "+d.path, err)
 	}
 	es := make([]fuse.DirEntry, len(cs))
 	for i, c := range cs {
-		es[i] = fuse.DirEntry{Name: c.name, Mode: c.kind(), Ino: d.ino(c.name), Off: uint64(i + 1)}
+		es[i] = fuse.DirEntry{Name: c.name, Mode: c.kind(), Ino: d.ino(&c), Off: uint64(i + 1)}
 	}
 	return fs.NewListDirStream(es), 0
 }

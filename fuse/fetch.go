@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"time"
@@ -35,20 +36,19 @@ func (s *system) fetch(ctx context.Context, b stage.Batch) error {
 	return s.fetchFiles(ctx, b.Client, b.Files, func(int64) {})
 }
 
-// fetchFiles has a restore job bring files, checks them, and keeps them. Files
-// of one path from several images are brought by one job each: they would lie on each
-// other.
+// fetchFiles has a restore job bring files, checks them, and keeps them. Files of one
+// path from several images are brought by one job each, for they would lie on each other,
+// and so are a file and what is below its path in another image.
 func (s *system) fetchFiles(ctx context.Context, client string, files []stage.File, began func(job int64)) error {
 	var errs []error
 	for len(files) > 0 {
 		var now, later []stage.File
-		paths := map[string]bool{}
+		at := places{}
 		for _, f := range files {
-			if paths[f.Path] {
+			if !at.take(f.Path) {
 				later = append(later, f)
 				continue
 			}
-			paths[f.Path] = true
 			now = append(now, f)
 		}
 		errs = append(errs, s.fetchOnce(ctx, client, now, began))
@@ -57,7 +57,31 @@ func (s *system) fetchFiles(ctx context.Context, client string, files []stage.Fi
 	return errors.Join(errs...)
 }
 
+// places are paths that are taken in a directory: true for files, false for the
+// directories above them.
+type places map[string]bool
+
+// take takes a path for a file, if nothing that was taken is in its way.
+func (p places) take(file string) bool {
+	if _, taken := p[file]; taken {
+		return false
+	}
+	for dir := path.Dir(file); dir != "/"; dir = path.Dir(dir) {
+		if p[dir] {
+			return false
+		}
+	}
+	p[file] = true
+	for dir := path.Dir(file); dir != "/"; dir = path.Dir(dir) {
+		p[dir] = false
+	}
+	return true
+}
+
 func (s *system) fetchOnce(ctx context.Context, client string, files []stage.File, began func(job int64)) error {
+	if err := s.staged.room(total(files)); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp(s.jobsDir(), "job")
 	if err != nil {
 		return err
@@ -65,17 +89,40 @@ func (s *system) fetchOnce(ctx context.Context, client string, files []stage.Fil
 	defer os.RemoveAll(dir)
 	q := bprd.Request{Client: client, To: s.cfg.Host, Parts: parts(files), Target: dir, Overwrite: archive.Always}
 	if err := s.restore(ctx, q, began); err != nil {
-		return err
+		_ = s.takeAll(ctx, dir, files) // what came before it failed is checked as all is
+		return s.apart(ctx, client, files, err, began)
 	}
+	return s.takeAll(ctx, dir, files)
+}
+
+// takeAll keeps the files of a job.
+func (s *system) takeAll(ctx context.Context, dir string, files []stage.File) error {
 	var errs []error
 	for _, f := range files {
 		r, err := s.images.reader(ctx, f.Image)
 		if err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		if e, ok, err := r.Lookup(ctx, f.Path); err != nil || ok {
 			errs = append(errs, cmp.Or(err, s.take(filepath.Join(dir, f.Path), &e, f.Image)))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// apart fetches files by themselves, image by image, if a job for all of them failed
+// because an image or a file is no longer there: an image that has expired does not keep
+// those of others away. err is of that job, and what remains if there is nothing to part.
+func (s *system) apart(ctx context.Context, client string, files []stage.File, err error, began func(job int64)) error {
+	ps := parts(files)
+	if code := status.Of(err, status.RestoreFailed); len(ps) < 2 || code != status.NoImage && code != status.NotFound && code != status.NotAllRestored {
+		return err
+	}
+	var errs []error
+	for _, p := range ps {
+		own := slices.DeleteFunc(slices.Clone(files), func(f stage.File) bool { return f.Image != p.Image })
+		errs = append(errs, s.fetchOnce(ctx, client, own, began))
 	}
 	return errors.Join(errs...)
 }

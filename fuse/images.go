@@ -147,7 +147,12 @@ func only(h image.Header) *source { return &source{"image " + h.ID, []image.Head
 // and policy.
 func asOf(own []image.Header, h image.Header) *source {
 	at := slices.IndexFunc(own, func(o image.Header) bool { return o.ID == h.ID })
-	return &source{"as of " + h.ID, image.Chain(own[:at+1])}
+	chain := image.Chain(own[:at+1])
+	ids := make([]string, len(chain))
+	for i := range chain {
+		ids[i] = chain[i].ID
+	}
+	return &source{fmt.Sprintf("as of %s %x", h.ID, inode(ids...)), chain} // one of them may expire
 }
 
 // names are the names of a policy's images by time, as they stand below the day: the

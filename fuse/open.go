@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strings"
 	"syscall"
 	"time"
@@ -82,6 +83,10 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		return nil, 0, syscall.EROFS
 	}
+	if n.e.Type == catalog.HardLink {
+		n.s.log.Warn("a hard link's file is not in its image", "path", n.e.Path, "file", n.e.Link, "image", n.header.ID)
+		return nil, 0, syscall.EIO // never the contents of another one, or none
+	}
 	if n.e.Size == 0 {
 		return &textHandle{}, fuse.FOPEN_KEEP_CACHE, 0
 	}
@@ -92,12 +97,15 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 	if n.locality() != online && (flags&syscall.O_NONBLOCK != 0 || looksOnly(process)) {
 		return nil, 0, syscall.EAGAIN
 	}
-	if err := n.await(fctx, process, user); err != nil {
-		return nil, 0, n.s.errno("open "+n.e.Path, err)
+	failed := n.await(fctx, process, user)
+	if errors.Is(failed, errInterrupted) {
+		return nil, 0, syscall.EINTR
 	}
-	h, err := n.s.staged.open(n.key())
+	h, err := n.s.staged.open(n.key()) // it may have come, and another file of its batch not
 	if h == nil && err == nil {
-		err = status.Errorf(status.NotAllRestored, "%s did not come with its restore", n.e.Path)
+		if err = failed; err == nil {
+			err = status.Errorf(status.NotAllRestored, "%s did not come with its restore", n.e.Path)
+		}
 	}
 	if err != nil {
 		return nil, 0, n.s.errno("open "+n.e.Path, err)
@@ -126,10 +134,17 @@ func (n *file) await(fctx context.Context, process, user string) error {
 			cancel(nil)
 		}
 	}()
+	f := n.wanted()
 	if dir, copies := n.s.looks.Opened(rt.Mono(ctx), process, user, n.src.key, n.e.Path); copies {
 		n.s.ahead(ctx, n.src, dir, n.e.Path, user)
+	} else if f.Media == "" && f.Bytes < neighbours {
+		n.s.around(ctx, n.src, n.e.Path, user)
 	}
-	return n.s.stager.Want(ctx, n.wanted(), user)
+	err := n.s.stager.Want(ctx, f, user)
+	if _, there := n.s.staged.blocks(n.key()); !there && status.Of(err, status.OK) == status.MediaRead {
+		err = n.s.stager.Want(ctx, f, user) // by itself: what is damaged may be another file of its batch
+	}
+	return err
 }
 
 // errInterrupted is a wait that was given up.
@@ -142,24 +157,45 @@ const (
 	aheadPart  = 4
 )
 
+// neighbours is how many bytes of the files that follow one in its directory come with
+// it from a disk: they cost less than the job of the next, if it is wanted.
+const neighbours = 16 << 20
+
+// around says that small files beside one on disk may be wanted.
+func (s *system) around(ctx context.Context, src *source, file, user string) {
+	s.likely(ctx, src, path.Dir(file), file, user, min(neighbours, s.cfg.Limit/aheadPart), true)
+}
+
 // ahead says that what comes after a file in a directory will probably be wanted.
 func (s *system) ahead(ctx context.Context, src *source, dir, after, user string) {
+	s.likely(ctx, src, dir, after, user, s.cfg.Limit/aheadPart, false)
+}
+
+// likely goes through a directory after a file, as long as there is room: through all
+// that is below it, or only what is beside the file and on disk.
+func (s *system) likely(ctx context.Context, src *source, dir, after, user string, room int64, beside bool) {
 	v, err := s.images.view(ctx, src)
 	if err != nil {
 		return // it costs mounts, later
 	}
 	var files []stage.File
-	room := s.cfg.Limit / aheadPart
-	err = v.WalkAfter(ctx, dir, after, func(f catalog.Found) (bool, error) {
-		n, err := s.node(ctx, src, f)
+	err = v.WalkAfter(ctx, dir, after, func(found catalog.Found) (bool, error) {
+		if beside && path.Dir(found.Path) != dir {
+			return false, nil
+		}
+		n, err := s.node(ctx, src, found)
 		if err != nil || n.e.Type != catalog.Regular || n.e.Size == 0 {
 			return err == nil, err
 		}
 		if _, staged := s.staged.blocks(n.key()); staged {
 			return true, nil
 		}
+		f := n.wanted()
+		if beside && f.Media != "" {
+			return true, nil
+		}
 		if room -= n.e.Size; room >= 0 {
-			files = append(files, n.wanted())
+			files = append(files, f)
 		}
 		return room > 0 && len(files) < aheadFiles, nil
 	})

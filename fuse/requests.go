@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -29,7 +30,8 @@ type request struct {
 	id     int
 	to     string // the client that receives; "" is this mount's staging directory
 	asked  time.Time
-	files  []stage.File
+	files  []stage.File // until it has ended
+	count  int
 	bytes  int64
 	media  []string
 	job    int64
@@ -48,7 +50,7 @@ func newRequests(s *system) *requests { return &requests{s: s} }
 
 // begin notes a request, tells its cost, and starts it.
 func (q *requests) begin(to string, files []stage.File) *request {
-	r := &request{to: to, asked: time.Now(), files: files, state: "estimated"}
+	r := &request{to: to, asked: time.Now(), files: files, count: len(files), state: "estimated"}
 	for _, f := range files {
 		r.bytes += f.Bytes
 		if f.Media != "" && !slices.Contains(r.media, f.Media) {
@@ -78,7 +80,7 @@ func (q *requests) run(r *request) {
 		err = q.send(ctx, r)
 	}
 	q.set(r, func() {
-		r.state, r.ended = "done", time.Now()
+		r.state, r.ended, r.files = "done", time.Now(), nil
 		if err != nil {
 			r.state, r.detail = "failed", err.Error()
 		}
@@ -99,19 +101,26 @@ func (q *requests) stage(ctx context.Context, r *request) error {
 			missing = append(missing, f)
 		}
 	}
-	if len(missing) == 0 {
-		return nil
+	if bytes := total(missing); !q.s.staged.fits(bytes) {
+		return fmt.Errorf("%d bytes do not fit into the staging directory, which holds %d and keeps for a day what was staged", bytes, q.s.cfg.Limit)
 	}
-	if r.bytes > q.s.cfg.Limit {
-		return fmt.Errorf("%d bytes do not fit into the staging directory, which holds %d", r.bytes, q.s.cfg.Limit)
+	var err error
+	if len(missing) > 0 {
+		q.set(r, func() { r.state = "running" })
+		slices.SortStableFunc(missing, byPlace)
+		err = q.s.fetchFiles(ctx, r.files[0].Client, missing, func(id int64) { q.set(r, func() { r.job = id }) })
 	}
-	q.set(r, func() { r.state = "running" })
-	slices.SortStableFunc(missing, byPlace)
-	err := q.s.fetchFiles(ctx, r.files[0].Client, missing, func(id int64) { q.set(r, func() { r.job = id }) })
-	for _, f := range missing {
+	for _, f := range r.files {
 		q.s.staged.pin(keyOf(f.Image, f.Path), time.Now().Add(pinned))
 	}
 	return err
+}
+
+func total(files []stage.File) (bytes int64) {
+	for i := range files {
+		bytes += files[i].Bytes
+	}
+	return bytes
 }
 
 // pinned is how long staged files stay that somebody has asked for.
@@ -145,7 +154,7 @@ func (q *requests) text(r *request) []byte {
 		line("to", r.to)
 	}
 	line("state", r.state)
-	line("files", len(r.files))
+	line("files", r.count)
 	line("bytes", r.bytes)
 	line("mounts", len(r.media))
 	line("media", strings.Join(r.media, " "))
@@ -169,16 +178,29 @@ func (q *requests) list() []*request {
 	return slices.Clone(q.all)
 }
 
-// below are the files at and below a file of a source.
-func (s *system) below(ctx context.Context, src *source, p string) (files []stage.File, err error) {
+// below are the files at and below a file of a source that somebody may read. What he
+// names himself he must be able to read.
+func (s *system) below(ctx context.Context, src *source, p string, who person) (files []stage.File, err error) {
 	v, err := s.images.view(ctx, src)
 	if err != nil {
 		return nil, err
 	}
+	if ok, err := who.reaches(ctx, v, p); err != nil || !ok {
+		return nil, cmp.Or(err, errForbidden)
+	}
+	closed := map[string]bool{} // directories that he may not search
 	err = v.Walk(ctx, p, func(f catalog.Found) (bool, error) {
 		n, err := s.node(ctx, src, f)
 		if err != nil {
 			return false, err
+		}
+		isDir := n.e.Type == catalog.Directory
+		if closed[path.Dir(f.Path)] || isDir && !who.may(&n.e, searchable) || !isDir && !who.may(&n.e, readable) {
+			closed[f.Path] = isDir
+			if f.Path == p {
+				return false, errForbidden
+			}
+			return true, nil
 		}
 		if n.e.Type != catalog.Directory || f.Path == p {
 			files = append(files, n.wanted())

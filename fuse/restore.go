@@ -21,7 +21,8 @@ import (
 const readme = `new              write paths into it, one a line, or with a NUL after each; when it is closed
                  all of them are fetched by one restore job:
                    printf '%s\n' clients/web1/docs/latest/home/anna >.restore/new
-                 Paths are those of this mount, from its root or absolute.
+                 Paths are those of this mount, from its root or absolute; of a directory
+                 what you may read is fetched.
 status/N         what becomes of the Nth request: its cost, then its job, then its end
 inbox/CLIENT/    what is moved or linked here is restored to CLIENT, at its original place;
                  files that exist there stay. Only for the user who mounted:
@@ -73,15 +74,19 @@ func (a *asking) Setattr(ctx context.Context, f fs.FileHandle, _ *fuse.SetAttrIn
 }
 
 // Open begins a request.
-func (a *asking) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	return &paths{s: a.s}, fuse.FOPEN_DIRECT_IO, 0
+func (a *asking) Open(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	return &paths{s: a.s, who: personOf(ctx)}, fuse.FOPEN_DIRECT_IO, 0
 }
 
-// paths is a request that is being written. Whoever reads it gets its number.
+// paths is a request that is being written. Whoever reads it gets its number. What is
+// written after it was closed once, as by the second of two programs that write into one
+// open file, is another request.
 type paths struct {
 	s    *system
+	who  person
 	mu   sync.Mutex
 	text []byte
+	base int64 // where text begins
 	id   int
 }
 
@@ -98,7 +103,7 @@ const maxList = 16 << 20
 func (l *paths) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if off != int64(len(l.text)) || len(l.text)+len(data) > maxList {
+	if off != l.base+int64(len(l.text)) || len(l.text)+len(data) > maxList {
 		return 0, syscall.EFBIG
 	}
 	l.text = append(l.text, data...)
@@ -128,9 +133,10 @@ func (l *paths) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult
 
 func (l *paths) ask() syscall.Errno {
 	named := split(l.text)
-	if len(named) == 0 || l.id != 0 {
+	if len(named) == 0 {
 		return 0
 	}
+	l.base, l.text = l.base+int64(len(l.text)), nil
 	ctx := l.s.task("request")
 	var files []stage.File
 	for _, p := range named {
@@ -139,7 +145,7 @@ func (l *paths) ask() syscall.Errno {
 			l.s.log.Warn("a request names what is no file of an image", "path", p)
 			return syscall.ENOENT
 		}
-		more, err := l.s.below(ctx, src, at)
+		more, err := l.s.below(ctx, src, at, l.who)
 		if err != nil {
 			return l.s.errno("request", err)
 		}
@@ -166,41 +172,28 @@ func split(text []byte) (paths []string) {
 	return paths
 }
 
-// resolve finds what a path of this mount means: a source, and a path in it.
+// resolve finds what a path of this mount means: a source, and a path in it. It goes down
+// as the kernel does, to the first file or directory of a client.
 func (s *system) resolve(ctx context.Context, p string) (*source, string, bool) {
-	p = path.Clean("/" + strings.TrimPrefix(strings.TrimPrefix(p, s.mountpoint), "/"))
-	part := strings.Split(strings.TrimPrefix(p, "/"), "/")
-	at := func(n int) string { return "/" + strings.Join(part[min(n, len(part)):], "/") }
-	if len(part) > 2 && part[0] == "media" {
-		return s.byID(ctx, part[2], at(3))
+	if below, ok := strings.CutPrefix(p, s.mountpoint+"/"); ok {
+		p = below
 	}
-	if len(part) < 4 || part[0] != "clients" {
-		return nil, "", false
-	}
-	own := s.images.of(ctx, part[1], part[2])
-	switch {
-	case len(own) == 0:
-		return nil, "", false
-	case part[3] == "latest":
-		return asOf(own, own[len(own)-1]), at(4), true
-	case part[3] == "@images" && len(part) > 4:
-		return s.byID(ctx, part[4], at(5))
-	case len(part) < 7:
-		return nil, "", false
-	}
-	all := names(own, s.cfg.Zone)
-	for _, h := range own {
-		if all[h.ID] == strings.Join(part[3:7], "/") {
-			return asOf(own, h), at(7), true
+	at := s.root()
+	for parts := strings.Split(path.Clean("/" + p)[1:], "/"); len(parts) > 0; {
+		c, ok, err := at.child(ctx, parts[0])
+		if err != nil || !ok {
+			return nil, "", false
 		}
-	}
-	return nil, "", false
-}
-
-func (s *system) byID(ctx context.Context, id, at string) (*source, string, bool) {
-	for _, h := range s.images.list(ctx) {
-		if h.ID == id {
-			return only(h), at, true
+		parts = parts[1:]
+		switch n := c.make().(type) {
+		case *dir:
+			at = n
+		case *file:
+			return n.src, path.Join(n.e.Path, path.Join(parts...)), true
+		case *link:
+			parts = append(strings.Split(n.target(), "/"), parts...)
+		default:
+			return nil, "", false
 		}
 	}
 	return nil, "", false
@@ -241,7 +234,7 @@ var (
 // with the mount's rights, whoever may read or write it, to any client.
 func (b *inbox) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode, out.Nlink = syscall.S_IFDIR|0o700, 2
-	out.Uid, out.Gid = uint32(os.Getuid()), uint32(os.Getgid())
+	out.Uid, out.Gid = uint32(os.Geteuid()), uint32(os.Getegid())
 	return 0
 }
 
@@ -251,7 +244,7 @@ func (b *inbox) Lookup(context.Context, string, *fuse.EntryOut) (*fs.Inode, sysc
 }
 
 // Symlink asks for what the link leads to.
-func (b *inbox) Symlink(_ context.Context, target, _ string, _ *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (b *inbox) Symlink(fctx context.Context, target, _ string, _ *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	ctx := b.s.task("inbox")
 	if !strings.HasPrefix(target, "/") {
 		target = path.Join("/.restore/inbox", b.client, target)
@@ -260,11 +253,14 @@ func (b *inbox) Symlink(_ context.Context, target, _ string, _ *fuse.EntryOut) (
 	if !ok {
 		return nil, syscall.ENOENT
 	}
-	return b.take(ctx, src, at, target)
+	return b.take(ctx, src, at, target, personOf(fctx))
 }
 
-func (b *inbox) take(ctx context.Context, src *source, at, target string) (*fs.Inode, syscall.Errno) {
-	files, err := b.s.below(ctx, src, at)
+func (b *inbox) take(ctx context.Context, src *source, at, target string, who person) (*fs.Inode, syscall.Errno) {
+	if !who.owns() {
+		return nil, syscall.EACCES
+	}
+	files, err := b.s.below(ctx, src, at, who)
 	if err != nil {
 		return nil, b.s.errno("inbox", err)
 	}
@@ -273,11 +269,11 @@ func (b *inbox) take(ctx context.Context, src *source, at, target string) (*fs.I
 }
 
 // Rename asks for a file that is moved to an inbox. It stays where it is.
-func (n *file) Rename(_ context.Context, name string, to fs.InodeEmbedder, _ string, _ uint32) syscall.Errno {
+func (n *file) Rename(fctx context.Context, name string, to fs.InodeEmbedder, _ string, _ uint32) syscall.Errno {
 	b, ok := to.(*inbox)
 	if !ok {
 		return syscall.EROFS
 	}
-	_, errno := b.take(n.s.task("inbox"), n.src, filepath.Join(n.e.Path, name), "")
+	_, errno := b.take(n.s.task("inbox"), n.src, filepath.Join(n.e.Path, name), "", personOf(fctx))
 	return errno
 }

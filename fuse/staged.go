@@ -46,7 +46,7 @@ func openStaged(dir string, limit int64) (*staged, error) {
 		return nil, fmt.Errorf("the staging directory: %w", err)
 	}
 	for _, d := range []string{s.dir, filepath.Join(dir, "jobs")} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
+		if err := ownDir(d); err != nil {
 			return nil, fmt.Errorf("the staging directory: %w", err)
 		}
 	}
@@ -68,7 +68,23 @@ func openStaged(dir string, limit int64) (*staged, error) {
 	for _, f := range all {
 		s.note(f.name, f.info)
 	}
-	return s, s.evict()
+	return s, s.evict(0)
+}
+
+// ownDir makes a directory that nobody else may look into. One that is there must be this
+// user's: another could put contents into it.
+func ownDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || !ok || int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s is a link, or another user's: give a directory of your own", dir)
+	}
+	return os.Chmod(dir, 0o700)
 }
 
 // keyOf is the name of a staged file.
@@ -118,7 +134,7 @@ func (s *staged) open(key string) (*stagedHandle, error) {
 	}
 	s.recent.MoveToFront(el)
 	el.Value.(*stagedFile).users++
-	return &stagedHandle{s: s, key: key, file: f}, nil
+	return &stagedHandle{s: s, of: el.Value.(*stagedFile), file: f}, nil
 }
 
 func (s *staged) forget(el *list.Element) {
@@ -136,6 +152,23 @@ func (s *staged) pin(key string, until time.Time) {
 		el.Value.(*stagedFile).pinned = until
 	}
 }
+
+// fits tells whether so much can be pinned besides what is pinned for longer than it
+// takes to open it.
+func (s *staged) fits(bytes int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, el := range s.files {
+		if f := el.Value.(*stagedFile); time.Until(f.pinned) > grace {
+			bytes += f.size
+		}
+	}
+	return bytes <= s.limit
+}
+
+// grace is how long a file stays that has come: who waits for it has not opened it yet,
+// and others of its batch that come after it need its room.
+const grace = 10 * time.Second
 
 // accept takes a file that a restore has brought, after its length and contents were
 // compared with what the catalog says. A file that differs is an error, and not taken.
@@ -156,16 +189,22 @@ func (s *staged) accept(from, key string, e *catalog.Entry) error {
 	if err != nil {
 		return err
 	}
-	f := s.note(key, info)
-	f.users++ // whoever waits for it has not opened it yet
-	err = s.evict()
-	f.users--
-	return err
+	s.note(key, info).pinned = now.Add(grace)
+	return s.evict(0)
 }
 
-// evict removes what is too much. It is called with the lock held, or by nobody else.
-func (s *staged) evict() error {
-	for el := s.recent.Back(); el != nil && s.bytes > s.limit; {
+// room makes room for files that will come, so that the disk holds no more than the limit
+// while they do.
+func (s *staged) room(bytes int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.evict(bytes)
+}
+
+// evict removes what is too much if so much comes. It is called with the lock held, or by
+// nobody else.
+func (s *staged) evict(coming int64) error {
+	for el := s.recent.Back(); el != nil && s.bytes+coming > s.limit; {
 		f, prev := el.Value.(*stagedFile), el.Prev()
 		if f.users == 0 && time.Now().After(f.pinned) {
 			if err := os.Remove(filepath.Join(s.dir, f.key)); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -210,16 +249,14 @@ func verify(path string, e *catalog.Entry) error {
 // stagedHandle is an open staged file.
 type stagedHandle struct {
 	s    *staged
-	key  string
+	of   *stagedFile // which was forgotten if somebody has removed it meanwhile
 	file *os.File
 }
 
 func (h *stagedHandle) close() error {
 	h.s.mu.Lock()
-	if el := h.s.files[h.key]; el != nil {
-		el.Value.(*stagedFile).users--
-	}
-	err := h.s.evict()
+	h.of.users--
+	err := h.s.evict(0)
 	h.s.mu.Unlock()
 	return errors.Join(err, h.file.Close())
 }

@@ -67,7 +67,16 @@ func (s *system) node(ctx context.Context, src *source, f catalog.Found) (*file,
 }
 
 func (n *file) stable() fs.StableAttr {
-	return fs.StableAttr{Mode: kind(n.e.Type), Ino: inode(n.src.key, n.e.Path)}
+	return fs.StableAttr{Mode: kind(n.e.Type), Ino: n.src.inode(n.header, &n.e)}
+}
+
+// inode is the number of an entry of one of the source's images. A hard link has that of
+// its file, which a newer image may show otherwise at its path: then they are two.
+func (src *source) inode(h *image.Header, e *catalog.Entry) uint64 {
+	if e.Type == catalog.HardLink {
+		return inode(src.key, h.ID, e.Link)
+	}
+	return inode(src.key, h.ID, e.Path)
 }
 
 // kind is the type bits of a mode.
@@ -155,6 +164,10 @@ func (n *file) child(ctx context.Context, f catalog.Found, out *fuse.EntryOut) (
 		return nil, n.s.errno("lookup", err)
 	}
 	in := n.NewInode(context.Background(), c, c.stable())
+	if known, ok := in.Operations().(*file); !ok || known.e.Path != c.e.Path || known.header.ID != c.header.ID {
+		n.s.log.Error("two files have one inode number", "path", c.e.Path, "image", c.header.ID)
+		return nil, syscall.EIO // until the kernel forgets the other one
+	}
 	c.attr(&out.Attr)
 	out.SetEntryTimeout(forever)
 	out.SetAttrTimeout(forever)
@@ -217,7 +230,7 @@ func (l *listing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
 	l.next++
 	l.off++
 	l.after = path.Base(l.last.Path)
-	return &fuse.DirEntry{Name: l.after, Mode: kind(l.last.Type), Ino: inode(l.n.src.key, l.last.Path), Off: l.off}, 0
+	return &fuse.DirEntry{Name: l.after, Mode: kind(l.last.Type), Ino: l.n.src.inode(&l.n.src.images[l.last.Image], &l.last.Entry), Off: l.off}, 0
 }
 
 // Lookup gives the attributes of the name that was given last.

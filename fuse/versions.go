@@ -14,7 +14,8 @@ import (
 )
 
 // versions is a directory below versions/: directories as any image has them, and in the
-// place of a file a directory of what it was at different times.
+// place of a file a directory of what it was at different times. What has been both has
+// both.
 func (s *system) versions(client, policy, at string) *dir {
 	own := path.Join("/clients", client, policy, "versions")
 	return &dir{s: s, path: join(own, at), list: func(ctx context.Context) ([]child, error) {
@@ -22,7 +23,13 @@ func (s *system) versions(client, policy, at string) *dir {
 		if err != nil {
 			return nil, err
 		}
-		var cs []child
+		cs, err := s.versionsOf(ctx, s.images.of(ctx, client, policy), at)
+		if err != nil {
+			return nil, err
+		}
+		cs = slices.DeleteFunc(cs, func(c child) bool { // a file that is called like a time goes first
+			return slices.ContainsFunc(kinds, func(k seen) bool { return k.name == c.name })
+		})
 		for _, k := range kinds {
 			p := path.Join(at, k.name)
 			if k.directory {

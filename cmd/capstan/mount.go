@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -125,12 +127,25 @@ func (f *mountFlags) stay(ctx context.Context, s *real.Session, m *fuse.Mount, d
 		case <-tick.C:
 			s.Flush()
 		case <-ctx.Done():
-			if err := m.Unmount(); err != nil {
-				return fmt.Errorf("%s is in use, and stays mounted as long as somebody uses it: %w", dir, unix.Unmount(dir, unix.MNT_DETACH))
-			}
-			return nil
+			return leave(m, dir)
 		}
 	}
+}
+
+// leave unmounts. Who still uses the file system gets errors: this process serves it.
+func leave(m *fuse.Mount, dir string) error {
+	err := m.Unmount()
+	if err == nil {
+		return nil
+	}
+	detached := unix.Unmount(dir, unix.MNT_DETACH)
+	if detached != nil { // only root may, itself
+		detached = exec.Command("fusermount3", "-u", "-z", dir).Run()
+	}
+	if detached != nil {
+		return fmt.Errorf("%s stays mounted, and has no contents any more; unmount it: %w", dir, errors.Join(err, detached))
+	}
+	return fmt.Errorf("%s was in use; whoever used it gets errors: %w", dir, err)
 }
 
 // stageDir is the staging directory, which one mount uses at a time.

@@ -20,6 +20,8 @@ type Selection struct {
 	// Later are the images that show a path otherwise, or no more: newer than this
 	// one, oldest first.
 	Later []string `json:"later,omitempty"`
+	// Literal has paths be names alone, and no globs.
+	Literal bool `json:"literal,omitempty"`
 	// From is the number of ranges to leave out: those of the pages before.
 	From int `json:"from,omitempty"`
 }
@@ -111,7 +113,7 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 		v := catalog.NewView(rs...)
 		for _, p := range paths {
 			found := false
-			err := match(ctx, v, clean(p), func(f catalog.Found) {
+			err := match(ctx, v, clean(p), q.Literal, func(f catalog.Found) {
 				found = true
 				if f.Image > 0 || seen[f.Offset] {
 					return
@@ -154,11 +156,11 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 }
 
 // match calls fn for each entry that p names: the entry itself, all below it, and
-// if p is a glob every entry that matches and all below those. A file may have a
+// if p is a glob, and not taken literally, every entry that matches and all below those. A file may have a
 // glob's name, as a list of names to be restored does not say which it is.
-func match(ctx context.Context, v *catalog.View, p string, fn func(catalog.Found)) error {
+func match(ctx context.Context, v *catalog.View, p string, literal bool, fn func(catalog.Found)) error {
 	prefix := p
-	glob := strings.ContainsAny(p, `*?[`)
+	glob := !literal && strings.ContainsAny(p, `*?[`)
 	if _, err := path.Match(p, ""); err != nil {
 		glob = false // such as a [ that is never closed: it can only be a name
 	}

@@ -58,7 +58,7 @@ type Request struct {
 	Overwrite archive.Mode `json:"overwrite,omitempty"` // of files that exist
 }
 
-// Part is paths of exactly one image.
+// Part is paths of exactly one image. They are taken literally: none is a glob.
 type Part struct {
 	Image string   `json:"image"`
 	Paths []string `json:"paths"`
@@ -307,9 +307,9 @@ func (s *Server) identify(ctx context.Context, q *Request) (groups []Needed, not
 
 // identifyParts is R2 of a request that says itself which image each file is of.
 func (s *Server) identifyParts(ctx context.Context, q *Request) (groups []Needed, err error) {
-	for _, p := range q.Parts {
+	for i, p := range q.Parts {
 		one := *q
-		one.Parts, one.Image, one.Policy, one.Before, one.Paths = nil, p.Image, "", 0, p.Paths
+		one.Parts, one.Image, one.Policy, one.Before, one.Paths = q.Parts[i:i+1], p.Image, "", 0, p.Paths
 		if len(p.Paths) == 0 || p.Image == "" {
 			return nil, status.Errorf(status.BadParameter, "a part of a restore needs an image and paths")
 		}
@@ -432,7 +432,7 @@ func (s *Server) needed(ctx context.Context, q *Request, h *image.Header, later 
 	n.BackupID = h.ID
 	for {
 		sel, err := bpdbm.Select.Call(ctx, s.at(bpdbm.Service), bpdbm.Selection{
-			BackupID: h.ID, Paths: q.Paths, Later: later, From: len(n.Ranges),
+			BackupID: h.ID, Paths: q.Paths, Literal: len(q.Parts) > 0, Later: later, From: len(n.Ranges),
 		})
 		if err != nil {
 			return n, first, err
