@@ -323,8 +323,7 @@ func (m *manager) backup(ctx context.Context) Finished {
 	if err != nil {
 		return failed(noClient(err), "client %s: %v", a.Client, err)
 	}
-	bpjobd.Say(ctx, a.Master, "connected to client "+a.Client)
-	bpjobd.Say(ctx, a.Master, "started process bpbkar on "+a.Client)
+	bpjobd.Say(ctx, a.Master, "connected to client "+a.Client, "started process bpbkar on "+a.Client)
 	tm, err := host.StartOn(ctx, "B8", m.env.Host, bptm.Role, 0, a.Epoch, bptmArgs)
 	if err != nil {
 		m.stop.Set()

@@ -42,8 +42,7 @@ func (p *parent) backup(ctx context.Context, cancel func(error)) error {
 		return err
 	}
 	end(c.detail(), 0)
-	p.say(ctx, "end writing")
-	p.sayPace(ctx, &c)
+	p.sayPace(ctx, "end writing", &c)
 
 	// B13: bpbrm learns that the image stands, nbjm that the media is free.
 	if _, err := AllDone.Call(ctx, p.args.Bpbrm, Done{Bytes: w.total, Written: w.written}); err != nil {

@@ -207,11 +207,9 @@ func (p *parent) childEnd(ctx context.Context) (w stream.Waits, err error) {
 	return w, nil
 }
 
-// sayPace adds what is known of the job's pace to its log.
-func (p *parent) sayPace(ctx context.Context, c *pace) {
-	for _, l := range c.lines() {
-		p.say(ctx, "%s", l)
-	}
+// sayPace says what has ended, and what is known of the job's pace.
+func (p *parent) sayPace(ctx context.Context, first string, c *pace) {
+	bpjobd.Say(ctx, p.args.Master, append([]string{first}, c.lines()...)...)
 }
 
 // mount has ltid bring the allocated cartridge to the drive, and reserves the
