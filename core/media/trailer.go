@@ -59,6 +59,10 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// minCompressed is the shortest payload that is worth the encoder's tables: what is
+// shorter fits in one sector of a disk, or block of a tape, as it is.
+const minCompressed = 4 << 10
+
 // TrailerWriter makes the blocks of a fragment's trailer.
 type TrailerWriter struct {
 	head    FragmentHeader
@@ -153,8 +157,10 @@ func split(r run, n int) []run {
 
 func (w *TrailerWriter) block(part byte, payload []byte) error {
 	flag := byte(0)
-	if z := encoder.EncodeAll(payload, nil); len(z) < len(payload) {
-		payload, flag = z, 1
+	if len(payload) >= minCompressed {
+		if z := encoder.EncodeAll(payload, nil); len(z) < len(payload) {
+			payload, flag = z, 1
+		}
 	}
 	b := make([]byte, 0, trailerHead+len(payload))
 	b = append(b, trailerMagic...)
