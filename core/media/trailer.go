@@ -66,6 +66,7 @@ const minCompressed = 4 << 10
 // TrailerWriter makes the blocks of a fragment's trailer.
 type TrailerWriter struct {
 	head    FragmentHeader
+	id      []byte // the header's block
 	put     func(block []byte) error
 	pending []byte // encoded entries, less than a block
 	before  string // path of the last of them
@@ -77,11 +78,11 @@ type TrailerWriter struct {
 // NewTrailerWriter begins a trailer; put is given each finished block and keeps it.
 func NewTrailerWriter(h FragmentHeader, put func(block []byte) error) (*TrailerWriter, error) {
 	w := &TrailerWriter{head: h, put: put}
-	id, err := EncodeFragmentHeader(h)
-	if err != nil {
+	var err error
+	if w.id, err = EncodeFragmentHeader(h); err != nil {
 		return nil, err
 	}
-	return w, w.block(partIdentity, id)
+	return w, w.block(partIdentity, w.id)
 }
 
 // room is how long a payload may be so that it fits in a block even if it does
