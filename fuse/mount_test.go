@@ -201,6 +201,17 @@ func TestRequests(t *testing.T) {
 	if n := len(r.restores()); n != 1 {
 		t.Errorf("what was staged was restored again")
 	}
+	// Another user, who sees the file, has nothing restored with root's rights.
+	r.run("chmod 755 " + filepath.Dir(r.dir))
+	asNobody := "setpriv --reuid 65534 --regid 65534 --clear-groups "
+	r.run(asNobody + "ls -d " + r.dir + "/.restore/inbox/" + loopback.Client)
+	before := len(r.restores())
+	if out, err := r.try(asNobody + "ln -s " + r.latest() + "/dir2 " + r.dir + "/.restore/inbox/" + loopback.Client + "/"); err == nil || !strings.Contains(out, "Permission denied") {
+		t.Errorf("another user's link in the inbox: %v, %s", err, out)
+	}
+	if n := len(r.restores()); n != before {
+		t.Errorf("another user had %d restores made", n-before)
+	}
 	for _, how := range []string{"ln -s", "mv -n"} {
 		r.run("mv " + r.tree + "/dir2 " + r.tree + "/gone")
 		r.run(how + " " + r.latest() + "/dir2 " + r.dir + "/.restore/inbox/" + loopback.Client + "/")

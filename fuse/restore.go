@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,7 @@ const readme = `new              write paths into it, one a line, or with a NUL 
                  Paths are those of this mount, from its root or absolute.
 status/N         what becomes of the Nth request: its cost, then its job, then its end
 inbox/CLIENT/    what is moved or linked here is restored to CLIENT, at its original place;
-                 files that exist there stay:
+                 files that exist there stay. Only for the user who mounted:
                    ln -s "$PWD/thesis.tex" /mnt/.restore/inbox/laptop7/
 `
 
@@ -236,9 +237,11 @@ var (
 	_ fs.NodeRenamer   = (*file)(nil)
 )
 
-// Getattr tells that everybody may put something in.
+// Getattr tells that only whoever mounted may put something in: what is restored comes
+// with the mount's rights, whoever may read or write it, to any client.
 func (b *inbox) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	out.Mode, out.Nlink = syscall.S_IFDIR|0o1777, 2
+	out.Mode, out.Nlink = syscall.S_IFDIR|0o700, 2
+	out.Uid, out.Gid = uint32(os.Getuid()), uint32(os.Getgid())
 	return 0
 }
 

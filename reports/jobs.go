@@ -1,6 +1,8 @@
 package reports
 
 import (
+	"encoding/csv"
+	"fmt"
 	"io"
 	"strconv"
 	"time"
@@ -66,6 +68,25 @@ func WriteJobs(w io.Writer, rows []Job, o Options) error {
 			o.time(j.Started, toSecond), Duration(elapsed))
 	}
 	return t.write(w, o.Color)
+}
+
+// WriteJobsCSV writes the backups that succeeded as CSV, a line of titles first: the
+// form in which a scenario takes jobs to play back (scenarios.TraceTitles).
+func WriteJobsCSV(w io.Writer, rows []Job) error {
+	c := csv.NewWriter(w)
+	lines := [][]string{{"time", "client", "policy", "schedule", "bytes", "files"}}
+	for i := range rows {
+		j := &rows[i]
+		if j.Type == "backup" && j.State == "completed" && j.Status.Succeeded() {
+			lines = append(lines, []string{
+				j.Queued.UTC().Format(time.RFC3339), j.Client, j.Policy, j.Schedule, strconv.FormatInt(j.Bytes, 10), strconv.FormatInt(j.Files, 10),
+			})
+		}
+	}
+	if err := c.WriteAll(lines); err != nil {
+		return fmt.Errorf("writing jobs as CSV: %w", err)
+	}
+	return nil
 }
 
 func stateColor(j *Job) string {

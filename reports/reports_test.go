@@ -152,6 +152,29 @@ func TestTrace(t *testing.T) {
 	}, WriteTrace, Options{})
 }
 
+func TestStudies(t *testing.T) {
+	blocks := []Block{
+		{Name: "backups inside their window", Rows: []BlockRow{
+			{Values: []string{"1", "6h"}, Mean: "93.2 %", Interval: "86.8 % to 99.6 %"},
+			{Values: []string{"2", "6h"}, Mean: "100.0 %", Interval: "100.0 % to 100.0 %", Difference: "+6.8 %", Verdict: "better"},
+		}},
+		{Name: "mounts", Rows: []BlockRow{{Values: []string{"2", "6h"}, Mean: "42 a day", Difference: "+1 a day", Verdict: "worse"}}},
+	}
+	write := func(o Options) func(w io.Writer) error {
+		return func(w io.Writer) error { return WriteBlocks(w, []string{"drives", "window"}, blocks, o) }
+	}
+	golden(t, "blocks.txt", write(Options{}))
+	golden(t, "blocks-color.txt", write(Options{Color: true}))
+	golden(t, "blocks.json", write(Options{JSON: true}))
+	golden(t, "differences.txt", func(w io.Writer) error {
+		return WriteDifferences(w, []Difference{
+			{"mounts", "42 a day", "41 a day", "-1 a day", "-1.5 a day to -0.5 a day", "better"},
+			{"restore p95", "5 min", "6 min", "+1 min", "", ""},
+		}, Options{})
+	})
+	golden(t, "jobs.csv", func(w io.Writer) error { return WriteJobsCSV(w, jobs()) })
+}
+
 func TestModeString(t *testing.T) {
 	for mode, want := range map[uint32]string{
 		0o100644: "-rw-r--r--", 0o041777: "drwxrwxrwt", 0o104644: "-rwSr--r--", 0o102755: "-rwxr-sr-x",

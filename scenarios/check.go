@@ -66,6 +66,8 @@ func (r *reader) check(v any) {
 		r.library(v, "")
 	case *Scenario:
 		r.scenario(v)
+	case *Sweep:
+		r.sweep(v)
 	}
 }
 
@@ -166,6 +168,13 @@ func (r *reader) libraries(all []Library) {
 }
 
 func (r *reader) library(l *Library, at string) {
+	for i, d := range l.Drives {
+		if d.Count > 1 && !strings.Contains(d.Name, "%") {
+			r.say(fmt.Sprintf("%s[%d].name", join(at, "drives"), i), "%q is wrong for a count of %d; expected a pattern such as drive%%02d", d.Name, d.Count)
+			return
+		}
+	}
+	l.Drives = eachDrive(l.Drives)
 	unique(r, join(at, "drives"), l.Drives, func(d Drive) string { return d.Name })
 	count := join(at, "cartridges.count")
 	if all := l.Cartridges.Count + l.Cartridges.Cleaning; l.Slots > 0 && all > l.Slots {
@@ -253,6 +262,10 @@ func (r *reader) scenario(s *Scenario) {
 		r.refersTo(at+".library", "library", u.Library, libraries)
 	}
 	r.policies(s, clients)
+	r.workload(s, clients)
+	if s.WarmUp >= s.Length && s.WarmUp > 0 {
+		r.say("warmUp", "%v leaves nothing of the length, %v; expected less", s.WarmUp, s.Length)
+	}
 	for i, q := range s.Restores {
 		at := fmt.Sprintf("restores[%d]", i)
 		r.refersTo(at+".client", "client", q.Client, clients)

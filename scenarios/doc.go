@@ -1,6 +1,6 @@
 // Package scenarios reads the files that people write: a host's configuration
-// ([Host]), a policy ([Policy]), a virtual library ([Library]), and a scenario of
-// the virtual world ([Scenario]).
+// ([Host]), a policy ([Policy]), a virtual library ([Library]), a scenario of the
+// virtual world ([Scenario]), and a sweep over values of one ([Sweep]).
 //
 // All are YAML. [Load] turns one into a plain struct with its defaults filled
 // in, or into [Mistakes]: everything that is wrong with the file at once, each

@@ -100,8 +100,10 @@ type Library struct {
 
 // Drive is one drive of a virtual library.
 type Drive struct {
-	// The name of the drive.
-	Name string `yaml:"name" need:"yes" is:"name" ex:"drive1"`
+	// The name of the drive. With count: a pattern with one number, such as "drive%02d", counted from 1.
+	Name string `yaml:"name" need:"yes" is:"pattern" ex:"drive1"`
+	// How many such drives there are.
+	Count int `yaml:"count,omitempty" def:"1" min:"1" max:"1000"`
 	// The model, which gives its speeds: a generation, of full height; with HH, of half height.
 	Model string `yaml:"model" need:"yes" oneof:"LTO-5|LTO-5 HH|LTO-6|LTO-6 HH|LTO-7|LTO-7 HH|LTO-8|LTO-8 HH|LTO-9|LTO-9 HH|LTO-10" ex:"LTO-8"`
 }
@@ -202,6 +204,24 @@ const DefaultPool = "Default"
 // volumeID is the number of characters of a barcode before its suffix, by which
 // the media are known (ANSI/TIA labels of LTO cartridges: six and two).
 const volumeID = 6
+
+// eachDrive spells out the drives that have a count; none has one then.
+func eachDrive(all []Drive) (each []Drive) {
+	for _, d := range all {
+		for i := 1; i <= min(max(d.Count, 1), maxDrives); i++ {
+			one := d
+			one.Count = 0
+			if strings.Contains(d.Name, "%") {
+				one.Name = fmt.Sprintf(d.Name, i)
+			}
+			each = append(each, one)
+		}
+	}
+	return each
+}
+
+// maxDrives is what one entry of drives stands for at most.
+const maxDrives = 1000
 
 // Barcodes are the barcodes of the cartridges, in the order of their slots.
 func (c *Cartridges) Barcodes() []string {

@@ -22,7 +22,7 @@ import (
 
 // File is what a file can hold.
 type File interface {
-	Host | Policy | Library | Scenario
+	Host | Policy | Library | Scenario | Sweep
 }
 
 // maxFile is the size of the largest file that is read, in bytes.
@@ -40,7 +40,7 @@ func ReadPlaced[T File](path string) (*T, Places, error) {
 	if err != nil {
 		return nil, Places{}, fmt.Errorf("reading a configuration file: %w", err)
 	}
-	return load[T](path, text)
+	return load[T](path, text, nil)
 }
 
 // Load reads the text of a file; name is its name in messages. Its error is
@@ -59,15 +59,17 @@ func ReadPlaced[T File](path string) (*T, Places, error) {
 // What a field refers to — a policy its storage unit, a fault its host — must be
 // there too, where the file is one that could hold it.
 func Load[T File](name string, text []byte) (*T, error) {
-	v, _, err := load[T](name, text)
+	v, _, err := load[T](name, text, nil)
 	return v, err
 }
 
-func load[T File](name string, text []byte) (*T, Places, error) {
-	r := &reader{file: name, at: map[string]position{"": {1, 1}}}
+func load[T File](name string, text []byte, set []Setting) (*T, Places, error) {
+	r := &reader{file: name, at: map[string]position{"": {line: 1, column: 1}}}
 	v := new(T)
 	if root := r.parse(text); root != nil {
+		r.settle(root, set)
 		r.decode(root, "", reflect.ValueOf(v).Elem(), "")
+		r.unused()
 		r.check(v)
 	}
 	if err := r.err(); err != nil {
@@ -114,7 +116,7 @@ func (r *reader) parse(text []byte) ast.Node {
 		var e yaml.Error
 		if errors.As(err, &e) && e.GetToken() != nil {
 			p := e.GetToken().Position
-			r.at[""] = position{p.Line, p.Column}
+			r.at[""] = position{line: p.Line, column: p.Column}
 			message = e.GetMessage()
 		}
 		r.say("", "this is no YAML: %s", message)
@@ -136,8 +138,10 @@ func (r *reader) parse(text []byte) ast.Node {
 // decode puts the node n into v, which is the field called path; tag is the
 // struct tag that says what it may be.
 func (r *reader) decode(n ast.Node, path string, v reflect.Value, tag reflect.StructTag) {
+	n, done := r.instead(path, n)
+	defer done()
 	if n.GetToken() != nil {
-		r.at[path] = start(n)
+		r.at[path] = r.start(n)
 	}
 	switch n.Type() {
 	case ast.AnchorType, ast.AliasType, ast.TagType, ast.MergeKeyType:
@@ -145,6 +149,11 @@ func (r *reader) decode(n ast.Node, path string, v reflect.Value, tag reflect.St
 		return
 	}
 	switch {
+	case v.Type() == valueType:
+		v.Set(reflect.ValueOf(Value{node: n, file: r.file}))
+	case v.Kind() == reflect.Pointer: // to a struct that need not be there
+		v.Set(reflect.New(v.Type().Elem()))
+		r.decode(n, path, v.Elem(), tag)
 	case textual(v):
 		r.text(n, path, v, tag)
 	case v.Kind() == reflect.Struct:
@@ -159,14 +168,14 @@ func (r *reader) decode(n ast.Node, path string, v reflect.Value, tag reflect.St
 }
 
 // start is where a node's text begins.
-func start(n ast.Node) position {
+func (r *reader) start(n ast.Node) position {
 	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
 		n = m.Values[0].Key
 	} else if m, ok := n.(*ast.MappingValueNode); ok {
 		n = m.Key
 	}
 	p := n.GetToken().Position
-	return position{p.Line, p.Column}
+	return position{p.Line, p.Column, r.source}
 }
 
 func textual(v reflect.Value) bool {
@@ -195,7 +204,7 @@ func (r *reader) object(n ast.Node, path string, v reflect.Value) {
 		i, known := fields[key]
 		if !known || seen[key] {
 			p := it.Key().GetToken().Position
-			r.at[field] = position{p.Line, p.Column}
+			r.at[field] = position{p.Line, p.Column, r.source}
 		}
 		switch {
 		case !known:
@@ -208,7 +217,7 @@ func (r *reader) object(n ast.Node, path string, v reflect.Value) {
 		seen[key] = true
 		sf := v.Type().Field(i)
 		if it.Value() == nil || it.Value().Type() == ast.NullType {
-			r.at[field] = start(it.Key())
+			r.at[field] = r.start(it.Key())
 			r.say(field, "no value; expected %s", expected(sf.Type))
 			continue
 		}
@@ -216,8 +225,13 @@ func (r *reader) object(n ast.Node, path string, v reflect.Value) {
 	}
 	for i := range v.NumField() {
 		sf := v.Type().Field(i)
-		if name := FieldName(sf); !seen[name] {
-			r.absent(join(path, name), v.Field(i), sf)
+		field := join(path, FieldName(sf))
+		switch {
+		case seen[FieldName(sf)]:
+		case r.below(field):
+			r.decode(nothing(), field, v.Field(i), sf.Tag)
+		default:
+			r.absent(field, v.Field(i), sf)
 		}
 	}
 }
@@ -456,6 +470,8 @@ func FieldName(sf reflect.StructField) string {
 // expected says in words what a value of a type looks like.
 func expected(t reflect.Type) string {
 	switch t {
+	case valueType:
+		return "any value"
 	case reflect.TypeFor[Duration]():
 		return "a duration such as 10m, 8h or 14d"
 	case reflect.TypeFor[Size]():
@@ -474,10 +490,14 @@ func expected(t reflect.Type) string {
 		return "a time such as 2026-11-23T18:00:00Z"
 	case reflect.TypeFor[Count]():
 		return "a number such as 3, 1-4, or at least 1"
+	case reflect.TypeFor[Amount]():
+		return "an amount such as 0.3, 30% or 47.1GB"
 	case reflect.TypeFor[Statuses]():
 		return "a status such as 0, 40 or 50, or failed, or any"
 	}
 	switch t.Kind() {
+	case reflect.Pointer:
+		return expected(t.Elem())
 	case reflect.Struct:
 		var names []string
 		for i := range t.NumField() {

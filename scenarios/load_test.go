@@ -91,6 +91,51 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// A setting takes the place of a field, also of one that the file has not, and its
+// mistakes are told where it was written.
+func TestSettings(t *testing.T) {
+	value := func(text string) Value {
+		v, err := ParseValue("sweep.yaml", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	s, places, err := ReadWith[Scenario]("first-night.yaml", []Setting{
+		{"libraries[0].slots", value("33")},
+		{"policies[all-to-tape].schedules[nightly-full].windows", value(`[{start: "01:00", length: 2h}]`)},
+		{"policies[all-to-tape].limits.jobsPerPolicy", value("7")},
+		{"clients[web1].data.bytes", value("5GB")},
+		{"warmUp", value("1h")},
+		{"workload.restores", value("[{clients: [web1], perDay: 3}]")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &s.Policies[0]
+	if s.Libraries[0].Slots != 33 || p.Schedules[0].Windows[0].Start != 60 || p.Limits.JobsPerPolicy != 7 || p.Limits.JobsPerClient != 1 ||
+		s.Clients[1].Data.Bytes != 5e9 || s.WarmUp.Std() != time.Hour || s.Workload.Restores[0].PerDay != 3 {
+		t.Errorf("%+v", s)
+	}
+	if got := places.Of("libraries[0].slots"); got != "sweep.yaml:1:1" {
+		t.Errorf("the slots stand in %s", got)
+	}
+	for _, c := range []struct{ path, value, want string }{
+		{"libraries[0].slots", "none", `sweep.yaml:1:1: libraries[0].slots: "none" is wrong; expected a whole number`},
+		{"libraries[0].slods", "3", "sweep.yaml:1: libraries[0].slods: the file has no such field"},
+		{"libraries[7].slots", "3", "sweep.yaml:1: libraries[7].slots: libraries: there is no element 7; expected 0 to 0"},
+		{"libraries[x].slots", "3", `sweep.yaml:1: libraries[x].slots: libraries: no element has the name "x"`},
+		{"pools[x].scratch", "true", "sweep.yaml:1: pools[x].scratch: pools: there is no such list in the file"},
+		{"libraries[0]slots", "3", `sweep.yaml:1: libraries[0]slots: "libraries[0]slots" is no path of a field`},
+		{"policies[0].schedules[0].windows", "[{start: noon}]", `sweep.yaml:1:10: policies[0].schedules[0].windows[0].start: "noon" is no time of day`},
+	} {
+		_, _, err := ReadWith[Scenario]("first-night.yaml", []Setting{{c.path, value(c.value)}})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.path, err, c.want)
+		}
+	}
+}
+
 func loadKind(t *testing.T, kind, name string, text []byte) error {
 	var err error
 	switch kind {
@@ -102,6 +147,8 @@ func loadKind(t *testing.T, kind, name string, text []byte) error {
 		_, err = Load[Library](name, text)
 	case "scenario":
 		_, err = Load[Scenario](name, text)
+	case "sweep":
+		_, err = Load[Sweep](name, text)
 	default:
 		t.Fatalf("testdata of unknown kind %q", kind)
 	}
@@ -157,6 +204,36 @@ func FuzzLoad(f *testing.F) {
 		fuzzOne[Host](t, text)
 		fuzzOne[Policy](t, text)
 		fuzzOne[Scenario](t, text)
+		if s, err := Load[Sweep]("fuzz", text); err == nil {
+			for _, p := range s.Parameters {
+				set := []Setting{{Path: p.Path, Value: p.Values[0]}}
+				_, _, err := ReadWith[Scenario]("first-night.yaml", set)
+				_ = err // whatever it is, it is said
+			}
+		}
+	})
+}
+
+// Files of jobs are from other programs: whatever they hold is taken or refused.
+func FuzzTrace(f *testing.F) {
+	f.Add([]byte("time,client,policy,schedule,bytes,files\n2h,web1,web,full,5,1\n"))
+	f.Add([]byte(`[{"type":"backup","state":"completed","client":"web1","bytes":1,"files":0,"queued":"2026-11-23T20:00:00Z"}]`))
+	f.Add([]byte("[1"))
+	f.Add([]byte("\"a\nb\",\"\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := &reader{file: "fuzz", at: map[string]position{}}
+		for _, all := range [][]traced{r.traceCSV("jobs", b), r.traceJSON("jobs", b)} {
+			for i := range all {
+				if j := &all[i].job; j.Bytes < 0 || j.Files < 1 || j.Files > maxJobFiles || all[i].line < 1 {
+					t.Fatalf("took %+v", all[i])
+				}
+			}
+		}
+		for _, m := range r.mistakes {
+			if m.File != "jobs" || m.Message == "" {
+				t.Fatalf("%+v", m)
+			}
+		}
 	})
 }
 

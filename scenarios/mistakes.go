@@ -11,14 +11,17 @@ import (
 type Mistake struct {
 	File    string
 	Line    int    // from 1; 0 if it is about no line
-	Column  int    // from 1, in characters
+	Column  int    // from 1, in characters; 0 if it is about the whole line
 	Field   string // such as "schedules[0].windows[1].start"; "" for the whole file
 	Message string // what is wrong, and what was expected
 }
 
 func (m Mistake) String() string {
 	s := m.File
-	if m.Line > 0 {
+	switch {
+	case m.Line > 0 && m.Column == 0:
+		s = fmt.Sprintf("%s:%d", m.File, m.Line)
+	case m.Line > 0:
 		s = fmt.Sprintf("%s:%d:%d", m.File, m.Line, m.Column)
 	}
 	if m.Field != "" {
@@ -38,8 +41,11 @@ func (m Mistakes) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// position is a place in the file.
-type position struct{ line, column int }
+// position is a place in the file; in another one if it is named.
+type position struct {
+	line, column int
+	file         string
+}
 
 // reader gathers the mistakes of one file, and remembers where each field
 // stands so that what is checked after decoding can name its line too.
@@ -47,6 +53,8 @@ type reader struct {
 	file     string
 	mistakes Mistakes
 	at       map[string]position
+	given    settings // fields that have other values than the file says
+	source   string   // the file of the value that is being decoded, if it is another
 }
 
 // written tells whether a field is in the file.
@@ -59,7 +67,23 @@ func (r *reader) written(field string) bool {
 // the nearest enclosing one stands.
 func (r *reader) say(field, format string, args ...any) {
 	at := nearest(r.at, field)
-	r.mistakes = append(r.mistakes, Mistake{r.file, at.line, at.column, field, fmt.Sprintf(format, args...)})
+	r.mistakes = append(r.mistakes, Mistake{cmp.Or(at.file, r.file), at.line, at.column, field, fmt.Sprintf(format, args...)})
+}
+
+// maxSaid is how many mistakes of one other file are told.
+const maxSaid = 20
+
+// sayIn notes a mistake on a line of a file that this one names.
+func (r *reader) sayIn(file string, line int, format string, args ...any) {
+	n := 0
+	for i := range r.mistakes {
+		if r.mistakes[i].File == file {
+			n++
+		}
+	}
+	if n < maxSaid {
+		r.mistakes = append(r.mistakes, Mistake{File: file, Line: line, Message: fmt.Sprintf(format, args...)})
+	}
 }
 
 // err is the mistakes so far, in the order of the file, or nil.
@@ -68,7 +92,7 @@ func (r *reader) err() error {
 		return nil
 	}
 	slices.SortStableFunc(r.mistakes, func(a, b Mistake) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return r.mistakes
 }
@@ -94,5 +118,5 @@ type Places struct {
 // that is not in the file, the place of the nearest enclosing one.
 func (p Places) Of(field string) string {
 	at := nearest(p.at, field)
-	return fmt.Sprintf("%s:%d:%d", p.file, at.line, at.column)
+	return fmt.Sprintf("%s:%d:%d", cmp.Or(at.file, p.file), at.line, at.column)
 }

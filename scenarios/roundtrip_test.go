@@ -68,6 +68,41 @@ var aPolicy = rapid.Custom(func(t *rapid.T) *Policy {
 	return p
 })
 
+func anAmount(t *rapid.T, label string) Amount {
+	return Amount(rapid.Float64Range(1e-9, 1e15).Draw(t, label))
+}
+
+var aLaw = rapid.Custom(func(t *rapid.T) *Law {
+	simple := []Law{
+		{Law: "constant", Value: anAmount(t, "value")}, {Law: "uniform", To: anAmount(t, "to"), From: 1e-10}, {Law: "exponential", Mean: anAmount(t, "mean")},
+		{Law: "log-normal", Median: anAmount(t, "median"), Sigma: Amount(rapid.Float64Range(.01, 10).Draw(t, "sigma"))},
+		{Law: "pareto", From: anAmount(t, "from"), Alpha: Amount(rapid.Float64Range(.01, 10).Draw(t, "alpha")), AtMost: 1e16},
+		{Law: "listed", Values: []Amount{0, anAmount(t, "listed"), 3}},
+	}
+	l := rapid.SampledFrom(simple).Draw(t, "law")
+	if rapid.Bool().Draw(t, "mixed") {
+		l = Law{Law: "mixture", Parts: []Part{{Weight: anAmount(t, "weight"), Of: l}, {Weight: 0, Of: simple[0]}}, AtLeast: 1e-9}
+	}
+	return &l
+})
+
+var aWorkload = rapid.Custom(func(t *rapid.T) (w Workload) {
+	for range rapid.IntRange(0, 2).Draw(t, "clients") {
+		w.Clients = append(w.Clients, ClientLoad{
+			Clients: []string{"w*"}, Root: aPath.Draw(t, "root"), Bytes: aLaw.Draw(t, "bytes"), Nightly: aLaw.Draw(t, "nightly"),
+			Growth: anAmount(t, "growth"), Transient: Amount(rapid.Float64Range(.001, 1).Draw(t, "transient")),
+		})
+	}
+	if rapid.Bool().Draw(t, "restores") {
+		w.Restores = []RestoreLoad{{Clients: []string{"*"}, PerDay: anAmount(t, "perDay"), Hours: make([]Amount, 24), Age: aLaw.Draw(t, "age")}}
+		w.Restores[0].Hours[7] = 1
+	}
+	if rapid.Bool().Draw(t, "jobs") {
+		w.Jobs = []TracedJob{{At: aDuration(t, 0, 15*time.Hour, "at"), Client: "web1", Policy: "drawn", Bytes: 5, Files: 1}}
+	}
+	return w
+})
+
 // Load(Marshal(x)) is x.
 func TestPolicyRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) { sameAgain(t, aPolicy.Draw(t, "policy")) })
@@ -88,6 +123,8 @@ func TestScenarioRoundTrip(t *testing.T) {
 		s.Pools = []Pool{{Name: "Scratch", Scratch: rapid.Bool().Draw(t, "scratch")}}
 		s.Faults = []Fault{{At: aDuration(t, 0, 15*time.Hour, "at"), Do: "kill", Target: "media1/bptm"}}
 		s.Restores[0].Paths = rapid.SliceOfN(aPath, 1, 3).Draw(t, "paths")
+		s.WarmUp, s.Replications = aDuration(t, 0, 14*time.Hour, "warmUp"), rapid.IntRange(1, 10000).Draw(t, "replications")
+		s.Workload = aWorkload.Draw(t, "workload")
 		p := aPolicy.Draw(t, "policy")
 		p.Name, p.Clients, p.Storage, p.Pool = "drawn", []string{"w*"}, "tape1", "Scratch"
 		s.Policies = append(s.Policies, *p)

@@ -16,6 +16,10 @@ type Scenario struct {
 	Start time.Time `yaml:"start" need:"yes" ex:"2026-11-23T18:00:00Z"`
 	// How long it runs.
 	Length Duration `yaml:"length" need:"yes" min:"1s" ex:"15h"`
+	// How long from the start what happens says nothing of the usual life, as when libraries fill and the first full backups run: no figure counts it.
+	WarmUp Duration `yaml:"warmUp,omitempty" ex:"14d"`
+	// How many times it is run for intervals of confidence, with the seed and the ones after it.
+	Replications int `yaml:"replications" def:"1" min:"1" max:"10000"`
 	// The zone in which reports show times, by its IANA name.
 	Timezone string `yaml:"timezone" def:"UTC" is:"timezone"`
 	// The seed of every random number, unless the command line gives one.
@@ -36,6 +40,8 @@ type Scenario struct {
 	Pools []Pool `yaml:"pools,omitempty"`
 	// The policies.
 	Policies []Policy `yaml:"policies,omitempty"`
+	// What clients hold, and what becomes of it, by laws of chance; or jobs that are played back.
+	Workload Workload `yaml:"workload,omitempty"`
 	// Restores that are asked for.
 	Restores []Restore `yaml:"restores,omitempty"`
 	// What goes wrong.
@@ -66,8 +72,8 @@ type Client struct {
 	Link Rate `yaml:"link" def:"1Gbps" min:"1kBps"`
 	// The rate at which its disks read and write.
 	Disk Rate `yaml:"disk" def:"200MBps" min:"1kBps"`
-	// What is on its disks.
-	Data Data `yaml:"data" need:"yes"`
+	// What is on its disks. Default: as the workload says.
+	Data *Data `yaml:"data,omitempty"`
 }
 
 // Data is the files of a client. They have no contents, only sizes.
@@ -76,7 +82,7 @@ type Data struct {
 	Files int64 `yaml:"files" need:"yes" min:"1" max:"10000000000" ex:"350000"`
 	// How much they hold together.
 	Bytes Size `yaml:"bytes" need:"yes" ex:"180GiB"`
-	// The part of the data that changes in a day, from 0 to 1.
+	// The part of the data that changes in a day, from 0 to 1: what an incremental backup copies.
 	ChangeRate float64 `yaml:"changeRate" def:"0.02" max:"1"`
 	// The directory that they are under.
 	Root string `yaml:"root" def:"/data" is:"abspath"`

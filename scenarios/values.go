@@ -280,3 +280,38 @@ func (t Timing) String() string {
 	}
 	return fmt.Sprintf("scale %d", int64(t))
 }
+
+// Amount is a number, of anything: written "0.02", "2%", or as a size, "47.1GB".
+type Amount float64
+
+// UnmarshalText reads the written form.
+func (a *Amount) UnmarshalText(b []byte) error {
+	wrong := fmt.Errorf("%q is no amount; expected one such as 0.3, 30%% or 47.1GB", b)
+	text, percent := strings.CutSuffix(string(b), "%")
+	f, err := strconv.ParseFloat(text, 64)
+	switch {
+	case err == nil && percent:
+		f /= 100
+	case err != nil && !percent:
+		var size Size
+		if size.UnmarshalText(b) != nil {
+			return wrong
+		}
+		f = float64(size)
+	case err != nil:
+		return wrong
+	}
+	if !(f >= 0 && f <= maxAmount) {
+		return wrong
+	}
+	*a = Amount(f)
+	return nil
+}
+
+// maxAmount is far above any size or count of the field.
+const maxAmount = 1e18
+
+// MarshalText writes the form that UnmarshalText reads.
+func (a Amount) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+func (a Amount) String() string { return strconv.FormatFloat(float64(a), 'g', -1, 64) }

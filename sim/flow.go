@@ -7,6 +7,7 @@ import (
 
 	"capstan/core/dev"
 	"capstan/core/rt"
+	"capstan/core/trace"
 )
 
 // flows are the transfers under way. Each crosses resources, and each resource
@@ -34,6 +35,7 @@ type component struct {
 
 // resource is one that transfers cross now.
 type resource struct {
+	name  string
 	rate  int64
 	flows []*flow // in order of their beginning
 
@@ -56,10 +58,71 @@ type flow struct {
 	done  bool
 
 	share int64
+	tight *resource // why share is no more
 	round int
 
 	viaRoom   [4]*resource // of via and names, which are seldom longer
 	namesRoom [4]string
+
+	job trace.Job
+	watched
+}
+
+// watched is what is known of a transfer's present stretch, if somebody watches.
+type watched struct {
+	limited *resource // the tight one
+	begun   int64
+	counted int64 // up to when moved is right
+	moved   int64
+	movedIn int64 // parts of a byte
+}
+
+// Stretch is a part of a transfer in which one resource was tight: the one that the
+// max-min solution fills first of those that the transfer crosses, so that it could
+// not be faster without more of that one.
+type Stretch struct {
+	Job      trace.Job
+	Via      []string // the resources crossed, to be read only
+	Tight    string
+	From, To rt.Time // by the world's clock
+	Bytes    int64
+}
+
+// longStretch is after what time a stretch is told though it goes on: who adds up
+// bytes by the hour takes them for evenly spread.
+const longStretch = 600 * second
+
+// count adds up what moved at the rate so far.
+func (f *flow) count() {
+	bytes, part := mulAdd(f.rate, f.w.clock-f.counted, f.movedIn)
+	f.moved, f.movedIn, f.counted = f.moved+bytes, part, f.w.clock
+}
+
+// stretch tells who watches what moved since it was told last.
+func (f *flow) stretch() {
+	watch, now := f.w.opts.Watch.Stretch, f.w.clock
+	if watch == nil || f.limited == nil {
+		return
+	}
+	f.count()
+	if now > f.begun {
+		start := f.w.opts.Start
+		watch(Stretch{Job: f.job, Via: f.names, Tight: f.limited.name, From: start + rt.Time(f.begun), To: start + rt.Time(now), Bytes: f.moved})
+	}
+	f.begun, f.moved = now, 0
+}
+
+// watch goes on with a rate and a tight resource that may be new.
+func (f *flow) watch(rate int64) {
+	if f.w.opts.Watch.Stretch == nil {
+		return
+	}
+	if f.tight != f.limited || f.w.clock-f.begun >= longStretch {
+		f.stretch()
+		f.limited = f.tight
+	} else if rate != f.rate {
+		f.count()
+	}
 }
 
 func (fs *flows) init(w *World) { fs.w, fs.resources = w, map[string]*resource{} }
@@ -71,7 +134,7 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 	if bytes <= 0 || ctx.Err() != nil {
 		return rt.Cause(ctx)
 	}
-	f := &flow{w: w, task: rt.Current(ctx).(*task), bytes: bytes, since: w.clock}
+	f := &flow{w: w, task: rt.Current(ctx).(*task), bytes: bytes, since: w.clock, job: trace.JobOf(ctx), watched: watched{begun: w.clock, counted: w.clock}}
 	f.target, f.via, f.names = f, f.viaRoom[:0], f.namesRoom[:0]
 	for _, r := range via {
 		if r.Rate > 0 && !slices.Contains(f.names, r.Name) {
@@ -80,7 +143,7 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 		}
 		if one := r.Name + ", one stream"; r.Stream > 0 && !slices.Contains(f.names, one) {
 			f.names = append(f.names, one)
-			f.via = append(f.via, &resource{rate: r.Stream})
+			f.via = append(f.via, &resource{name: r.Name, rate: r.Stream})
 		}
 	}
 	if len(f.via) == 0 {
@@ -102,7 +165,7 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 func (fs *flows) resource(d dev.Resource) *resource {
 	r := fs.resources[d.Name]
 	if r == nil {
-		r = &resource{}
+		r = &resource{name: d.Name}
 		fs.resources[d.Name] = r
 	}
 	r.rate = d.Rate // the last who crosses knows best: a drive may have changed its speed
@@ -121,6 +184,7 @@ func (f *flow) stop() {
 		return
 	}
 	f.done = true
+	f.stretch()
 	fs := &f.w.flows
 	f.w.disarm(&f.timer)
 	for i, r := range f.via {
@@ -162,7 +226,7 @@ func (fs *flows) share(f *flow) {
 			if g.share >= 0 {
 				continue
 			}
-			g.share = share
+			g.share, g.tight = share, tight
 			open--
 			for _, r := range g.via {
 				r.left = max(r.left-share, 0)
@@ -213,6 +277,7 @@ const second = 1_000_000_000 // in ns, and parts of a byte
 
 // setRate counts what moved at the old rate and sets a new one.
 func (f *flow) setRate(rate int64) {
+	f.watch(rate)
 	if rate == f.rate && f.armed {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 // recorder takes the trace of the whole world, in the order of its events.
 type recorder struct {
 	out    io.Writer
+	watch  func(e *trace.Event)
 	keep   bool
 	hash   hash.Hash // nil: none is wanted
 	events []trace.Event
@@ -27,7 +28,7 @@ type recorder struct {
 var _ trace.Sink = (*recorder)(nil)
 
 func (r *recorder) init(o Options) {
-	r.out, r.keep = o.Trace, !o.NoEvents
+	r.out, r.keep, r.watch = o.Trace, !o.NoEvents, o.Watch.Event
 	if !o.NoHash {
 		r.hash = sha256.New()
 	}
@@ -37,6 +38,9 @@ func (r *recorder) init(o Options) {
 func (r *recorder) Emit(ctx context.Context, e trace.Event) {
 	rt.Current(ctx).Check()
 	r.count++
+	if r.watch != nil {
+		r.watch(&e)
+	}
 	if r.keep {
 		r.events = append(r.events, e)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"capstan/core/host"
 	"capstan/core/rt"
+	"capstan/core/trace"
 )
 
 // Options says what world to make. The zero value is usable.
@@ -31,11 +32,21 @@ type Options struct {
 	Setup func(h *Host, env *host.Env)
 	// Trace gets every event of the trace as a line of JSON.
 	Trace io.Writer
+	// Watch is told what happens while it happens.
+	Watch Watch
 	// NoEvents keeps no events in memory: for long runs. NoHash takes no digest.
 	NoEvents, NoHash bool
 	// Log gets the processes' logs as lines of JSON; nil discards them.
 	Log      io.Writer
 	LogLevel slog.Level
+}
+
+// Watch are functions that are called while the world runs, in the order of what
+// happens. They take no virtual time and may not use the world: watching changes
+// nothing.
+type Watch struct {
+	Event   func(e *trace.Event) // of the trace
+	Stretch func(s Stretch)      // of a transfer
 }
 
 // World is one simulation. It is used by one goroutine at a time; functions of

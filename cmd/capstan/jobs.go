@@ -27,7 +27,7 @@ var jobStates = []job.State{job.Queued, job.Active, job.Ending, job.WaitingToRet
 
 func newJobsCommand() *cobra.Command {
 	var state string
-	var follow bool
+	var follow, asCSV bool
 	cmd := &cobra.Command{
 		Use:   "jobs",
 		Short: "List the jobs, and follow them",
@@ -35,11 +35,18 @@ func newJobsCommand() *cobra.Command {
 it changes, on a terminal; otherwise each job that has changed is written as a line,
 with --json as an object. Ctrl-C ends it.
 
+With --csv the backups that succeeded are written as CSV with the titles time, client,
+policy, schedule, bytes and files: what workload.trace of a scenario plays back, as it
+does what --json writes.
+
 ` + exitCodes,
-		Example: "  capstan jobs\n  capstan jobs --state active --follow\n  capstan jobs show 12",
+		Example: "  capstan jobs\n  capstan jobs --state active --follow\n  capstan jobs show 12\n  capstan jobs --csv > jobs.csv",
 		Args:    usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q := bpjobd.Query{}
+			if asCSV && (follow || flag(cmd, "json")) {
+				return wrong("--csv is of the list as it is: give it without --follow and --json")
+			}
 			if state != "" {
 				i := slices.IndexFunc(jobStates, func(s job.State) bool { return stateWord(s) == strings.ToLower(state) })
 				if i < 0 {
@@ -55,10 +62,14 @@ with --json as an object. Ctrl-C ends it.
 				if err != nil {
 					return err
 				}
+				if asCSV {
+					return reports.WriteJobsCSV(cmd.OutOrStdout(), jobRows(js))
+				}
 				return reports.WriteJobs(cmd.OutOrStdout(), jobRows(js), output(cmd))
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&asCSV, "csv", false, "write the backups that succeeded as CSV, which a scenario can play back")
 	cmd.Flags().StringVar(&state, "state", "", "only jobs in this state: "+strings.Join(stateWords(), ", "))
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on showing what changes")
 	addOutputFlags(cmd)

@@ -47,7 +47,7 @@ own, and has what the master shows him. Restores go to this host, whose client d
 must run. docs/mount.md has more, and a line for /etc/fstab.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or a mistake in a file.`,
-		Example: "  capstan mount /mnt/backups &\n  cp -a /mnt/backups/clients/web1/docs/latest/home/anna/thesis ~/",
+		Example: "  capstan mount /mnt/backups\n  cp -a /mnt/backups/clients/web1/docs/latest/home/anna/thesis ~/",
 		Args:    usage(cobra.ExactArgs(1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}

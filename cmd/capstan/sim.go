@@ -13,6 +13,7 @@ import (
 
 	"capstan/internal/virtual"
 	"capstan/reports"
+	"capstan/reports/record"
 	"capstan/scenarios"
 )
 
@@ -26,7 +27,7 @@ func newSimCommand() *cobra.Command {
 time: a night of backups takes a moment. What runs is the code that runs for real.`,
 		Example: "  capstan sim run scenarios/first-night.yaml",
 	}
-	cmd.AddCommand(newSimRun(), newSimMounts(), newSimValidate())
+	cmd.AddCommand(newSimRun(), newSimSweep(), newSimCompare(), newSimExplain(), newSimMounts(), newSimValidate())
 	return cmd
 }
 
@@ -37,6 +38,8 @@ type simFlags struct {
 	codec   string
 	shuffle bool
 	allJobs bool
+	out     string
+	times   int
 }
 
 func newSimRun() *cobra.Command {
@@ -48,18 +51,22 @@ func newSimRun() *cobra.Command {
 its file. Shown are the jobs, what the drives did, and how long the run took. Two
 runs with one seed do the same, and write the same trace, byte for byte.
 
+With --replications, or if the file asks for more than one, it is run so many times,
+with the seed and the ones after it; shown are the means of its figures with intervals
+of 95 %, what is in the file's warm-up left out.
+
 Exit codes: 0 done, 1 failed, 2 wrong usage or a mistake in the file, 4 what came out
 is not what the scenario expects.`,
-		Example: "  capstan sim run scenarios/first-night.yaml\n  capstan sim run scenarios/first-night.yaml --seed 7 --trace night.jsonl --json",
-		Args:    usage(cobra.ExactArgs(1)),
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			return []cobra.Completion{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+		Example:           "  capstan sim run scenarios/first-night.yaml\n  capstan sim run scenarios/first-night.yaml --seed 7 --trace night.jsonl --json",
+		Args:              usage(cobra.ExactArgs(1)),
+		ValidArgsFunction: completeYAML,
+		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	s := cmd.Flags()
 	s.Int64Var(&f.seed, "seed", 0, "of all random numbers, instead of the scenario's")
 	s.StringVar(&f.trace, "trace", "", "write the trace to this file: an event a line, as JSON; - is standard output, and nothing else is then written there")
+	s.StringVar(&f.out, "out", "", "write the run's record to this directory, with --replications one below it for each; capstan report reads it")
+	s.IntVar(&f.times, "replications", 0, "run it so many times, with the seed and the ones after it (default: as the file says)")
 	s.StringVar(&f.codec, "codec", "off", "on: messages pass the encoding of the wire, which must change nothing")
 	s.BoolVar(&f.shuffle, "shuffle", false, "what happens at one instant happens in an order drawn from the seed")
 	s.BoolVar(&f.allJobs, "jobs", false, fmt.Sprintf("list every job, also if there are more than %d", shortList))
@@ -77,18 +84,25 @@ func (f *simFlags) run(cmd *cobra.Command, file string) error {
 		return wrong("--codec %s: expected on or off", f.codec)
 	}
 	s, places, err := scenarios.ReadPlaced[scenarios.Scenario](file)
+	if err != nil {
+		return unread(err)
+	}
 	o.Places = places
-	var mistakes scenarios.Mistakes
-	switch {
-	case errors.As(err, &mistakes):
-		return mistaken(mistakes)
-	case err != nil:
-		return wrong("%w", err)
+	if f.times == 0 {
+		f.times = s.Replications
+	}
+	if f.times > 1 {
+		return f.replicate(cmd, s, o)
 	}
 	end := func() error { return nil }
 	if f.trace != "" {
 		if o.Trace, end, err = openTrace(cmd.OutOrStdout(), f.trace); err != nil {
 			return err
+		}
+	}
+	if f.out != "" {
+		if o.Record, err = record.Create(f.out); err != nil {
+			return wrong("%w", err)
 		}
 	}
 	virtual.SpendMemory()
@@ -180,6 +194,9 @@ func (f *simFlags) write(w io.Writer, s *scenarios.Scenario, out *simOutcome, o 
 	fmt.Fprintln(w)
 	if err := reports.WriteSummary(w, out.Summary, o); err != nil {
 		return err
+	}
+	if s.WarmUp > 0 {
+		fmt.Fprintf(w, "the first %v are warm-up: they are shown here, and left out of what capstan report and sim sweep count\n", s.WarmUp)
 	}
 	_, err := fmt.Fprintf(w, "seed %d, %d events, trace %s\n", out.Seed, out.Events, out.Trace)
 	return err

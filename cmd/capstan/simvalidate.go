@@ -34,10 +34,10 @@ counted. FROM and TO are the interval around what was simulated, by Student's t;
 expected must be in it. As there are many lines, each has an interval wider than one
 line needs (Bonferroni), so that a table with no mistake in it is accepted with at least
 the probability --confidence. REL ± is half the width of the 99% interval of the line by
-itself, over what is expected: at most 2%, in the short form, whose runs are a quarter as long, 5%.
+itself, over what is expected: at most 2%, in the short form, whose runs are a sixth as long, 5%.
 Little's law and the utilisation law are checked in every run, exactly.
 
-All models take a quarter of an hour of one processor, the short form less than a minute.
+All models take half an hour of one processor, the short form less than a minute.
 
 Exit codes: 0 all lines are accepted, 1 one is not, 2 wrong usage.`,
 		Example: "  capstan sim validate --short\n  capstan sim validate --only jackson --replications 40\n" +

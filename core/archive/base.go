@@ -110,7 +110,7 @@ func (p *previous) peek(ctx context.Context) (*catalog.Known, error) {
 // changed tells whether names may have come into a directory, or gone, since the
 // backup that this one builds on.
 func (w *walker) changed(i *tree.Info) bool {
-	return w.base != nil && (i.MTime >= w.sel.Since || i.CTime >= w.sel.Since)
+	return w.base != nil && w.sel.touched(i)
 }
 
 // recall gives what the base shows of a name of a directory that is compared with

@@ -242,7 +242,7 @@ func (r *Reader) hollowMember(it *item) {
 	r.flush()
 	e := it.entry()
 	e.Offset, e.Count = r.offset, it.info.Files
-	e.HeadLen, e.DataLen = hollowHead*e.Count, it.info.Size
+	e.HeadLen, e.DataLen = HollowHead*e.Count, it.info.Size
 	f := stream.Frame{Kind: stream.Data, Len: e.End() - e.Offset}
 	if d, ok := r.fs.(Disk); ok {
 		f.Via = []dev.Resource{d.Disk()}
@@ -255,9 +255,9 @@ func (r *Reader) hollowMember(it *item) {
 	r.hollow = true
 }
 
-// hollowHead is the length of the headers of most real members: an extended
-// header, its records and a ustar header.
-const hollowHead = 3 * 512
+// HollowHead is the length of the headers of a hollow file's member, as that of most
+// real ones: an extended header, its records and a ustar header.
+const HollowHead = 3 * 512
 
 // fileFailed reports a file that could not be opened or described.
 func (r *Reader) fileFailed(ctx context.Context, path string, err error) {

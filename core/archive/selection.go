@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"capstan/core/catalog"
 	"capstan/core/rt"
@@ -59,7 +60,18 @@ func (s *Selection) excluded(full string) bool {
 
 // wants tells whether a file belongs to the backup by its times.
 func (s *Selection) wants(i *tree.Info) bool {
-	return s.Since == 0 || i.Type == catalog.Directory || i.MTime >= s.Since || i.CTime >= s.Since
+	return s.Since == 0 || i.Type == catalog.Directory || s.touched(i)
+}
+
+// tick is how far a file's times may lie behind the clock that Since was read from: the
+// kernel takes them from one that goes on with its timer only, at least a hundred times
+// a second. What changed just after the last backup has looked at it is not to be missed.
+const tick = 10 * time.Millisecond
+
+// touched tells whether a file was modified or changed since.
+func (s *Selection) touched(i *tree.Info) bool {
+	since := s.Since.Add(-tick)
+	return i.MTime >= since || i.CTime >= since
 }
 
 // expand finds the paths that exist, sorted, none of them beneath another.

@@ -35,26 +35,44 @@ func (p *pace) empty() int64 {
 	return p.child.Empty
 }
 
-// bottleneck says who kept the others waiting. A backup whose parent waits for
+// side is one of a job's two ends, or neither of them.
+type side int
+
+const (
+	neither side = iota
+	source       // the client and the network
+	device       // the drive or the disk
+)
+
+// traced is what the trace says of a side.
+func (s side) traced() string { return [...]string{"neither", "source", "device"}[s] }
+
+// slower says who kept the others waiting. A backup whose parent waits for
 // full buffers has a slow source; one whose child waits for empty buffers a slow
 // device; in a restore the device fills and the client takes. A side that waited
 // for less than a twentieth of the blocks was not held up, and counts that are
 // within a factor of two say that both ends took turns.
-func (p *pace) bottleneck() string {
-	filler, taker := "the client or the network", "the device"
+func (p *pace) slower() side {
+	filler, taker := source, device
 	if p.restore {
 		filler, taker = taker, filler
 	}
 	full, empty := p.full(), p.empty()
 	switch least := p.blocks / 20; {
-	case p.hollow:
-		return "not known, as the data is hollow"
 	case full > least && full >= 2*empty:
 		return filler
 	case empty > least && empty >= 2*full:
 		return taker
 	}
-	return "none, the two sides were balanced"
+	return neither
+}
+
+// bottleneck is who kept the others waiting, in words.
+func (p *pace) bottleneck() string {
+	if p.hollow {
+		return "not known, as the data is hollow"
+	}
+	return [...]string{"none, the two sides were balanced", "the client or the network", "the device"}[p.slower()]
 }
 
 // lines are what the job's log says of it.

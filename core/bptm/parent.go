@@ -207,9 +207,14 @@ func (p *parent) childEnd(ctx context.Context) (w stream.Waits, err error) {
 	return w, nil
 }
 
-// sayPace says what has ended, and what is known of the job's pace.
+// sayPace says in the job's log what has ended, and there and in its trace what is
+// known of its pace.
 func (p *parent) sayPace(ctx context.Context, first string, c *pace) {
 	bpjobd.Say(ctx, p.args.Master, append([]string{first}, c.lines()...)...)
+	if t := trace.From(ctx); t != nil && !c.hollow {
+		s := t.Stamp(ctx)
+		t.Emit(ctx, trace.Event{Begin: trace.Stamp{Wall: s.Wall.Add(-c.took)}, End: s, What: trace.Paced, Detail: c.slower().traced()})
+	}
 }
 
 // mount has ltid bring the allocated cartridge to the drive, and reserves the

@@ -10,8 +10,8 @@ import (
 	"capstan/core/rt"
 )
 
-// AppendEntry appends the row of e to b: the form that an entry has alone, in a
-// trailer, on the wire and in a spool. Numbers are varints (those that may be
+// AppendEntry appends the row of e to b: the form that an entry has alone, such as
+// in the memory of a sort. Numbers are varints (those that may be
 // negative in zigzag), texts are preceded by their length; docs/format-f.md
 // lists the fields.
 func AppendEntry(b []byte, e *Entry) []byte {

@@ -16,8 +16,8 @@ import (
 // written once for each level and the last merge has few inputs whatever the
 // number of entries.
 const (
-	fanIn    = 128
-	runBlock = 32 << 10
+	fanIn    = 256
+	runBlock = 16 << 10
 )
 
 // run is a file of sorted entries.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ import (
 // Options of a [Writer]. The zero value is right for production.
 type Options struct {
 	// Memory is how many bytes of entries are held before they are spooled;
-	// 0 is 12 MiB. Writing takes about 16 MiB beside it.
+	// 0 is 8 MiB. Writing takes about 16 MiB beside it.
 	Memory int
 	// Block is the size of a data block before compression, in bytes; 0 is 8 KiB.
 	// A smaller one makes single look-ups cheaper and the file larger.
@@ -23,7 +24,7 @@ type Options struct {
 }
 
 const (
-	defaultMemory = 12 << 20
+	defaultMemory = 8 << 20
 	defaultBlock  = 8 << 10
 	maxBlock      = 1 << 20
 	entriesABlock = 1024 // at which the writer closes a block
@@ -44,7 +45,9 @@ type Writer struct {
 	mem    rowBuffer
 	runs   []*run          // of the others, in the order of addition
 	made   int             // runs made so far: numbers their files
-	seen   map[string]bool // directories that have an entry, implied or not
+	last   string          // directory of the last entry added, which has an entry
+	any    bool            // there is one
+	seen   map[string]bool // directories that have an entry, implied or not: something in it has one, too
 	kept   int             // bytes of seen, about
 	err    error           // why no more can be done
 }
@@ -93,8 +96,12 @@ func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 			w.err = err
 			return fmt.Errorf("files file %s: %w", w.name, err)
 		}
-		if e.Type == Directory {
-			w.see(dirKey(e.Path))
+		w.last, w.any = e.Path[:strings.LastIndexByte(e.Path, '/')], true
+		if e.Type != Directory {
+			continue
+		}
+		if _, ok := w.seen[dirKey(e.Path)]; !ok {
+			w.see(dirKey(e.Path), false)
 		}
 	}
 	return nil
@@ -122,10 +129,16 @@ func (w *Writer) imply(ctx context.Context, path string) error {
 	var parents []string // without an entry, the lowest first
 	for path != "/" {
 		dir, _ := split(path)
-		if w.seen[dir] {
+		if dir == w.last && w.any {
 			break
 		}
-		w.see(dir)
+		entered, ok := w.seen[dir]
+		if !entered {
+			w.see(dir, true)
+		}
+		if ok {
+			break
+		}
 		if path = dir; path == "" {
 			path = "/"
 		}
@@ -140,13 +153,27 @@ func (w *Writer) imply(ctx context.Context, path string) error {
 	return nil
 }
 
-// see notes that a directory has an entry.
-func (w *Writer) see(dir string) {
-	if w.kept += len(dir) + dirCost; w.kept > seenMemory {
-		clear(w.seen) // they are implied again, at the price of some sorting
-		w.kept = len(dir) + dirCost
+// see notes that a directory has an entry, and whether something in it has. When
+// there are too many, those are forgotten that have: what comes in order does not
+// come back to them, and what does is implied again, at the price of some sorting.
+func (w *Writer) see(dir string, entered bool) {
+	if _, ok := w.seen[dir]; !ok {
+		w.kept += len(dir) + dirCost
 	}
-	w.seen[dir] = true
+	w.seen[dir] = entered
+	if w.kept <= seenMemory {
+		return
+	}
+	maps.DeleteFunc(w.seen, func(d string, entered bool) bool {
+		if entered {
+			w.kept -= len(d) + dirCost
+		}
+		return entered
+	})
+	if w.kept > seenMemory/2 {
+		clear(w.seen)
+		w.kept = 0
+	}
 }
 
 // Seal sorts the entries, writes the file, reads it again and compares, and

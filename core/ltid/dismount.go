@@ -72,7 +72,7 @@ func (s *Server) dismountLater(ctx context.Context, d *drive, uses int64, delay 
 		if !due {
 			return nil
 		}
-		return s.with(ctx, d, func(dr dev.Drive) error { return s.takeHome(ctx, d, dr) })
+		return s.goHome(ctx, d)
 	})
 	if err != nil {
 		s.log.Error("the cartridge stays in the drive, from which it was to go home", "drive", d.name, "error", err)
@@ -93,11 +93,18 @@ func (s *Server) freeElsewhere(ctx context.Context, q Mount) error {
 				if _, idle := s.keeps(d, q.Barcode); !idle {
 					return nil // gone, or a job's
 				}
-				return s.with(ctx, d, func(dr dev.Drive) error { return s.takeHome(ctx, d, dr) })
+				return s.goHome(ctx, d)
 			}); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// goHome has what stays in a drive taken home.
+func (s *Server) goHome(ctx context.Context, d *drive) error {
+	return traced(ctx, trace.Unmounted, d.name, "", func() error {
+		return s.with(ctx, d, func(dr dev.Drive) error { return s.takeHome(ctx, d, dr) })
+	})
 }

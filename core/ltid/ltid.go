@@ -17,6 +17,7 @@ import (
 	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/core/status"
+	"capstan/core/trace"
 	"capstan/core/txxcd"
 	"capstan/core/txxd"
 )
@@ -112,20 +113,23 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 		if err := s.awaitBegun(ctx); err != nil {
 			return seen, err
 		}
-		if err := s.freeElsewhere(ctx, q); err != nil {
-			return seen, err
-		}
-		err = s.inTurn(ctx, q.Drive, func(d *drive) (err error) {
-			seen, err = s.mount(ctx, d, q.Barcode)
-			return err
+		return seen, traced(ctx, trace.Mounted, q.Drive, MediaID(q.Barcode), func() error {
+			if err := s.freeElsewhere(ctx, q); err != nil {
+				return err
+			}
+			return s.inTurn(ctx, q.Drive, func(d *drive) (err error) {
+				seen, err = s.mount(ctx, d, q.Barcode)
+				return err
+			})
 		})
-		return seen, err
 	})
 	pbx.Handle(mux, UnmountIt, func(ctx context.Context, from pbx.Peer, q Drive) (struct{}, error) {
 		if err := s.own(from); err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.unmount(ctx, d) })
+		return struct{}{}, traced(ctx, trace.Unmounted, q.Drive, "", func() error {
+			return s.inTurn(ctx, q.Drive, func(d *drive) error { return s.unmount(ctx, d) })
+		})
 	})
 	pbx.Handle(mux, Reset, func(ctx context.Context, _ pbx.Peer, q Drive) (struct{}, error) {
 		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.reset(ctx, d) })
@@ -221,8 +225,11 @@ func (s *Server) bring(ctx context.Context, d *drive, dr dev.Drive, barcode stri
 			return err
 		}
 	}
-	if _, err := txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
-		Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
+	if err := traced(ctx, trace.Moved, d.name, MediaID(barcode), func() error {
+		_, err := txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
+			Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
+		})
+		return err
 	}); err != nil {
 		return err
 	}
@@ -285,12 +292,28 @@ func (s *Server) eject(ctx context.Context, d *drive, dr dev.Drive) error {
 	if err := dr.Unload(ctx); err != nil && !errors.Is(err, dev.ErrNoMedium) && !errors.Is(err, dev.ErrCleaning) {
 		return status.Errorf(status.MediaClose, "unloading drive %s: %w", d.name, err)
 	}
-	_, err := txxd.UnmountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Unmount{
-		Library: d.library.Name, Control: d.library.Control, Element: d.element,
+	err := traced(ctx, trace.Moved, d.name, "", func() error {
+		_, err := txxd.UnmountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Unmount{
+			Library: d.library.Name, Control: d.library.Control, Element: d.element,
+		})
+		return err
 	})
 	if err == nil {
 		s.holds(d, "")
 	}
+	return err
+}
+
+// traced records what fn does with a drive and a cartridge, and how long it takes.
+func traced(ctx context.Context, what, drive, media string, fn func() error) error {
+	t := trace.From(ctx)
+	begin := t.Stamp(ctx)
+	err := fn()
+	code := status.OK
+	if err != nil {
+		code = status.Of(err, status.SystemError)
+	}
+	t.Emit(ctx, trace.Event{Begin: begin, End: t.Stamp(ctx), What: what, Drive: drive, Media: media, Status: int(code)})
 	return err
 }
 

@@ -125,6 +125,9 @@ func Schemas() []*store.Schema {
 	return []*store.Schema{units.Schema(), groups.Schema(), libraries.Schema(), drives.Schema(), media.Schema()}
 }
 
+// EachMedia calls fn for the cartridges by media id until it returns false.
+func EachMedia(tx store.Tx, fn func(m Media) (more bool, err error)) error { return media.All(tx, fn) }
+
 // Request asks for what one job needs.
 type Request struct {
 	Job     int64  `json:"job"`

@@ -78,13 +78,16 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	return mux
 }
 
-// busy is the error of a request that may succeed later.
-func busy(format string, args ...any) error {
-	return status.Errorf(status.ServerBusy, format, args...)
+// Later tells whether a request that failed so may succeed when something is
+// released. The code says what: a drive ([status.NoDrive]), a cartridge
+// ([status.MediaInUse]), or one of the jobs that a limit allows ([status.ServerBusy]).
+func Later(err error) bool {
+	switch status.Of(err, 0) {
+	case status.ServerBusy, status.NoDrive, status.MediaInUse:
+		return true
+	}
+	return false
 }
-
-// Later tells whether a request that failed so may succeed when something is released.
-func Later(err error) bool { return status.Of(err, 0) == status.ServerBusy }
 
 func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocation, error) {
 	s.lock.Lock(ctx)
@@ -201,7 +204,7 @@ func (s *Server) forWrite(ctx context.Context, tx store.Tx, q Request) (Allocati
 func (s *Server) onUnit(ctx context.Context, tx store.Tx, u StorageUnit, q Request) (Allocation, error) {
 	a := Allocation{Unit: u, MediaServer: u.MediaServer}
 	if u.MaxJobs > 0 && s.jobs[u.Name] >= u.MaxJobs {
-		return a, busy("storage unit %s runs its %d jobs", u.Name, u.MaxJobs)
+		return a, status.Errorf(status.ServerBusy, "storage unit %s runs its %d jobs", u.Name, u.MaxJobs)
 	}
 	if u.Kind == Disk {
 		return a, nil
@@ -235,10 +238,10 @@ func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string
 		return Drive{}, err
 	}
 	if up == 0 {
-		return Drive{}, busy("no drive of library %s is up", library)
+		return Drive{}, status.Errorf(status.NoDrive, "no drive of library %s is up", library)
 	}
 	if len(all) == 0 {
-		return Drive{}, busy("the %d drives of library %s are in use by jobs %s", up, library, list(users))
+		return Drive{}, status.Errorf(status.NoDrive, "the %d drives of library %s are in use by jobs %s", up, library, list(users))
 	}
 	free := make([]dismount.Drive, len(all))
 	for i, d := range all {
@@ -305,7 +308,7 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 	}
 	switch {
 	case bestRank == 0 && wait != "":
-		return Media{}, busy("every cartridge of pool %s in library %s that could be written is in use, %s", pool, u.Library, wait)
+		return Media{}, status.Errorf(status.MediaInUse, "every cartridge of pool %s in library %s that could be written is in use, %s", pool, u.Library, wait)
 	case bestRank == 0:
 		return Media{}, status.Errorf(status.NoMedia, "no cartridge of pool %s or %s in library %s can be written: add cartridges or let images expire", pool, Scratch, u.Library)
 	}
@@ -366,12 +369,12 @@ func (s *Server) mediaForRead(tx store.Tx, id string, h holder) (Media, error) {
 		return m, status.Errorf(status.MediaMisplaced, "cartridge %s is in no library: put it back and take an inventory", id)
 	}
 	if by, taken := s.media[id]; taken && by != h {
-		return m, busy("cartridge %s is in use by job %d", id, by.job)
+		return m, status.Errorf(status.MediaInUse, "cartridge %s is in use by job %d", id, by.job)
 	}
 	if mounted, err := inDrives(tx); err != nil {
 		return m, err
 	} else if up, inside := mounted[id]; inside && !up {
-		return m, busy("cartridge %s is in a drive that is down", id)
+		return m, status.Errorf(status.MediaInUse, "cartridge %s is in a drive that is down", id)
 	}
 	return m, nil
 }

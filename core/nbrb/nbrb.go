@@ -121,7 +121,7 @@ func (s *Server) cancel(ctx context.Context, _ pbx.Peer, j trace.Job) (struct{},
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
 	for _, w := range slices.Clone(s.queue.byJob[jobOf(j)]) {
-		s.queue.remove(w)
+		s.remove(ctx, w)
 	}
 	return struct{}{}, nil
 }
@@ -135,7 +135,7 @@ func (s *Server) giveBack(ctx context.Context, _ pbx.Peer, q nbemm.Release) (str
 	if w := s.active[jobOf(j)]; w != nil {
 		delete(s.active, jobOf(j))
 		s.count(w, -1)
-		s.queue.rejoin(w.Client)
+		s.queue.rejoin(w.Client, rt.Mono(ctx))
 	}
 	s.lock.Unlock(ctx)
 	s.changed(ctx)
@@ -182,7 +182,7 @@ func (s *Server) await(ctx context.Context) {
 // refused for the moment is not asked for again by those behind it that want the
 // same; those that want something else are served, whatever the priority of who waits.
 func (s *Server) evaluate(ctx context.Context) {
-	refused := map[want]string{}
+	refused := map[want]refusal{}
 	for ctx.Err() == nil {
 		s.lock.Lock(ctx)
 		w := s.queue.next(rt.Mono(ctx), refused, s.counts)
@@ -190,8 +190,8 @@ func (s *Server) evaluate(ctx context.Context) {
 		if w == nil {
 			break
 		}
-		if why := s.try(ctx, w); why != "" {
-			refused[w.line.want] = why
+		if no := s.try(ctx, w); no != nil {
+			refused[w.line.want] = *no
 		}
 	}
 	s.tellFresh(ctx)
@@ -221,15 +221,15 @@ func (s *Server) tellFresh(ctx context.Context) {
 	}
 }
 
-// try asks nbemm; the result is why the request must wait on, "" if it was answered.
-func (s *Server) try(ctx context.Context, w *waiting) string {
+// try asks nbemm; the result is why the request must wait on, nil if it was answered.
+func (s *Server) try(ctx context.Context, w *waiting) *refusal {
 	jctx := trace.As(ctx, w.Job, Service)
 	a, err := nbemm.Allocate.Call(jctx, pbx.At(s.master, nbemm.Service), w.Need)
 	if nbemm.Later(err) {
-		return status.Detail(err)
+		return &refusal{status.Of(err, status.ServerBusy), status.Detail(err)}
 	}
 	s.lock.Lock(ctx)
-	waited := s.queue.remove(w)
+	waited := s.remove(ctx, w)
 	if waited && err == nil && s.active[jobOf(w.Job)] == nil {
 		s.active[jobOf(w.Job)] = w
 		s.count(w, 1)
@@ -243,14 +243,14 @@ func (s *Server) try(ctx context.Context, w *waiting) string {
 		_, err := nbemm.ReleaseAll.Call(ctx, pbx.At(s.master, nbemm.Service), nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
 		_ = err // nbemm runs in this very process
 		s.changed(ctx)
-		return ""
+		return nil
 	}
 	if err := s.tell(ctx, Granted, w, g); err != nil && g.Err() == nil {
 		// The job is over: nobody else would give it back.
 		_, err := s.giveBack(jctx, pbx.Peer{}, nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
 		_ = err // nbemm runs in this very process
 	}
-	return ""
+	return nil
 }
 
 func (s *Server) tell(ctx context.Context, m *pbx.Method[Grant, struct{}], w *waiting, g Grant) error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"capstan/core/rt"
+	"capstan/core/status"
 	"capstan/core/trace"
 )
 
@@ -19,6 +20,10 @@ type waiting struct {
 	line  *line
 	apart bool // its client runs as many jobs as it may: it stands beside its line
 	gone  bool // answered or cancelled
+
+	entered time.Duration // monotonic: the line, or the place beside it
+	before  sums          // of the line then
+	waited  sums
 }
 
 // want is what nbemm is asked for: what is refused to one is refused to all who
@@ -45,6 +50,8 @@ type line struct {
 	queue []*waiting
 	apart int    // requests that stand beside it
 	why   string // the first waits, and with it all others; "" if that was not found out yet
+
+	waited waited
 }
 
 // queue is all requests that wait. Its cost for a change is the number of lines,
@@ -94,18 +101,20 @@ func (q *queue) add(r Request, now rt.Time, since time.Duration) *waiting {
 		q.lines = append(q.lines, w.line)
 	}
 	if w.line.first() == nil {
-		w.line.why = ""
+		w.line.because(since, refusal{})
 	}
+	w.enter(since)
 	w.line.queue = append(w.line.queue, w)
 	q.byJob[jobOf(r.Job)] = append(q.byJob[jobOf(r.Job)], w)
 	return w
 }
 
 // remove takes a request out; false if it was out.
-func (q *queue) remove(w *waiting) bool {
+func (q *queue) remove(w *waiting, now time.Duration) bool {
 	if w.gone {
 		return false
 	}
+	w.leave(now)
 	w.gone = true
 	j := jobOf(w.Job)
 	if q.byJob[j] = without(q.byJob[j], w); len(q.byJob[j]) == 0 {
@@ -130,19 +139,23 @@ func without(ws []*waiting, w *waiting) []*waiting {
 func (q *queue) empty() bool { return len(q.byJob) == 0 }
 
 // standAside takes the first of a line out of it until a job of its client ends.
-func (q *queue) standAside(l *line) {
+func (q *queue) standAside(l *line, now time.Duration) {
 	w := l.queue[0]
+	w.leave(now)
 	l.queue[0] = nil
 	l.queue = l.queue[1:]
 	l.apart++
 	w.apart = true
+	w.enter(now)
 	q.apart[w.Client] = append(q.apart[w.Client], w)
 }
 
 // rejoin puts those of a client back in their places.
-func (q *queue) rejoin(client string) {
+func (q *queue) rejoin(client string, now time.Duration) {
 	for _, w := range q.apart[client] {
+		w.leave(now)
 		w.apart = false
+		w.enter(now)
 		l := w.line
 		l.apart--
 		at, _ := slices.BinarySearchFunc(l.queue, w, func(a, b *waiting) int { return cmp.Compare(a.born, b.born) })
@@ -177,19 +190,19 @@ func (q *queue) sweep() {
 // next is the request that is to be tried now, nil if none is: the first of all
 // lines' first that no limit keeps waiting and that want something that was not
 // refused. counts are the active jobs of each policy and client.
-func (q *queue) next(now time.Duration, refused map[want]string, counts map[string]int) (best *waiting) {
+func (q *queue) next(now time.Duration, refused map[want]refusal, counts map[string]int) (best *waiting) {
 	for _, l := range q.lines {
 		if why := l.policyLimit(counts); why != "" {
-			l.why = why
+			l.because(now, refusal{status.ServerBusy, why})
 			continue
 		}
-		if why, no := refused[l.want]; no {
-			l.why = why
+		if no, is := refused[l.want]; is {
+			l.because(now, no)
 			continue
 		}
 		w := l.first()
 		for w != nil && w.clientLimit(counts) != "" {
-			q.standAside(l)
+			q.standAside(l, now)
 			w = l.first()
 		}
 		if w != nil && (best == nil || compare(w, best, now) < 0) {

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"capstan/core/nbemm"
+	"capstan/core/status"
 	"capstan/core/trace"
 )
 
@@ -50,7 +51,8 @@ func clone(m map[string]int) map[string]int {
 	return c
 }
 
-// The lines try the same requests, in the same order, as going over all would.
+// The lines try the same requests, in the same order, as going over all would; and who
+// leaves has waited for something all the time.
 func TestLinesAreTheRule(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		q := newQueue()
@@ -59,6 +61,16 @@ func TestLinesAreTheRule(t *testing.T) {
 		active := []*waiting{}
 		now := time.Duration(0)
 		word := func(what string, n int) string { return fmt.Sprint(what, rapid.IntRange(1, n).Draw(r, what)) }
+		remove := func(w *waiting) {
+			q.remove(w, now)
+			sum := time.Duration(0)
+			for _, d := range w.waited {
+				sum += d
+			}
+			if sum != now-w.since {
+				r.Fatalf("job %d waited %v, for something %v", w.Job.ID, now-w.since, sum)
+			}
+		}
 		for step := range rapid.IntRange(1, 60).Draw(r, "steps") {
 			now += time.Duration(rapid.IntRange(0, 3).Draw(r, "hours")) * time.Hour
 			switch rapid.IntRange(0, 3).Draw(r, "what") {
@@ -80,24 +92,24 @@ func TestLinesAreTheRule(t *testing.T) {
 						counts["policy "+w.Policy]--
 						counts["client "+w.Client]--
 					}
-					q.rejoin(w.Client)
+					q.rejoin(w.Client, now)
 				} else {
 					free[word("unit", 2)]++
 				}
 			case 3:
 				if len(all) > 0 {
 					i := rapid.IntRange(0, len(all)-1).Draw(r, "cancelled")
-					q.remove(all[i])
+					remove(all[i])
 					all = slices.Delete(all, i, i+1)
 				}
 			}
 			wanted := pass(slices.Clone(all), now, counts, free)
 			var tried []int64
-			refused := map[want]string{}
+			refused := map[want]refusal{}
 			for w := q.next(now, refused, counts); w != nil; w = q.next(now, refused, counts) {
 				tried = append(tried, w.Job.ID)
 				if free[w.Need.Storage] == 0 {
-					refused[w.line.want] = "busy"
+					refused[w.line.want] = refusal{status.NoDrive, "busy"}
 					continue
 				}
 				free[w.Need.Storage]--
@@ -105,7 +117,7 @@ func TestLinesAreTheRule(t *testing.T) {
 					counts["policy "+w.Policy]++
 					counts["client "+w.Client]++
 				}
-				q.remove(w)
+				remove(w)
 				all = without(all, w)
 				active = append(active, w)
 			}

@@ -77,6 +77,7 @@ const (
 	ResourceFailed     Code = 800 // resource request failed
 	JobManager         Code = 801 // job manager internal error
 	DrivesDown         Code = 830 // drives unavailable or down
+	NoDrive            Code = 2001
 	MediaNotDefined    Code = 2031
 	MediaMisplaced     Code = 2033
 	DriveNotReady      Code = 2037
@@ -147,6 +148,7 @@ var messages = map[Code]string{
 	Inconsistent:       "events out of sequence - image inconsistency",
 	NotActive:          "the specified policy is not active",
 	ResourceFailed:     "resource request failed",
+	NoDrive:            "no drives are available",
 	JobManager:         "job manager internal error",
 	DrivesDown:         "drives unavailable or down",
 	MediaNotDefined:    "media is not defined in EMM",

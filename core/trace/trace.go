@@ -119,7 +119,24 @@ type Event struct {
 	To     string `json:"to,omitempty" cbor:"t,omitempty"`   // address called
 	Status int    `json:"status,omitempty" cbor:"c,omitempty"`
 	Detail string `json:"detail,omitempty" cbor:"d,omitempty"`
+	Drive  string `json:"drive,omitempty" cbor:"D,omitempty"` // what was done with
+	Media  string `json:"media,omitempty" cbor:"M,omitempty"` // media id
 }
+
+// What is done with a cartridge and a drive, and how long a request has waited, as
+// the What of an event: reports are made of them.
+const (
+	Mounted   = "mount"                // from the request until the cartridge is ready; Drive, Media
+	Unmounted = "unmount"              // until the drive is empty; Drive
+	There     = "already in the drive" // a mount of what stayed there
+	Moved     = "move"                 // the robot's part of a mount or an unmount, its queue included; Drive
+	// Waited ends when a request for resources leaves its queue, and lasts as long as it
+	// waited there in all for what Detail says: "drive", "media" or "limit".
+	Waited = "waited"
+	// Paced spans the data of a job whose two ends were watched: Detail says which of
+	// them held the other up, "source", "device" or "neither".
+	Paced = "paced"
+)
 
 // Sink takes the events of a process. Emit does not wait for anything slow.
 type Sink interface {

@@ -57,7 +57,7 @@ func mount(ctx context.Context, _ pbx.Peer, q Mount) (struct{}, error) {
 		}
 		switch {
 		case e.Address == q.Element:
-			trace.Note(ctx, step(ctx), "already in the drive", q.Barcode)
+			trace.Note(ctx, step(ctx), trace.There, q.Barcode)
 			return struct{}{}, nil
 		case e.Kind == dev.DriveElement:
 			return struct{}{}, status.Errorf(status.MediaInUse, "cartridge %s is in the drive at element %d of library %s", q.Barcode, e.Address, q.Library)

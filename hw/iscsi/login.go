@@ -175,7 +175,7 @@ func (l *login) login(first ...iscsi.Pair) error {
 			return err
 		}
 		if moved {
-			l.w.headerDigest, l.w.dataDigest = l.p.header, l.p.data
+			l.w.digests = iscsi.Digests{Header: l.p.header, Data: l.p.data}
 			return l.w.nc.SetDeadline(time.Time{})
 		}
 		offers = nil

@@ -159,7 +159,7 @@ func StarterLibrary(name string) scenarios.Library {
 	return scenarios.Library{
 		Name: name, Slots: 10,
 		Drives:     []scenarios.Drive{{Name: name + "-d1", Model: "LTO-8"}, {Name: name + "-d2", Model: "LTO-8"}},
-		Cartridges: scenarios.Cartridges{Count: 8, Prefix: "CAP", Density: "LTO-8"},
+		Cartridges: scenarios.Cartridges{Count: 8, Prefix: "CAP", Density: "LTO-8", Compression: 1},
 	}
 }
 

@@ -78,6 +78,8 @@ func Refuses(s *scenarios.Scenario) string {
 		return fmt.Sprintf("%d media servers: only one is run", len(s.MediaServers))
 	case len(s.Libraries) != 1:
 		return fmt.Sprintf("%d libraries: only a media server with one is run", len(s.Libraries))
+	case len(s.Workload.Clients)+len(s.Workload.Restores)+len(s.Workload.Jobs) > 0:
+		return "it has a workload: what clients hold is drawn, in the virtual world only"
 	case s.Libraries[0].Cartridges.Capacity != 0:
 		return "the files are scaled down, so cartridges would not become full"
 	}

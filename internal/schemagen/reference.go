@@ -32,6 +32,7 @@ there is a JSON Schema of each kind of file under ` + "`scenarios/schema/`" + `;
 | days | ` + "`all`, `mon-fri`, `sat,sun` or `[sat, sun]`" + ` |
 | time | RFC 3339, ` + "`2026-11-23T18:00:00Z`" + ` |
 | count | ` + "`3`, `1-4`, `at least 1`" + ` |
+| amount | any number: ` + "`0.3`, `30%`, or a size, `47.1GB`" + ` |
 | statuses | ` + "`0`, `40 or 50`, `failed`, `any`" + ` |
 `
 
@@ -62,23 +63,28 @@ func Reference(c Comments, examples map[string][]byte) []byte {
 	return b.Bytes()
 }
 
-// inner lists the struct types below t, outer ones first.
-func inner(t reflect.Type) []reflect.Type {
-	var all []reflect.Type
-	for i := range t.NumField() {
-		if e, ok := structOf(t.Field(i).Type); ok {
-			all = append(all, e)
-			all = append(all, inner(e)...)
+// inner lists the struct types below t, each once, outer ones first.
+func inner(t reflect.Type) (all []reflect.Type) {
+	seen := map[reflect.Type]bool{}
+	var below func(t reflect.Type)
+	below = func(t reflect.Type) {
+		for i := range t.NumField() {
+			if e, ok := structOf(t.Field(i).Type); ok && !seen[e] {
+				seen[e] = true
+				all = append(all, e)
+				below(e)
+			}
 		}
 	}
+	below(t)
 	return all
 }
 
 func structOf(t reflect.Type) (reflect.Type, bool) {
-	if t.Kind() == reflect.Slice {
+	if t.Kind() == reflect.Slice || t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	return t, t.Kind() == reflect.Struct && t != reflect.TypeFor[time.Time]()
+	return t, t.Kind() == reflect.Struct && t != reflect.TypeFor[time.Time]() && t != reflect.TypeFor[scenarios.Value]()
 }
 
 func table(b *bytes.Buffer, t reflect.Type, c Comments) {
@@ -125,6 +131,10 @@ func holds(t reflect.Type, tag reflect.StructTag) string {
 	switch {
 	case t == reflect.TypeFor[time.Time]():
 		s = "time"
+	case t == reflect.TypeFor[[]scenarios.Value]():
+		s = "list of any values"
+	case t == reflect.TypeFor[[]scenarios.Amount]():
+		s = "list of amounts"
 	case t == reflect.TypeFor[dismount.Policy]():
 		s = "dismount policy" // a policy is what is backed up when
 	case t.PkgPath() != "":

@@ -37,6 +37,7 @@ func Roots() []Root {
 		{"policy", "Policy", reflect.TypeFor[scenarios.Policy](), "docs/examples/policy.yaml"},
 		{"library", "Virtual library", reflect.TypeFor[scenarios.Library](), "docs/examples/library.yaml"},
 		{"scenario", "Scenario", reflect.TypeFor[scenarios.Scenario](), "scenarios/first-night.yaml"},
+		{"sweep", "Sweep", reflect.TypeFor[scenarios.Sweep](), "docs/examples/sweep.yaml"},
 	}
 }
 
@@ -133,6 +134,7 @@ var patterns = map[reflect.Type]string{
 	reflect.TypeFor[scenarios.Timing]():   `^(off|real|scale [1-9][0-9]*)$`,
 	reflect.TypeFor[dismount.Policy]():    `^(immediate|lru|delay=([0-9]+(\.[0-9]+)?(h|ms|us|ns|m|s))+)$`,
 	reflect.TypeFor[scenarios.Count]():    `^(at least )?[0-9]+(-[0-9]+)?$`,
+	reflect.TypeFor[scenarios.Amount]():   `^[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?( ?[kKMGTPE]?i?B?|%)$`,
 	reflect.TypeFor[scenarios.Statuses](): `^(any|failed|[0-9]+( or [0-9]+)*)$`,
 }
 
@@ -141,6 +143,8 @@ var numbers = []reflect.Type{reflect.TypeFor[scenarios.Size](), reflect.TypeFor[
 
 func value(t reflect.Type, tag reflect.StructTag, c Comments, defs map[string]any) map[string]any {
 	switch {
+	case t == reflect.TypeFor[scenarios.Value]():
+		return map[string]any{}
 	case t == reflect.TypeFor[time.Time]():
 		return map[string]any{"type": "string", "format": "date-time"}
 	case t == reflect.TypeFor[scenarios.Days]():
@@ -149,14 +153,19 @@ func value(t reflect.Type, tag reflect.StructTag, c Comments, defs map[string]an
 			map[string]any{"type": "string", "pattern": "^(all|[a-z]{3}([,-] ?[a-z]{3})*)$"},
 			map[string]any{"type": "array", "items": map[string]any{"enum": days}},
 		}}
-	case patterns[t] != "":
+	case patterns[t] != "" && t != reflect.TypeFor[scenarios.Amount]():
 		kinds := any("string")
 		if slices.Contains(numbers, t) {
 			kinds = []string{"string", "integer"}
 		}
 		return map[string]any{"type": kinds, "pattern": patterns[t]}
 	}
+	if t == reflect.TypeFor[scenarios.Amount]() {
+		return map[string]any{"type": []string{"string", "number"}, "pattern": patterns[t]}
+	}
 	switch t.Kind() {
+	case reflect.Pointer:
+		return value(t.Elem(), tag, c, defs)
 	case reflect.Struct:
 		if _, done := defs[t.Name()]; !done {
 			defs[t.Name()] = true // breaks a cycle

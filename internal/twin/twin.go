@@ -93,7 +93,8 @@ func alike(s *scenarios.Scenario, played *rehearsal.Result, timing int64) *scena
 	c := *s
 	c.Clients = s.EachClient()
 	for i := range c.Clients {
-		c.Clients[i].Data = played.Data[c.Clients[i].Data.Root]
+		data := played.Data[c.Clients[i].Data.Root]
+		c.Clients[i].Data = &data
 		c.Clients[i].Link, c.Clients[i].Disk = 0, 0
 	}
 	c.Libraries = slices.Clone(s.Libraries)

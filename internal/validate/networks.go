@@ -14,7 +14,7 @@ import (
 func networks(s float64) []*experiment {
 	return []*experiment{
 		jackson("tandem", []queueing.Station{{Servers: 1, Service: s, Arrives: .6, Next: []float64{0, 1}}, {Servers: 1, Service: 1.25 * s}}, 85_000, false),
-		jackson("feedback", []queueing.Station{{Servers: 1, Service: s, Arrives: .3, Next: []float64{.4}}}, 12_000, true),
+		jackson("feedback", []queueing.Station{{Servers: 1, Service: s, Arrives: .3, Next: []float64{.4}}}, 18_000, true),
 		jackson("three stations", []queueing.Station{
 			{Servers: 2, Service: s, Arrives: 1.6, Next: []float64{0, .5, .5}}, {Servers: 1, Service: s}, {Servers: 1, Service: s / 1.2},
 		}, 190_000, false),

@@ -124,7 +124,7 @@ func BenchmarkYear(b *testing.B) {
 func benchmarkNights(b *testing.B, s *scenarios.Scenario) {
 	SpendMemory()
 	began := time.Now()
-	w, err := New(config(s), sim.Options{Seed: 1, Start: rt.FromStd(s.Start), NoEvents: true, NoHash: true})
+	w, err := New(config(s, newLoad(s, s.Seed)), sim.Options{Seed: 1, Start: rt.FromStd(s.Start), NoEvents: true, NoHash: true})
 	if err != nil {
 		b.Fatal(err)
 	}

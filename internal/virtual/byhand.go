@@ -8,7 +8,6 @@ import (
 	"capstan/core/bpjobd"
 	"capstan/core/bprd"
 	"capstan/core/bprestore"
-	"capstan/core/host"
 	"capstan/core/nbpem"
 	"capstan/core/pbx"
 	"capstan/core/rt"
@@ -25,7 +24,7 @@ const settled = 10 * time.Minute
 // are started at once, without their windows; when they have ended, the restores, one
 // after the other. Faults are left out.
 func ByHand(s *scenarios.Scenario) (*expect.Outcome, error) {
-	cfg := config(s)
+	cfg := config(s, newLoad(s, s.Seed))
 	for i := range cfg.Domain.Policies {
 		p := &cfg.Domain.Policies[i]
 		for k := range p.Schedules {
@@ -74,11 +73,10 @@ func ByHand(s *scenarios.Scenario) (*expect.Outcome, error) {
 func (w *World) byOperator(do func(ctx context.Context) error) error {
 	var result error
 	done := false
-	w.Host(w.master).SpawnAs(pbx.Identity{Kinds: pbx.User, Name: "operator"}, "operator", func(ctx context.Context, _ *host.Env) error {
+	w.operator("operator", func(ctx context.Context) {
 		result = do(ctx)
 		done = true
 		w.Halt()
-		return nil
 	})
 	if err := w.Drain(); err != nil || !done {
 		return fmt.Errorf("what the operator did has not ended: %w", err)

@@ -112,15 +112,15 @@ func TestChoice(t *testing.T) {
 		{"not one that a job has", []shelf{written("CAP006", week, false), written("CAP007", week, false), taken(write(9))}, write(1), "CAP007", d1, 0},
 		{"of equals the least recently used", []shelf{inPool(nbemm.DefaultPool, own...), used(write(9))}, write(1), "CAP006", d1, 0},
 		{"no cartridge: 96", []shelf{inPool("Other", all...)}, write(1), "", "", status.NoMedia},
-		{"the only cartridge is in use: wait", []shelf{inPool("Other", all[1:]...), taken(write(9))}, write(1), "", "", status.ServerBusy},
-		{"all drives are in use: wait", []shelf{taken(write(8)), taken(write(9))}, write(1), "", "", status.ServerBusy},
+		{"the only cartridge is in use: wait", []shelf{inPool("Other", all[1:]...), taken(write(9))}, write(1), "", "", status.MediaInUse},
+		{"all drives are in use: wait", []shelf{taken(write(8)), taken(write(9))}, write(1), "", "", status.NoDrive},
 		{"no such unit: 213", nil, nbemm.Request{Job: 1, Try: 1, Write: true, Storage: nowhere}, "", "", status.NoStorageUnit},
 
 		{"the drive that has the cartridge", []shelf{in(d1, "CAP003")}, read(1, "CAP003"), "CAP003", d1, 0},
 		{"else an empty one", []shelf{in(d0, "CAP004")}, read(1, "CAP003"), "CAP003", d1, 0},
 		{"else the least recently used", []shelf{in(d0, "CAP004"), in(d1, "CAP005"), used(read(9, "CAP004"))}, read(1, "CAP003"), "CAP003", d1, 0},
 		{"of two empty ones the least recently used", []shelf{used(read(9, "CAP004"))}, read(1, "CAP003"), "CAP003", d1, 0},
-		{"a cartridge that another restore reads: wait", []shelf{taken(read(9, "CAP003"))}, read(1, "CAP003"), "", "", status.ServerBusy},
+		{"a cartridge that another restore reads: wait", []shelf{taken(read(9, "CAP003"))}, read(1, "CAP003"), "", "", status.MediaInUse},
 		{"an unknown cartridge", nil, read(1, "XYZ999"), "", "", status.MediaNotDefined},
 	} {
 		t.Run(c.rule, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"capstan/core/rt"
 	"capstan/internal/convert"
 	"capstan/internal/expect"
+	"capstan/reports/record"
 	"capstan/scenarios"
 	"capstan/sim"
 	simtree "capstan/sim/tree"
@@ -32,6 +33,10 @@ type Options struct {
 	Shuffle bool      // events at one time happen in an order drawn from the seed
 	// Places tell where in its file the scenario's expectations stand.
 	Places scenarios.Places
+	// Record gets the records that reports are made of. Replication is the run's
+	// number among those that differ in their seeds only.
+	Record      record.Sink
+	Replication int
 	// Quiet keeps neither the trace nor its digest: for measuring.
 	Quiet bool
 }
@@ -67,18 +72,26 @@ func Run(s *scenarios.Scenario, o Options) (*Result, error) {
 			return nil, fmt.Errorf("writing the trace: %w", err)
 		}
 	}
-	w, err := New(config(s), sim.Options{
+	l := newLoad(s, seed)
+	cfg := config(s, l)
+	watch := newWatcher(o.Record, s, &cfg)
+	w, err := New(cfg, sim.Options{
 		Seed: uint64(seed), Start: rt.FromStd(s.Start), Codec: o.Codec, ShuffleTies: o.Shuffle, Trace: o.Trace,
-		NoEvents: !expect.NeedsEvents(s), NoHash: o.Quiet,
+		NoEvents: !expect.NeedsEvents(s), NoHash: o.Quiet, Watch: watch.functions(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
+	watch.begin(w)
 	w.plan(s)
+	l.begin(w)
 	length := s.Length.Std()
 	if err := w.World.Run(length); err != nil {
 		return nil, fmt.Errorf("scenario %s, seed %d, after %v: %w", s.Name, seed, w.Mono(), err)
+	}
+	if err := watch.finish(seed, o.Replication); err != nil {
+		return nil, err
 	}
 	r := &Result{Seed: seed, Virtual: length}
 	out, err := w.collect(s, r)
@@ -95,7 +108,7 @@ func Run(s *scenarios.Scenario, o Options) (*Result, error) {
 }
 
 // config turns a scenario into a world.
-func config(s *scenarios.Scenario) Config {
+func config(s *scenarios.Scenario, l *load) Config {
 	cfg := Config{Hosts: []Host{{Name: s.Master.Name, Kinds: pbx.Master, Link: int64(s.Master.Link), Disk: int64(s.Master.Disk), DiskSize: int64(s.Master.DiskSize)}}}
 	for _, m := range s.MediaServers {
 		cfg.Hosts = append(cfg.Hosts, Host{Name: m.Name, Kinds: pbx.Media, Link: int64(m.Link), Disk: int64(m.Disk), DiskSize: int64(m.DiskSize)})
@@ -103,9 +116,8 @@ func config(s *scenarios.Scenario) Config {
 	for _, c := range s.EachClient() {
 		cfg.Hosts = append(cfg.Hosts, Host{
 			Name: c.Name, Kinds: pbx.Client, Link: int64(c.Link), Disk: int64(c.Disk),
-			Fill: func(ctx context.Context, fs *simtree.FS) error {
-				return fs.AddHollow(ctx, c.Data.Root, simtree.Hollow{Files: c.Data.Files, Bytes: int64(c.Data.Bytes)}, rt.Rand(ctx, c.Name, "files"))
-			},
+			Fill:  func(ctx context.Context, fs *simtree.FS) error { return l.fill(ctx, c.Name, fs) },
+			Files: l.files,
 		})
 	}
 	for i := range s.Libraries {
@@ -135,12 +147,11 @@ func (w *World) plan(s *scenarios.Scenario) {
 	for i := range s.Restores {
 		q := s.Restores[i]
 		w.At(q.At.Std(), func() {
-			w.Host(w.master).SpawnAs(pbx.Identity{Kinds: pbx.User, Name: "operator"}, fmt.Sprintf("bprestore/%d", i), func(ctx context.Context, _ *host.Env) error {
+			w.operator(fmt.Sprintf("bprestore/%d", i), func(ctx context.Context) {
 				_, err := bprestore.Ask(ctx, w.master, bprd.Request{
 					Client: q.Client, To: q.ToClient, Paths: q.Paths, Target: q.To, Overwrite: overwrite(q.Overwrite),
 				})
 				_ = err // the job says what became of it
-				return nil
 			})
 		})
 	}

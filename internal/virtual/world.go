@@ -18,6 +18,7 @@ import (
 	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/core/store"
+	"capstan/core/tree"
 	"capstan/sim"
 	simstore "capstan/sim/store"
 	simtree "capstan/sim/tree"
@@ -42,6 +43,8 @@ type Host struct {
 	Kinds pbx.Kinds
 	// Fill makes the host's file tree, before anything runs.
 	Fill func(ctx context.Context, fs *simtree.FS) error
+	// Files is what a process of the host sees of the tree; nil is the tree itself.
+	Files func(h *sim.Host, env *host.Env, fs *simtree.FS) tree.FS
 	// Rate of its network interface and of its disk, in bytes a second; 0 is without limit.
 	Link, Disk int64
 	// DiskSize is the space of each of the host's directories, in bytes; 0 is without limit.
@@ -70,6 +73,7 @@ type state struct {
 	dirs  map[string]*simstore.Dir
 	space int64 // of each directory
 	fs    *simtree.FS
+	files func(h *sim.Host, env *host.Env, fs *simtree.FS) tree.FS
 	rnd   *rand.Rand
 	boots int
 }
@@ -135,7 +139,7 @@ func (w *World) addLibrary(l *Library) error {
 
 func (w *World) addHost(c *Host, domain *daemon.Config) error {
 	st := &state{
-		dirs: map[string]*simstore.Dir{}, space: c.DiskSize,
+		dirs: map[string]*simstore.Dir{}, space: c.DiskSize, files: c.Files,
 		fs:  simtree.New(rt.Now, dev.Resource{Name: c.Name + " disk", Rate: c.Disk}),
 		rnd: w.Rand(c.Name, "what a crash leaves"),
 	}
@@ -190,6 +194,9 @@ func (w *World) setup(h *sim.Host, env *host.Env) {
 		return // a library
 	}
 	env.Files = st.fs
+	if st.files != nil {
+		env.Files = st.files(h, env, st.fs)
+	}
 	env.Transfer = w.Transfer
 	env.Devices = finder{w.libraries[h.Name()]}
 	env.Dir = func(path string) store.Dir {

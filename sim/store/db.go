@@ -73,6 +73,10 @@ func (db *DB) View(ctx context.Context, fn func(store.Tx) error) error {
 	return db.transact(ctx, false, fn)
 }
 
+// Peek shows fn what is there, at once and from outside any task: to whoever
+// watches the world without being part of it. fn changes nothing.
+func (db *DB) Peek(fn func(store.Tx) error) error { return fn(&tx{db: db}) }
+
 func (db *DB) transact(ctx context.Context, write bool, fn func(store.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return rt.Cause(ctx)

@@ -65,13 +65,16 @@ func (d *dir) Lstat(_ context.Context, name string) (seam.Info, error) {
 	return n.stat(), nil
 }
 
-func (d *dir) OpenDir(_ context.Context, name string) (seam.Dir, error) {
+func (d *dir) OpenDir(ctx context.Context, name string) (seam.Dir, error) {
 	n, err := d.get("open", name)
 	if err != nil {
 		return nil, err
 	}
 	if n.children == nil {
 		return nil, d.fail("open", name, seam.ErrNotDir)
+	}
+	if n, err = d.fs.today(ctx, n); err != nil {
+		return nil, d.fail("open", name, err)
 	}
 	return &dir{fs: d.fs, n: n, path: path.Join(d.path, name)}, nil
 }

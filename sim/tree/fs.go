@@ -49,6 +49,7 @@ type node struct {
 	data     data   // of a regular file
 	denied   bool   // it cannot be opened
 	xattrs   []seam.Xattr
+	living   *living // of a directory that is another one each day
 }
 
 func (fs *FS) newNode(i seam.Info, now rt.Time) *node {
@@ -75,7 +76,7 @@ func (n *node) stat() seam.Info {
 }
 
 // Open opens a directory, following links.
-func (fs *FS) Open(_ context.Context, p string) (seam.Dir, error) {
+func (fs *FS) Open(ctx context.Context, p string) (seam.Dir, error) {
 	if !strings.HasPrefix(p, "/") {
 		return nil, fmt.Errorf("open %s: %w: it is not absolute", p, seam.ErrBadName)
 	}
@@ -86,7 +87,18 @@ func (fs *FS) Open(_ context.Context, p string) (seam.Dir, error) {
 	if n.children == nil {
 		return nil, fmt.Errorf("open %s: %w", p, seam.ErrNotDir)
 	}
+	if n, err = fs.today(ctx, n); err != nil {
+		return nil, fmt.Errorf("open %s: %w", p, err)
+	}
 	return &dir{fs: fs, n: n, path: path.Clean(p)}, nil
+}
+
+// today is a directory as it is now.
+func (fs *FS) today(ctx context.Context, n *node) (*node, error) {
+	if n.living == nil {
+		return n, nil
+	}
+	return n.living.on(n, fs.now(ctx))
 }
 
 // resolve finds the file at an absolute path, following links. ".." is taken

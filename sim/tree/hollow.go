@@ -47,19 +47,11 @@ func (fs *FS) AddHollow(ctx context.Context, path string, h Hollow, r *rand.Rand
 
 // share cuts total into n parts of random weights; they add up to total exactly.
 func share(total, n int64, r *rand.Rand) []int64 {
-	weights, sum := make([]int64, n), int64(0)
+	weights := make([]int64, n)
 	for i := range weights {
 		weights[i] = 1 + r.Int64N(1000)
-		sum += weights[i]
 	}
-	parts := make([]int64, n)
-	left := total
-	for i := range parts {
-		parts[i] = total / sum * weights[i]
-		left -= parts[i]
-	}
-	parts[0] += left
-	return parts
+	return parts(total, weights)
 }
 
 // makeAll opens a directory, making what is missing of its path.

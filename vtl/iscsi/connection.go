@@ -134,7 +134,7 @@ func (c *connection) farewell(h *iscsi.Header, err error) error {
 	switch {
 	case errors.As(err, &breach), errors.Is(err, iscsi.ErrPDU):
 		reason = rejectProtocol
-	case errors.Is(err, errDigest):
+	case errors.Is(err, iscsi.ErrDigest):
 		reason = rejectDigest
 	default:
 		return err

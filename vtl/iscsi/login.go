@@ -291,7 +291,7 @@ func (l *login) finish(h *iscsi.Header, answers []iscsi.Pair) error {
 		return err
 	}
 	l.c.mu.Lock()
-	l.c.headerDigest, l.c.dataDigest = l.params.HeaderDigest, l.params.DataDigest
+	l.c.digests = iscsi.Digests{Header: l.params.HeaderDigest, Data: l.params.DataDigest}
 	l.c.mu.Unlock()
 	return nil
 }

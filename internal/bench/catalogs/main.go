@@ -40,7 +40,7 @@ const (
 	writeShuffled = "write, shuffled, entries/s"
 	bytesAll      = "bytes an entry, all of it"
 	bytesList     = "bytes an entry, what a listing needs"
-	peakWrite     = "memory while writing, MiB"
+	peakWrite     = "memory while writing, less the generator's, MiB"
 	peakRead      = "memory while reading, 64 MiB cache, MiB"
 	lookups64     = "random look-ups/s, 64 MiB cache"
 	lookups512    = "random look-ups/s, 512 MiB cache, all entries warm"
@@ -122,8 +122,25 @@ func processors() time.Duration {
 }
 
 // memory prints the most memory that Go's heap and stacks had in use while fn ran,
-// looked at every 5 ms, less what they had before.
-func (b *bench) memory(what string, fn func() error) error {
+// less what they had before, and less what generating entries takes if fn does.
+func (b *bench) memory(what string, generates bool, fn func() error) error {
+	var own int64
+	if generates {
+		var err error
+		if own, err = peak(func() error {
+			_, err := b.generate(catalogtest.Walk, &watch{}, func([]catalog.Entry) error { return nil })
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	most, err := peak(fn)
+	b.print(what, float64(max(most-own, 0))/(1<<20), 0)
+	return err
+}
+
+// peak is the most memory in use while fn ran, looked at every 5 ms, less that before.
+func peak(fn func() error) (int64, error) {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -144,8 +161,7 @@ func (b *bench) memory(what string, fn func() error) error {
 	err := fn()
 	close(done)
 	<-stopped
-	b.print(what, float64(most-min(before, most))/(1<<20), 0)
-	return err
+	return int64(most - min(before, most)), err
 }
 
 // generate feeds entries to put, whose time alone counts.

@@ -35,7 +35,7 @@ func (b *bench) measure(open func(cache int64) (peer, error)) error {
 	}
 	var w watch
 	var n int
-	err = b.memory(peakWrite, func() error {
+	err = b.memory(peakWrite, true, func() error {
 		n, err = b.generate(catalogtest.Sorted, &w, p.add)
 		if err != nil {
 			return err

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"capstan/internal/study"
+	"capstan/reports"
+	plans "capstan/reports/answers"
+	"capstan/reports/record"
+	"capstan/scenarios"
+)
+
+// fewest is how many replications are compared unless a number is given: fewer say
+// little about chance.
+const fewest = 5
+
+func newSimCompare() *cobra.Command {
+	var replications int
+	var all bool
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "compare A B",
+		Short: "Compare two scenarios, or what two of them came to",
+		Long: `Compare two scenarios, figure by figure. Each is a scenario's file, which is run, or a
+directory that sim run wrote with --out. Both are run with the same seeds, and what
+is drawn by chance is the same in both where both have it; so chance cancels out of
+the differences. Shown are the means, the mean of the differences, its interval of
+95 % (Student's t), and whether B is better, worse, or the same as far as these
+runs can tell.
+
+Figures that do not differ at all are left out, unless --all is given.
+
+` + exitCodes,
+		Example:           "  capstan sim compare scenarios/plan-night.yaml four-drives.yaml --replications 10",
+		Args:              usage(cobra.ExactArgs(2)),
+		ValidArgsFunction: completeYAML,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var sides [2]side
+			for i, arg := range args {
+				var err error
+				if sides[i], err = readSide(arg); err != nil {
+					return err
+				}
+			}
+			if err := runSides(cmd, &sides, replications, dir); err != nil {
+				return err
+			}
+			return writeCompared(cmd, &sides, all)
+		},
+	}
+	cmd.Flags().IntVar(&replications, "replications", 0, fmt.Sprintf("how many times each is run (default: as the first file says, at least %d)", fewest))
+	cmd.Flags().BoolVar(&all, "all", false, "show the figures that do not differ, too")
+	cmd.Flags().StringVar(&dir, "out", "", "keep what the runs come to in this directory, and use what is there")
+	addOutputFlags(cmd)
+	return cmd
+}
+
+// side is one of the two that are compared.
+type side struct {
+	name     string
+	scenario *scenarios.Scenario // to be run; nil if it was
+	seeds    []int64
+	metrics  [][]plans.Metric // by seed
+	note     string
+}
+
+// readSide reads a scenario, or the records of runs.
+func readSide(arg string) (side, error) {
+	info, err := os.Stat(arg)
+	if err != nil {
+		return side{}, wrong("%w", err)
+	}
+	if !info.IsDir() {
+		s, err := scenarios.Read[scenarios.Scenario](arg)
+		if err != nil {
+			return side{}, unread(err)
+		}
+		return side{name: s.Name, scenario: s, note: warmUpNote(s)}, nil
+	}
+	runs, err := record.ReadAll(arg)
+	if err != nil {
+		return side{}, wrong("%w", err)
+	}
+	out := side{name: runs[0].Head.Scenario}
+	for _, r := range runs {
+		out.seeds, out.metrics = append(out.seeds, r.Head.Seed), append(out.metrics, study.Figures(r))
+	}
+	return out, nil
+}
+
+// runSides runs what is still to be run, with the other side's seeds or its own.
+func runSides(cmd *cobra.Command, sides *[2]side, replications int, dir string) error {
+	a, b := &sides[0], &sides[1]
+	var first int64
+	n := replications
+	switch {
+	case a.scenario == nil && b.scenario == nil:
+		if !slices.Equal(a.seeds, b.seeds) {
+			return wrong("the runs have not the same seeds (%v and %v): their differences would be chance; run both with --replications and one --seed", a.seeds, b.seeds)
+		}
+		return nil
+	case a.scenario != nil && b.scenario != nil:
+		if first = a.scenario.Seed; n == 0 {
+			n = max(a.scenario.Replications, fewest)
+		}
+	default:
+		done := a
+		if a.scenario != nil {
+			done = b
+		}
+		first, n = done.seeds[0], len(done.seeds)
+	}
+	for i := range sides {
+		s := &sides[i]
+		if s.scenario == nil {
+			continue
+		}
+		p := study.Of(s.scenario, n)
+		p.Seed = first
+		if dir != "" {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return fmt.Errorf("making the directory of the runs: %w", err)
+			}
+		}
+		r, err := runStudy(cmd, p, dir, 0)
+		if err != nil {
+			return err
+		}
+		if err := failedRuns(r); err != nil {
+			return err
+		}
+		for _, o := range r.Estimates[0].Runs {
+			s.seeds, s.metrics = append(s.seeds, o.Seed), append(s.metrics, o.Metrics)
+		}
+	}
+	if !slices.Equal(a.seeds, b.seeds) {
+		return wrong("the runs have not the same seeds: %v and %v", a.seeds, b.seeds)
+	}
+	return nil
+}
+
+// compared is the JSON of sim compare.
+type compared struct {
+	A       string             `json:"a"`
+	B       string             `json:"b"`
+	Seeds   []int64            `json:"seeds"`
+	Figures []plans.Difference `json:"figures"`
+}
+
+func writeCompared(cmd *cobra.Command, sides *[2]side, all bool) error {
+	ds := plans.Pair(sides[0].metrics, sides[1].metrics)
+	o := output(cmd)
+	if o.JSON {
+		return writeJSON(cmd.OutOrStdout(), compared{sides[0].name, sides[1].name, sides[0].seeds, ds})
+	}
+	var rows []reports.Difference
+	same := 0
+	for i := range ds {
+		d := &ds[i]
+		if d.By.Value == 0 && d.By.Low == d.By.High && !all {
+			same++
+			continue
+		}
+		row := reports.Difference{Name: d.Name, A: d.Text(d.First.Value), B: d.Text(d.Second.Value), Difference: study.Signed(d), Verdict: d.Verdict()}
+		if d.By.Level > 0 {
+			row.Interval = d.Text(d.By.Low) + " to " + d.Text(d.By.High)
+		}
+		rows = append(rows, row)
+	}
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "A is %s, B is %s; %d replications with the same seeds%s\n", sides[0].name, sides[1].name, len(sides[0].seeds), sides[0].note)
+	if len(sides[0].seeds) == 1 {
+		fmt.Fprintln(w, "One replication says nothing about chance: give --replications.")
+	}
+	fmt.Fprintln(w)
+	if err := reports.WriteDifferences(w, rows, o); err != nil {
+		return err
+	}
+	if same > 0 {
+		fmt.Fprintf(w, "\n%d figures do not differ at all (--all shows them).\n", same)
+	}
+	fmt.Fprintln(w, strings.Join(conclusions(ds), "\n"))
+	return nil
+}
+
+// conclusions say in words what the comparison came to.
+func conclusions(ds []plans.Difference) []string {
+	var better, worse []string
+	for i := range ds {
+		switch d := &ds[i]; d.Verdict() {
+		case "better":
+			better = append(better, d.Name)
+		case "worse":
+			worse = append(worse, d.Name)
+		}
+	}
+	var out []string
+	for _, x := range []struct {
+		word  string
+		names []string
+	}{{"better", better}, {"worse", worse}} {
+		if len(x.names) > 0 {
+			out = append(out, fmt.Sprintf("\nB is %s in %s.", x.word, strings.Join(x.names, ", ")))
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, "\nB is neither better nor worse in anything that these runs can tell from chance.")
+	}
+	return out
+}

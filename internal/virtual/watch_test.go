@@ -1,0 +1,176 @@
+package virtual
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"capstan/core/job"
+	"capstan/reports/answers"
+	"capstan/reports/record"
+	"capstan/scenarios"
+)
+
+// site is a scenario of a number of clients with one backup each.
+type site struct {
+	clients          int
+	size, disk, link string
+	mediaLink        string
+	drives           int
+	cartridges       int
+	storage          string // tape or disk
+	perPolicy        int
+}
+
+func (s site) scenario(t *testing.T) *scenarios.Scenario {
+	t.Helper()
+	drives := ""
+	for i := range s.drives {
+		drives += fmt.Sprintf("{name: d%d, model: LTO-8}, ", i+1)
+	}
+	text := fmt.Sprintf(`
+name: site
+start: 2026-11-23T18:00:00Z
+length: 30h
+master: {name: master}
+mediaServers: [{name: media1, link: %s}]
+clients: [{name: "c%%03d", count: %d, link: %s, disk: %s, data: {files: 1000, bytes: %s}}]
+libraries:
+  - {name: lib, host: media1, slots: 60, timing: real, drives: [%s], cartridges: {count: %d, prefix: CAP, density: LTO-8}}
+storageUnits:
+  - {name: tape, kind: tape, mediaServer: media1, library: lib, density: LTO-8}
+  - {name: disk, kind: disk, mediaServer: media1, path: /backup}
+policies:
+  - {name: p, clients: ["c*"], paths: [/], storage: %s, limits: {jobsPerPolicy: %d}, schedules: [{name: full, type: full, frequency: 7d, windows: [{start: "20:00", length: 20h}]}]}
+`, s.mediaLink, s.clients, s.link, s.disk, s.size, drives, s.cartridges, s.storage, s.perPolicy)
+	out, err := scenarios.Load[scenarios.Scenario]("site.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// A site that is short of one thing is told so: the largest part of its backups' time
+// is attributed to it. Every job's time is attributed to something, and adds up.
+func TestAttribution(t *testing.T) {
+	for _, c := range []struct {
+		want record.Kind
+		site site
+	}{
+		{record.Source, site{2, "500GiB", "50MBps", "10Gbps", "10Gbps", 2, 4, "tape", 0}},
+		{record.Link, site{2, "100GiB", "500MBps", "200Mbps", "10Gbps", 2, 4, "tape", 0}},
+		{record.Network, site{4, "100GiB", "500MBps", "1Gbps", "1Gbps", 4, 8, "disk", 0}},
+		{record.Server, site{4, "500GiB", "1GBps", "10Gbps", "100Gbps", 1, 4, "disk", 0}},
+		{record.Drive, site{2, "1TiB", "900MBps", "10Gbps", "25Gbps", 2, 4, "tape", 0}},
+		{record.Position, site{2, "1GiB", "500MBps", "10Gbps", "10Gbps", 2, 4, "tape", 0}},
+		{record.Robot, site{40, "1GiB", "500MBps", "10Gbps", "100Gbps", 40, 50, "tape", 0}},
+		{record.Queue, site{12, "100GiB", "500MBps", "10Gbps", "10Gbps", 2, 8, "tape", 0}},
+		{record.Media, site{12, "100GiB", "500MBps", "10Gbps", "10Gbps", 4, 1, "tape", 0}},
+		{record.Limit, site{12, "100GiB", "500MBps", "10Gbps", "10Gbps", 4, 8, "tape", 1}},
+	} {
+		t.Run(string(c.want), func(t *testing.T) {
+			var run record.Run
+			if _, err := Run(c.site.scenario(t), Options{Record: &run, Quiet: true}); err != nil {
+				t.Fatal(err)
+			}
+			if len(run.Jobs) != c.site.clients {
+				t.Errorf("%d jobs were recorded of %d", len(run.Jobs), c.site.clients)
+			}
+			for i := range run.Jobs {
+				j := &run.Jobs[i]
+				if j.Type != job.Backup || j.Status != 0 {
+					t.Errorf("job %d: %s, status %d, %s", j.ID, j.Type, j.Status, j.Detail)
+				}
+				if sum := j.Spent.Total(); sum != j.Elapsed() || sum == 0 {
+					t.Errorf("job %d lasted %v, %v are attributed", j.ID, j.Elapsed(), sum)
+				}
+				if s := j.Spent[record.Other]; s > time.Second {
+					t.Errorf("job %d: %v are attributed to nothing: %v", j.ID, s, j.Spent)
+				}
+			}
+			a := answers.Of(&run)
+			if slow := c.want == record.Source; slow != (a.Mounts.BackHitches > 0) && c.want != record.Link {
+				t.Errorf("%d back-hitches", a.Mounts.BackHitches)
+			}
+			if most, share := a.Backups.Spent.Most(); most != c.want || share < .35 {
+				t.Errorf("%s has %.0f %% of the time, which is most; it should be %s: %v", most, 100*share, c.want, a.Backups.Spent)
+			}
+		})
+	}
+}
+
+// What the record says of bytes, mounts and drives is what the jobs and the library say.
+func TestRecordAgrees(t *testing.T) {
+	var run record.Run
+	s, err := scenarios.Read[scenarios.Scenario]("../../scenarios/first-night.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(s, Options{Record: &run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := Run(s, Options{})
+	if err != nil || without.TraceHash != r.TraceHash {
+		t.Errorf("the trace of a run that is recorded is %s, without %s, %v", r.TraceHash, without.TraceHash, err)
+	}
+	if len(run.Jobs) != len(r.Jobs) {
+		t.Errorf("%d jobs, %d recorded", len(r.Jobs), len(run.Jobs))
+	}
+	mounts := map[string]int64{}
+	for i := range run.Mounts {
+		m := &run.Mounts[i]
+		mounts[m.Drive]++
+		if m.Robot <= 0 || m.Robot >= m.Wait() || m.Released < m.Ready || m.Empty <= m.Released {
+			t.Errorf("mount of %s in %s: the robot took %v of %v, released %v, empty %v", m.Media, m.Drive, m.Robot, m.Wait(), m.Released, m.Empty)
+		}
+	}
+	a := answers.Of(&run)
+	for i := range a.Drives {
+		d, have := &a.Drives[i], &r.Drives[i]
+		if d.Name != have.Name || mounts[d.Name] != have.Mounts || int64(d.Mounts) != have.Mounts {
+			t.Errorf("drive %s: %d mounts, %d recorded", have.Name, have.Mounts, mounts[d.Name])
+		}
+		if moved := have.BytesRead + have.BytesWritten; d.Bytes < moved*999/1000 || d.Bytes > moved {
+			t.Errorf("drive %s: %d bytes, %d recorded", have.Name, moved, d.Bytes)
+		}
+		if d.PeakHour <= 0 || d.PeakHour > 1 {
+			t.Errorf("drive %s: %v of its busiest hour", d.Name, d.PeakHour)
+		}
+	}
+	if a.Windows.Inside != 5 || a.Windows.Due != 5 || a.Restored.N != 1 || len(a.Nights) != 1 || a.Nights[0].Date != "2026-11-23" {
+		t.Errorf("windows %+v, %d restores, nights %+v", a.Windows, a.Restored.N, a.Nights)
+	}
+	if a.Media.Total != 12 || a.Media.Scratch != 10 || a.Media.Active != 2 {
+		t.Errorf("cartridges: %+v", a.Media)
+	}
+}
+
+// A cartridge that stays in its drive is no mount the next time.
+func TestRecordOfStay(t *testing.T) {
+	var run record.Run
+	s, err := scenarios.Read[scenarios.Scenario]("../../scenarios/cartridges-stay.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(s, Options{Record: &run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answers.Of(&run)
+	mounts := int64(0)
+	for i := range r.Drives {
+		if have := r.Drives[i].Mounts; int64(a.Drives[i].Mounts) != have {
+			t.Errorf("drive %s: %d mounts, %d recorded", r.Drives[i].Name, have, a.Drives[i].Mounts)
+		}
+		mounts += r.Drives[i].Mounts
+	}
+	if a.Mounts.Kept == 0 || int64(a.Mounts.Count) != mounts || a.Mounts.Count+a.Mounts.Kept != len(run.Mounts) {
+		t.Errorf("%d mounts, %d that were there, of %d; the drives had %d", a.Mounts.Count, a.Mounts.Kept, len(run.Mounts), mounts)
+	}
+	for i := range run.Use {
+		if u := &run.Use[i]; u.Load < 0 || u.Load > time.Hour || u.Held > time.Hour {
+			t.Errorf("use of %s: %+v", u.Name, u)
+		}
+	}
+}

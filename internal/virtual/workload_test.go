@@ -1,0 +1,189 @@
+package virtual
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"capstan/core/job"
+	"capstan/core/status"
+	"capstan/scenarios"
+)
+
+// livingSite is a small site with a workload, for some days.
+func livingSite(t *testing.T, drives, clients int, workload string) *scenarios.Scenario {
+	t.Helper()
+	s, err := scenarios.Load[scenarios.Scenario]("site.yaml", []byte(fmt.Sprintf(`
+name: site
+start: 2026-11-20T12:00:00Z
+length: 8d
+master: {name: master}
+mediaServers: [{name: media1, link: 100Gbps, disk: 10GBps, diskSize: 1000TB}]
+clients: [{name: "c%%02d", count: %d, link: 10Gbps}]
+workload: %s
+libraries:
+  - {name: lib, host: media1, slots: 40, drives: [{name: "d%%d", count: %d, model: LTO-9}], cartridges: {count: 40, density: LTO-9}}
+storageUnits:
+  - {name: tape, kind: tape, mediaServer: media1, library: lib, density: LTO-9}
+policies:
+  - name: all
+    clients: ["c*"]
+    paths: [/data]
+    storage: tape
+    schedules:
+      - {name: full, type: full, frequency: 30d, windows: [{start: "20:00", length: 10h}]}
+      - {name: inc, type: differential, windows: [{start: "20:00", length: 10h}]}
+`, clients, workload, drives)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func runSite(t *testing.T, s *scenarios.Scenario) *Result {
+	t.Helper()
+	r, err := Run(s, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Incremental backups take what has changed since the last, each night as much as the
+// workload says; a full takes all.
+func TestIncrementalsTakeWhatChanged(t *testing.T) {
+	r := runSite(t, livingSite(t, 2, 3, `{clients: [{clients: ["*"], bytes: {law: constant, value: 100GB}, files: {law: constant, value: 10000}, change: {law: constant, value: 5%}}]}`))
+	fulls, incrementals := 0, 0
+	for _, j := range r.Jobs {
+		want, files := 100e9, 10_000.
+		if j.Schedule == "inc" {
+			// Changed files are 1.08 times as large as others.
+			want, files = 5e9, 500*52_033/34.9*47.1/75_916
+			incrementals++
+		} else {
+			fulls++
+		}
+		if j.Status != status.OK || math.Abs(float64(j.Bytes)-want) > .01*want || math.Abs(float64(j.Files)-files) > .01*files+2 {
+			t.Errorf("job %d, %s of %s: status %d, %d bytes in %d files, want about %g in %g", j.ID, j.Schedule, j.Client, j.Status, j.Bytes, j.Files, want, files)
+		}
+	}
+	if fulls != 3 || incrementals != 3*7 {
+		t.Errorf("%d full and %d incremental backups", fulls, incrementals)
+	}
+}
+
+// key tells a job from all others, whatever its number.
+type key struct {
+	client, schedule string
+	night            time.Duration
+	restore          bool
+}
+
+func sizes(s *scenarios.Scenario, r *Result) map[key][2]int64 {
+	all := map[key][2]int64{}
+	for _, j := range r.Jobs {
+		day := j.Created.Std().Sub(s.Start).Truncate(24 * time.Hour)
+		all[key{j.Client, j.Schedule, day, j.Type == job.Restore}] = [2]int64{j.Bytes, j.Files}
+	}
+	return all
+}
+
+// Common random numbers, through whole runs: with more drives, and with a client more,
+// each job that is in both moves the same bytes.
+func TestWhatIfKeepsTheRest(t *testing.T) {
+	const load = `{clients: [{clients: ["*"], nightly: {law: log-normal, mean: 1, sigma: 0.5}, growth: 30%, bursts: 20}]}`
+	few, wide, many := livingSite(t, 1, 6, load), livingSite(t, 4, 6, load), livingSite(t, 1, 7, load)
+	a, b, c := sizes(few, runSite(t, few)), sizes(wide, runSite(t, wide)), sizes(many, runSite(t, many))
+	if len(a) != 6*8 {
+		t.Fatalf("%d jobs", len(a))
+	}
+	if diff := cmp.Diff(a, b); diff != "" {
+		t.Errorf("three drives more change what jobs move:\n%s", diff)
+	}
+	for k := range c {
+		if k.client == "c07" {
+			delete(c, k)
+		}
+	}
+	if diff := cmp.Diff(a, c); diff != "" {
+		t.Errorf("a client more changes what others' jobs move:\n%s", diff)
+	}
+}
+
+// Some tries fail in their midst and are cured by the next; a misconfigured client
+// fails until it is fixed, whatever is tried.
+func TestFailuresOfTheWorkload(t *testing.T) {
+	r := runSite(t, livingSite(t, 4, 20, `{clients: [{clients: ["*"], bytes: {law: constant, value: 50GB}, change: {law: constant, value: 20%}, transient: 20%}]}`))
+	again, failed := 0, 0
+	for _, j := range r.Jobs {
+		if j.Try > 1 {
+			again++
+		}
+		if !j.Status.Succeeded() {
+			failed++
+		}
+	}
+	// Of 160 jobs a fifth needs a second try, and a fifth of those fails again.
+	if again < 20 || again > 50 || failed < 1 || failed > 16 {
+		t.Errorf("of %d jobs %d were tried again and %d failed", len(r.Jobs), again, failed)
+	}
+
+	r = runSite(t, livingSite(t, 4, 20, `{clients: [{clients: ["*"], misconfigured: 20, fixed: {law: constant, value: 2.5}}]}`))
+	nights := map[string]int{}
+	for _, j := range r.Jobs {
+		switch {
+		case j.Status == status.NoFiles:
+			nights[j.Client]++
+		case !j.Status.Succeeded():
+			t.Errorf("job %d of %s: status %d, %s", j.ID, j.Client, j.Status, j.Detail)
+		}
+	}
+	if len(nights) < 3 || len(nights) > 15 {
+		t.Errorf("%d of 20 clients were misconfigured in a week: %v", len(nights), nights)
+	}
+}
+
+func TestRestoresOfTheWorkload(t *testing.T) {
+	r := runSite(t, livingSite(t, 2, 5, `{clients: [{clients: ["*"], bytes: {law: constant, value: 100GB}, change: {law: constant, value: 10%}}], restores: [{clients: ["*"], perDay: 4, bytes: {law: uniform, from: 10GB, to: 60GB}, age: {law: constant, value: 0}}]}`))
+	n, sum := 0, int64(0)
+	for _, j := range r.Jobs {
+		if j.Type != job.Restore || !j.Done() {
+			continue
+		}
+		if j.Status != status.OK || j.Bytes > 65e9 {
+			t.Errorf("restore %d of %s: status %d, %d bytes, %s", j.ID, j.Client, j.Status, j.Bytes, j.Detail)
+		}
+		n, sum = n+1, sum+j.Bytes
+	}
+	if mean := float64(sum) / float64(n); n < 15 || n > 45 || mean < 20e9 || mean > 45e9 {
+		t.Errorf("%d restores of %g bytes in the mean", n, mean)
+	}
+}
+
+// Jobs that are played back begin when the trace says and move what it says.
+func TestTraceIsPlayedBack(t *testing.T) {
+	s := livingSite(t, 2, 3, `{jobs: [
+  {at: 30h, client: c01, policy: all, schedule: full, bytes: 50GB, files: 20000},
+  {at: 54h, client: c01, policy: all, schedule: inc, bytes: 3GB, files: 100},
+  {at: 54h1m, client: c02, policy: all, bytes: 7GB},
+  {at: 55h, client: c03, policy: all, schedule: inc, bytes: 800MB, files: 9}]}`)
+	s.Policies[0].Active = false
+	r := runSite(t, s)
+	if len(r.Jobs) != len(s.Workload.Jobs) {
+		t.Fatalf("%d jobs", len(r.Jobs))
+	}
+	for i, j := range r.Jobs {
+		want := &s.Workload.Jobs[i]
+		at := j.Created.Std().Sub(s.Start)
+		if j.Status != status.OK || j.Client != want.Client || at < want.At.Std() || at > want.At.Std()+time.Second {
+			t.Errorf("job %d of %s at %v: status %d, %s", j.ID, j.Client, at, j.Status, j.Detail)
+		}
+		// The directories that lead to the files are in the image too.
+		if d := j.Bytes - int64(want.Bytes); d < 0 || d > 10_000 || j.Files-want.Files > 2 {
+			t.Errorf("job %d moved %d bytes in %d files, want %d in %d", j.ID, j.Bytes, j.Files, want.Bytes, want.Files)
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package answers
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"capstan/core/job"
+	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/reports/record"
+)
+
+const h = time.Hour
+
+var noon = rt.FromStd(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
+
+// nights makes a run of nights with ten backups each from 20:00 to 06:00; over says by
+// how much the last of each is late.
+func nights(over ...time.Duration) *record.Run {
+	r := &record.Run{Head: record.Head{Scenario: "nights", Start: noon, Length: time.Duration(len(over)) * 24 * h}}
+	for n, late := range over {
+		opens := noon.Add(time.Duration(n)*24*h + 8*h)
+		for i := range 10 {
+			end := opens.Add(h)
+			if i == 9 {
+				end = opens.Add(10*h + late)
+			}
+			r.Jobs = append(r.Jobs, record.Job{
+				ID: int64(10*n + i + 1), Type: job.Backup, Client: "c", Opens: opens, Closes: opens.Add(10 * h), Queued: opens, Started: opens, Ended: end, Bytes: 1e9,
+				Spent: record.Spent{record.Drive: end.Sub(opens)},
+			})
+		}
+	}
+	return r
+}
+
+func TestWindows(t *testing.T) {
+	r := nights(-2*h, h, -h)
+	for i, c := range []struct {
+		id   int
+		want func(j *record.Job)
+	}{
+		{3, func(j *record.Job) { j.Status, j.Started = status.WindowClosed, 0; j.Ended = j.Closes + 5 }},
+		{4, func(j *record.Job) { j.Status = status.MediaWrite }},
+		{25, func(j *record.Job) { j.Open = true }},
+		{26, func(j *record.Job) { j.Opens, j.Closes = 0, 0 }},
+	} {
+		j := &r.Jobs[c.id]
+		if c.want(j); j.ID != int64(c.id+1) {
+			t.Fatal(i)
+		}
+	}
+	a := Of(r)
+	w := a.Windows
+	w.LateBy = Quantiles{}
+	if want := (Windows{Due: 29, Inside: 25, Late: 1, NotRun: 1, Failed: 1, Open: 1, Bytes: 27e9}); w.Due != want.Due || w.Inside != want.Inside ||
+		w.Late != want.Late || w.NotRun != want.NotRun || w.Failed != want.Failed || w.Open != want.Open || w.Bytes != want.Bytes {
+		t.Errorf("%+v, want %+v", w, want)
+	}
+	if q := a.Windows.LateBy; q.N != 1 || q.P50 != 3600 {
+		t.Errorf("late by %+v", q)
+	}
+	if len(a.Nights) != 3 || a.Nights[0].Date != "2026-11-23" || a.Nights[0].Over != -7200 || a.Nights[1].Over != 3600 || a.Nights[2].Over != -3600 || a.Nights[0].Fits() {
+		t.Errorf("%+v", a.Nights)
+	}
+	if !a.Growth.Seen || a.Growth.At.Format(time.DateOnly) != "2026-11-23" {
+		t.Errorf("the first night that does not fit: %+v", a.Growth)
+	}
+	words := strings.Join(a.Words(), "\n")
+	for _, want := range []string{"0 of 3 nights fit: 25 of 29 backups", "1 ended late; 1 got no resources before their windows closed; 1 failed; 1 had not ended", "drives' speed"} {
+		if !strings.Contains(words, want) {
+			t.Errorf("%q is not said:\n%s", want, words)
+		}
+	}
+}
+
+// The warm-up is left out of every figure.
+func TestWarmup(t *testing.T) {
+	r := nights(-h, -h, -2*h)
+	r.Head.Warmup = 48 * h
+	r.Mounts = []record.Mount{{Drive: "d", Asked: noon, Ready: noon + 9}, {Drive: "d", Asked: noon.Add(60 * h), Ready: noon.Add(61 * h)}}
+	a := Of(r)
+	if len(a.Nights) != 1 || a.Windows.Due != 10 || a.Nights[0].Over != -7200 || a.Mounts.Count != 1 || a.Mounts.Wait.P50 != 3600 || a.Mounts.PerDay != 1 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestForecasts(t *testing.T) {
+	grows := nights(-9*h, -8*h, -7*h, -6*h, -5*h, -4*h)
+	if g := Of(grows).Growth; !g.Foreseen || g.At.Format(time.DateOnly) != "2026-12-02" || math.Round(g.Slope) != 3600 {
+		t.Errorf("nights that grow by an hour: %+v", g)
+	}
+	if g := Of(nights(-2*h, -3*h, -2*h, -3*h, -2*h, -3*h)).Growth; g.Foreseen || g.Seen {
+		t.Errorf("nights that do not grow: %+v", g)
+	}
+	r := nights(-h, -h, -h, -h, -h, -h, -h, -h)
+	for d := range 9 {
+		r.Volumes = append(r.Volumes, record.Volumes{At: noon.Add(time.Duration(d) * 24 * h), Library: "lib", Scratch: 40 - 2*d, Full: 2 * d})
+	}
+	m := Of(r).Media
+	if !m.Forecast.Foreseen || m.Forecast.At.Format(time.DateOnly) != "2026-12-13" || m.Total != 40 || m.Scratch != 24 {
+		t.Errorf("two cartridges a day of 40: %+v", m)
+	}
+	r.Volumes = append(r.Volumes, record.Volumes{At: noon.Add(192 * h), Library: "lib", Full: 40})
+	if m := Of(r).Media; !m.Forecast.Seen || m.Forecast.At != noon.Add(192*h).Std() {
+		t.Errorf("the cartridges that ran out: %+v", m.Forecast)
+	}
+}
+
+// Intervals against tables: Student's t of 4 degrees of freedom is 2.776 at 97.5 %; six
+// values hold their distribution's median between the least and the greatest with 96.875 %.
+func TestIntervals(t *testing.T) {
+	close := func(a, b float64) bool { return math.Abs(a-b) < 1e-3 }
+	m := Mean([]float64{1, 2, 3, 4, 5})
+	if half := 2.776445 * math.Sqrt(2.5/5); !close(m.Value, 3) || !close(m.Low, 3-half) || !close(m.High, 3+half) || m.Level != .95 {
+		t.Errorf("%+v", m)
+	}
+	q := Quantile([]float64{6, 1, 5, 2, 4, 3}, .5)
+	if q.Low != 1 || q.High != 6 || !close(q.Level, .96875) {
+		t.Errorf("%+v", q)
+	}
+	// Of 20, the 6th and the 15th: 95.86 % (David and Nagaraja's table).
+	var v []float64
+	for i := range 20 {
+		v = append(v, float64(20-i))
+	}
+	if q := Quantile(v, .5); q.Low != 6 || q.High != 15 || !close(q.Level, .95861) {
+		t.Errorf("%+v", q)
+	}
+	if q := Quantile([]float64{1, 2, 3}, .5); q.Low != 1 || q.High != 3 || !close(q.Level, .75) {
+		t.Errorf("%+v", q)
+	}
+	if one := Mean([]float64{7}); one.Level != 0 || one.Low != 7 {
+		t.Errorf("%+v", one)
+	}
+}
+
+func TestEstimates(t *testing.T) {
+	all := []*Answers{Of(nights(h, -h)), Of(nights(-h, -h)), Of(nights(3*h, 2*h))}
+	byName := map[string]Estimate{}
+	for _, e := range Estimates(all) {
+		byName[e.Name] = e
+	}
+	if e := byName["backups inside their window"]; math.Round(e.Value*10) != 950 || e.Interval.N != 3 || e.Interval.Level != .95 || e.Better != higher {
+		t.Errorf("%+v", e)
+	}
+	if e := byName["late by p50"]; e.Interval.N != 2 || e.Interval.Level != .5 || e.Value != 3600 {
+		t.Errorf("a quantile that one replication has not: %+v", e)
+	}
+}
+
+// Whatever a run has not, its figures are numbers and its JSON can be written.
+func TestNothing(t *testing.T) {
+	for _, r := range []*record.Run{{}, {Head: record.Head{Start: noon, Length: h}}, nights(-h)} {
+		a := Of(r)
+		if _, err := json.Marshal(a); err != nil {
+			t.Error(err)
+		}
+		for _, m := range a.Metrics() {
+			if math.IsNaN(m.Value) || math.IsInf(m.Value, 0) {
+				t.Errorf("%s is %v", m.Name, m.Value)
+			}
+		}
+		if len(a.Words()) == 0 {
+			t.Error("nothing is said")
+		}
+	}
+}
+
+func TestText(t *testing.T) {
+	for _, c := range []struct {
+		unit string
+		v    float64
+		want string
+	}{
+		{"s", 3.14, "3.1 s"}, {"s", 119, "119 s"}, {"s", 600, "10 min"}, {"s", -9000, "-2 h 30 min"}, {"s", 7199, "120 min"}, {"s", 7 * 86400, "7.0 days"},
+		{"%", 12.345, "12.3 %"}, {"bytes", 999, "999 B"}, {"bytes", 1.5e12, "1.5 TB"}, {"jobs", 12345, "12345 jobs"}, {"a day", 6.4, "6.4 a day"}, {"", 3, "3"},
+	} {
+		m := Metric{Unit: c.unit}
+		if got := m.Text(c.v); got != c.want {
+			t.Errorf("%v %s: %q, want %q", c.v, c.unit, got, c.want)
+		}
+	}
+}
