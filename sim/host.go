@@ -20,6 +20,7 @@ type Host struct {
 	name    string
 	kinds   pbx.Kinds
 	nic     nic
+	self    *link // to itself; nil before the first message
 	up      bool
 	offset  time.Duration // of the wall clock from the world's
 	lastPid int

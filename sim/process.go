@@ -61,10 +61,11 @@ func (p *Process) run(main func(ctx context.Context, env *host.Env) ([]byte, err
 	p.start(context.Background(), "main", func(ctx context.Context) {
 		ctx, p.cancel = rt.WithCancel(ctx)
 		ctx = trace.With(ctx, trace.New(ctx, p.host.name, string(p.addr), &p.w.record))
-		ctx = trace.WithRole(ctx, p.addr.Role())
+		var job trace.Job
 		if p.spec.Job != 0 {
-			ctx = trace.WithJob(ctx, trace.Job{ID: p.spec.Job, Try: p.spec.Try, Restore: p.spec.Restore})
+			job = trace.Job{ID: p.spec.Job, Try: p.spec.Try, Restore: p.spec.Restore}
 		}
+		ctx = trace.As(ctx, job, p.addr.Role())
 		calls := &transport{p}
 		p.ctx = pbx.With(ctx, calls, p.inc, p.spec.Epoch)
 		p.env = host.Env{

@@ -72,6 +72,7 @@ var (
 type manager struct {
 	env  *host.Env
 	args Args
+	job  trace.Job
 	stop *rt.Event // tells those that it started to stop
 
 	told  *rt.Event // by the starter: go
@@ -86,7 +87,7 @@ type manager struct {
 // Main is the process's main function.
 func Main(ctx context.Context, env *host.Env, args Args, ready func()) (struct{}, error) {
 	ctx = trace.WithRole(ctx, Role)
-	m := &manager{env: env, args: args, stop: rt.NewEvent(ctx), told: rt.NewEvent(ctx), ready: rt.NewEvent(ctx), lock: rt.NewLock(ctx)}
+	m := &manager{env: env, args: args, job: trace.JobOf(ctx), stop: rt.NewEvent(ctx), told: rt.NewEvent(ctx), ready: rt.NewEvent(ctx), lock: rt.NewLock(ctx)}
 	stop, err := env.Calls.Serve(ctx, env.Addr.Service(), m.mux(ctx))
 	if err != nil {
 		return struct{}{}, err
@@ -153,14 +154,8 @@ func (m *manager) mux(ctx context.Context) *pbx.Mux {
 
 // mine checks that a caller is a process of this very job.
 func (m *manager) mine(from pbx.Peer, role, hostName string) error {
-	j := m.env.Addr
-	var job int64
-	var try, n int
-	if _, err := fmt.Sscanf(j.Service(), Role+"/%d/%d/%d", &job, &try, &n); err != nil {
-		return status.Errorf(status.SystemError, "own address %s: %w", j, err)
-	}
-	if from.Addr != pbx.ProcessAt(hostName, role, job, try, 0) {
-		return status.Errorf(status.NotAllowed, "%s is not the %s of job %d", from.Addr, role, job)
+	if from.Addr != pbx.ProcessAt(hostName, role, m.job.ID, m.job.Try, 0) {
+		return status.Errorf(status.NotAllowed, "%s is not the %s of job %d", from.Addr, role, m.job.ID)
 	}
 	return nil
 }
@@ -323,8 +318,7 @@ func (m *manager) backup(ctx context.Context) Finished {
 	if err != nil {
 		return failed(noClient(err), "client %s: %v", a.Client, err)
 	}
-	bpjobd.Say(ctx, a.Master, "connected to client "+a.Client)
-	bpjobd.Say(ctx, a.Master, "started process bpbkar on "+a.Client)
+	bpjobd.Say(ctx, a.Master, "connected to client "+a.Client, "started process bpbkar on "+a.Client)
 	tm, err := host.StartOn(ctx, "B8", m.env.Host, bptm.Role, 0, a.Epoch, bptmArgs)
 	if err != nil {
 		m.stop.Set()

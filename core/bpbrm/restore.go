@@ -120,8 +120,7 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (ta
 	if err != nil {
 		return tar.Result{}, status.Errorf(noClient(err), "client %s: %w", a.Client, err)
 	}
-	bpjobd.Say(ctx, a.Master, "connected to client "+a.Client)
-	bpjobd.Say(ctx, a.Master, "started process tar on "+a.Client)
+	bpjobd.Say(ctx, a.Master, "connected to client "+a.Client, "started process tar on "+a.Client)
 	if _, err := bptm.Connect.Call(ctx, args.Bptm, bptm.Connection{Tar: client, Ticket: ticket}); err != nil {
 		m.stop.Set()
 	}

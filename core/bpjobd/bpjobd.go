@@ -39,6 +39,19 @@ type Update struct {
 	Files       int64       `json:"files,omitempty"`
 	Expected    int64       `json:"expected,omitempty"`
 	Waiting     string      `json:"waiting,omitempty"`
+	// Say is lines for the job's log that belong to the change, in the words of Role;
+	// the master's only.
+	Say  []string `json:"say,omitempty"`
+	Role string   `json:"role,omitempty"`
+}
+
+// Lines are what a role says in a job's log at one time.
+type Lines struct {
+	Job   int64    `json:"job"`
+	Try   int      `json:"try"`
+	Time  rt.Time  `json:"time"` // 0 is now
+	Role  string   `json:"role"`
+	Texts []string `json:"texts"`
 }
 
 // Query asks for jobs.
@@ -91,7 +104,7 @@ var (
 	Ending   = pbx.Declare[Update, struct{}](Service, "Ending", pbx.Master, pbx.Step("B14", ""))
 	Finish   = pbx.Declare[Update, struct{}](Service, "Finish", pbx.Master, pbx.Step("", "R17"))
 	Progress = pbx.Declare[Update, struct{}](Service, "Progress", pbx.Master|pbx.Media)
-	AddLine  = pbx.Declare[job.Line, struct{}](Service, "AddLine", pbx.Hosts)
+	AddLines = pbx.Declare[Lines, struct{}](Service, "AddLines", pbx.Hosts)
 	List     = pbx.Declare[Query, Page](Service, "List", Any, pbx.Query())
 	ReadLog  = pbx.Declare[LogQuery, LogPage](Service, "ReadLog", Any, pbx.Query())
 	// AddTrace is how a host's daemon delivers the events of its processes.
@@ -138,21 +151,19 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 		return struct{}{}, s.add(ctx, j)
 	})
 	for _, m := range []*pbx.Method[Update, struct{}]{Activate, Ending, Finish} {
-		pbx.Handle(mux, m, func(ctx context.Context, _ pbx.Peer, u Update) (struct{}, error) {
-			return struct{}{}, s.update(ctx, u, "")
+		pbx.Handle(mux, m, func(ctx context.Context, from pbx.Peer, u Update) (struct{}, error) {
+			return struct{}{}, s.update(ctx, from, u)
 		})
 	}
 	pbx.Handle(mux, Progress, func(ctx context.Context, from pbx.Peer, u Update) (struct{}, error) {
 		u.State, u.Status = "", 0 // the job manager's to say
-		if from.Is(pbx.Master) {
-			return struct{}{}, s.update(ctx, u, "")
+		if !from.Is(pbx.Master) {
+			u.BackupID, u.Say = "", nil
 		}
-		u.BackupID = ""
-		return struct{}{}, s.update(ctx, u, from.Name)
+		return struct{}{}, s.update(ctx, from, u)
 	})
-	pbx.Handle(mux, AddLine, func(ctx context.Context, from pbx.Peer, l job.Line) (struct{}, error) {
-		l.Host = from.Name
-		return struct{}{}, s.addLine(ctx, from, l)
+	pbx.Handle(mux, AddLines, func(ctx context.Context, from pbx.Peer, q Lines) (struct{}, error) {
+		return struct{}{}, s.addLines(ctx, from, q)
 	})
 	pbx.Handle(mux, List, s.list)
 	pbx.Handle(mux, ReadLog, s.readLog)
@@ -185,8 +196,8 @@ func (s *Server) add(ctx context.Context, j job.Job) error {
 	})
 }
 
-// update changes a job; server, if not "", is the media server that speaks of it.
-func (s *Server) update(ctx context.Context, u Update, server string) error {
+// update changes a job, and adds what is said of it to its log.
+func (s *Server) update(ctx context.Context, from pbx.Peer, u Update) error {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
 	now := rt.Now(ctx)
@@ -198,15 +209,15 @@ func (s *Server) update(ctx context.Context, u Update, server string) error {
 		if !ok {
 			return j, status.Errorf(status.NotFound, "there is no job %d", u.ID)
 		}
-		if server != "" && j.MediaServer != server {
-			return j, status.Errorf(status.NotAllowed, "job %d does not run on %s", u.ID, server)
+		if !from.Is(pbx.Master) && j.MediaServer != from.Name {
+			return j, status.Errorf(status.NotAllowed, "job %d does not run on %s", u.ID, from.Name)
 		}
 		if j.Done() {
 			// The final status is recorded once and never taken back.
 			return j, status.Errorf(status.Inconsistent, "job %d has ended with status %d", u.ID, j.Status)
 		}
 		apply(&j, u, now)
-		return j, nil
+		return j, s.putLines(tx, from, Lines{Job: u.ID, Try: j.Try, Time: now, Role: u.Role, Texts: u.Say})
 	})
 }
 
@@ -273,29 +284,41 @@ func dbError(err error) error {
 	return status.Errorf(status.Database, "job database: %w", err)
 }
 
-func (s *Server) addLine(ctx context.Context, from pbx.Peer, l job.Line) error {
+func (s *Server) addLines(ctx context.Context, from pbx.Peer, q Lines) error {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
-	if l.Time == 0 {
-		l.Time = rt.Now(ctx)
+	if q.Time == 0 {
+		q.Time = rt.Now(ctx)
 	}
-	n, known := s.lines[l.Job]
 	return s.db.Update(ctx, func(tx store.Tx) error {
-		if err := s.check(tx, from, l.Job); err != nil {
+		if err := s.check(tx, from, q.Job); err != nil {
 			return err
 		}
-		if !known {
-			if err := job.Log.Range(tx, [2]int64{l.Job, 0}, [2]int64{l.Job + 1, 0}, func(old job.Line) (bool, error) {
-				n = old.N
-				return true, nil
-			}); err != nil {
-				return err
-			}
-		}
-		l.N = n + 1
-		s.lines[l.Job], known = l.N, true
-		return job.Log.Put(tx, [2]int64{l.Job, l.N}, l)
+		return s.putLines(tx, from, q)
 	})
+}
+
+// putLines adds lines at the end of a job's log. A number that a transaction took
+// and did not keep is not given again.
+func (s *Server) putLines(tx store.Tx, from pbx.Peer, q Lines) error {
+	n, known := s.lines[q.Job]
+	if !known && len(q.Texts) > 0 {
+		if err := job.Log.Range(tx, [2]int64{q.Job, 0}, [2]int64{q.Job + 1, 0}, func(old job.Line) (bool, error) {
+			n = old.N
+			return true, nil
+		}); err != nil {
+			return err
+		}
+	}
+	for _, text := range q.Texts {
+		n++
+		s.lines[q.Job] = n
+		l := job.Line{Job: q.Job, N: n, Try: q.Try, Time: q.Time, Role: q.Role, Host: from.Name, Text: text}
+		if err := job.Log.Put(tx, [2]int64{l.Job, l.N}, l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // followTime is how long a list call waits for a change.
@@ -451,15 +474,15 @@ func (s *Server) readTrace(ctx context.Context, from pbx.Peer, q TraceQuery) (Tr
 	return p, err
 }
 
-// Say adds a line to the log of the context's job, from the context's role. A
-// line that cannot be delivered is dropped: the trace has what matters.
-func Say(ctx context.Context, master, text string) {
+// Say adds lines to the log of the context's job, from the context's role. Lines
+// that cannot be delivered are dropped: the trace has what matters.
+func Say(ctx context.Context, master string, texts ...string) {
 	j := trace.JobOf(ctx)
 	if j.ID == 0 {
 		return
 	}
-	_, err := AddLine.Call(ctx, pbx.At(master, Service), job.Line{
-		Job: j.ID, Try: j.Try, Time: rt.Now(ctx), Role: trace.RoleOf(ctx), Text: text,
+	_, err := AddLines.Call(ctx, pbx.At(master, Service), Lines{
+		Job: j.ID, Try: j.Try, Time: rt.Now(ctx), Role: trace.RoleOf(ctx), Texts: texts,
 	})
 	_ = err
 }

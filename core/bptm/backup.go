@@ -42,8 +42,7 @@ func (p *parent) backup(ctx context.Context, cancel func(error)) error {
 		return err
 	}
 	end(c.detail(), 0)
-	p.say(ctx, "end writing")
-	p.sayPace(ctx, &c)
+	p.sayPace(ctx, "end writing", &c)
 
 	// B13: bpbrm learns that the image stands, nbjm that the media is free.
 	if _, err := AllDone.Call(ctx, p.args.Bpbrm, Done{Bytes: w.total, Written: w.written}); err != nil {
@@ -119,7 +118,7 @@ func (w *writer) openVolume(ctx context.Context) error {
 	w.full, w.onMedia = false, 0
 	if !w.alloc.OnTape() {
 		end := trace.Begin(ctx, "B10", "disk ready")
-		w.volume = newDisk(w.p.env, &w.alloc)
+		w.volume = newDisk(w.p.env, &w.alloc, w.p.args.BackupID)
 		end(w.alloc.Unit.Path, 0)
 		return nil
 	}
@@ -242,16 +241,12 @@ func (w *writer) beginFragment(ctx context.Context, at int64) error {
 	if err != nil {
 		return status.Errorf(status.MediaWrite, "%w", err)
 	}
-	b, err := media.EncodeFragmentHeader(h)
-	if err != nil {
-		return status.Errorf(status.MediaWrite, "%w", err)
-	}
 	w.current = &image.Fragment{
 		Copy: h.Copy, Number: h.Number, StorageUnit: w.alloc.Unit.Name, MediaServer: w.p.env.Host,
 		BlockSize: w.alloc.Unit.BlockSize, Offset: at,
 	}
 	w.before = ""
-	if err := w.volume.begin(ctx, b, w.current); err != nil {
+	if err := w.volume.begin(ctx, w.frags.Header(), w.current); err != nil {
 		return status.Errorf(status.Of(err, status.MediaWrite), "%s: %w", w.where(), err)
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 // disk is the directory of a disk unit. A fragment is two files, its data and
 // its trailer, under temporary names until both are durable.
 type disk struct {
+	image string // its backup id
 	env   *host.Env
 	alloc *nbemm.Allocation
 	dir   store.Dir
@@ -32,8 +33,8 @@ type disk struct {
 // unfinished ends the names of files that do not count yet.
 const unfinished = ".part"
 
-func newDisk(env *host.Env, a *nbemm.Allocation) *disk {
-	return &disk{env: env, alloc: a, dir: env.Dir(a.Unit.Path)}
+func newDisk(env *host.Env, a *nbemm.Allocation, image string) *disk {
+	return &disk{image: image, env: env, alloc: a, dir: env.Dir(a.Unit.Path)}
 }
 
 // full maps a full disk to the status that users know.
@@ -45,11 +46,7 @@ func (d *disk) full(err error) error {
 }
 
 func (d *disk) begin(ctx context.Context, header []byte, f *image.Fragment) (err error) {
-	h, _, err := media.DecodeFragmentHeader(header)
-	if err != nil {
-		return err
-	}
-	d.name, d.trl = media.DiskName(h.BackupID, h.Copy, h.Number)
+	d.name, d.trl = media.DiskName(d.image, f.Copy, f.Number)
 	if d.data, err = d.dir.Create(ctx, d.name+unfinished); err != nil {
 		return d.full(err)
 	}

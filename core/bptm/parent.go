@@ -207,11 +207,10 @@ func (p *parent) childEnd(ctx context.Context) (w stream.Waits, err error) {
 	return w, nil
 }
 
-// sayPace adds what is known of the job's pace to its log, and to its trace.
-func (p *parent) sayPace(ctx context.Context, c *pace) {
-	for _, l := range c.lines() {
-		p.say(ctx, "%s", l)
-	}
+// sayPace says in the job's log what has ended, and there and in its trace what is
+// known of its pace.
+func (p *parent) sayPace(ctx context.Context, first string, c *pace) {
+	bpjobd.Say(ctx, p.args.Master, append([]string{first}, c.lines()...)...)
 	if t := trace.From(ctx); t != nil && !c.hollow {
 		s := t.Stamp(ctx)
 		t.Emit(ctx, trace.Event{Begin: trace.Stamp{Wall: s.Wall.Add(-c.took)}, End: s, What: trace.Paced, Detail: c.slower().traced()})

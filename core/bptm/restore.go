@@ -37,8 +37,7 @@ func (p *parent) restore(ctx context.Context, cancel func(error)) error {
 		return err
 	}
 	r.end(c.detail(), 0)
-	p.say(ctx, "end reading")
-	p.sayPace(ctx, c)
+	p.sayPace(ctx, "end reading", c)
 	if r.tape != nil {
 		if err := p.unmount(ctx, r.tape); err != nil { // R15: before the report
 			return err

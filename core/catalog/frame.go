@@ -159,6 +159,9 @@ func (r *ref) check(size int64) error {
 // and the CRC-32C of its offset and all that.
 func appendFrame(b []byte, encoder *zstd.Encoder, kind byte, offset int64, raw []byte, plain int) []byte {
 	start := len(b)
+	if len(raw) < minCompressed {
+		plain = len(raw)
+	}
 	b = append(b, kind)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(raw)))
 	b = binary.LittleEndian.AppendUint32(b, uint32(plain))
@@ -214,6 +217,10 @@ func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
 	return must(zstd.NewWriter(nil, zstd.WithEncoderConcurrency(coders), zstd.WithEncoderLevel(level), zstd.WithEncoderCRC(false),
 		zstd.WithWindowSize(encoderWindow), zstd.WithLowerEncoderMem(true)))
 }
+
+// minCompressed is the shortest block that is worth an encoder's tables: a file that is
+// shorter fills one sector of a disk.
+const minCompressed = 512
 
 // coders is how many blocks can be compressed at once, and decompressed.
 const coders = 4

@@ -79,7 +79,7 @@ func (f *Fragments) continued(offset int64) *Continuation {
 }
 
 // Begin begins the next fragment at an offset of the stream and gives its header,
-// to be written as the first block of its data file ([EncodeFragmentHeader]). before
+// to be written as the first block of its data file ([Fragments.Header]). before
 // is the cartridge that the fragment before is on, "" if it is the same.
 func (f *Fragments) Begin(start int64, before string) (FragmentHeader, error) {
 	if f.number > 0 && start != f.at {
@@ -100,6 +100,9 @@ func (f *Fragments) Begin(start int64, before string) (FragmentHeader, error) {
 	f.trailer, err = NewTrailerWriter(f.head, put)
 	return f.head, err
 }
+
+// Header is the block with which the data file of the fragment begun last begins.
+func (f *Fragments) Header() []byte { return f.trailer.id }
 
 // Wrote takes a Data slot that was written as one block, or, if hollow, as n of
 // its bytes: early warning may come in the middle of a hollow slot.

@@ -59,9 +59,14 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// minCompressed is the shortest payload that is worth the encoder's tables: what is
+// shorter fits in one sector of a disk, or block of a tape, as it is.
+const minCompressed = 4 << 10
+
 // TrailerWriter makes the blocks of a fragment's trailer.
 type TrailerWriter struct {
 	head    FragmentHeader
+	id      []byte // the header's block
 	put     func(block []byte) error
 	pending []byte // encoded entries, less than a block
 	before  string // path of the last of them
@@ -73,11 +78,11 @@ type TrailerWriter struct {
 // NewTrailerWriter begins a trailer; put is given each finished block and keeps it.
 func NewTrailerWriter(h FragmentHeader, put func(block []byte) error) (*TrailerWriter, error) {
 	w := &TrailerWriter{head: h, put: put}
-	id, err := EncodeFragmentHeader(h)
-	if err != nil {
+	var err error
+	if w.id, err = EncodeFragmentHeader(h); err != nil {
 		return nil, err
 	}
-	return w, w.block(partIdentity, id)
+	return w, w.block(partIdentity, w.id)
 }
 
 // room is how long a payload may be so that it fits in a block even if it does
@@ -153,8 +158,10 @@ func split(r run, n int) []run {
 
 func (w *TrailerWriter) block(part byte, payload []byte) error {
 	flag := byte(0)
-	if z := encoder.EncodeAll(payload, nil); len(z) < len(payload) {
-		payload, flag = z, 1
+	if len(payload) >= minCompressed {
+		if z := encoder.EncodeAll(payload, nil); len(z) < len(payload) {
+			payload, flag = z, 1
+		}
 	}
 	b := make([]byte, 0, trailerHead+len(payload))
 	b = append(b, trailerMagic...)

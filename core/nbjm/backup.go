@@ -66,7 +66,6 @@ func (s *Server) work(ctx context.Context, r *running) (image.Header, bpbrm.Fini
 		return image.Header{}, failed(err, status.ResourceFailed)
 	}
 	a := &g.Allocation
-	s.sayGranted(ctx, a)
 	if _, err := bpjobd.Activate.Call(ctx, s.at(bpjobd.Service), activation(q.ID, a)); err != nil { // B5
 		return image.Header{}, failed(err, status.JobManager)
 	}
@@ -74,8 +73,6 @@ func (s *Server) work(ctx context.Context, r *running) (image.Header, bpbrm.Fini
 	if err != nil {
 		return h, failed(err, status.Database)
 	}
-	_, err = bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{ID: q.ID, BackupID: h.ID})
-	_ = err // shown, not needed
 	// Not cancelled half way: what was started can then be found and ended.
 	if err := s.startBpbrm(rt.WithoutCancel(ctx), r, &h); err != nil { // B7
 		return h, failed(err, status.CannotConnect)
@@ -89,23 +86,20 @@ func failed(err error, other status.Code) bpbrm.Finished {
 	return bpbrm.Finished{Status: status.Of(err, other), Detail: status.Detail(err)}
 }
 
+// activation shows what a job was granted.
 func activation(id int64, a *nbemm.Allocation) bpjobd.Update {
+	said := []string{"granted resource " + a.Unit.Name}
+	if a.OnTape() {
+		said = append(said, "granted resource "+a.Media.ID, "granted resource "+a.Drive.Name)
+	}
 	return bpjobd.Update{
 		ID: id, State: job.Active, MediaServer: a.MediaServer, StorageUnit: a.Unit.Name, Drive: a.Drive.Name, Media: a.Media.ID,
-	}
-}
-
-func (s *Server) sayGranted(ctx context.Context, a *nbemm.Allocation) {
-	bpjobd.Say(ctx, s.host, "granted resource "+a.Unit.Name)
-	if a.OnTape() {
-		bpjobd.Say(ctx, s.host, "granted resource "+a.Media.ID)
-		bpjobd.Say(ctx, s.host, "granted resource "+a.Drive.Name)
+		Say: said, Role: Service,
 	}
 }
 
 // show tells people what a restore, or a job's next volume, was given.
 func (s *Server) show(ctx context.Context, a *nbemm.Allocation) {
-	s.sayGranted(ctx, a)
 	u := activation(trace.JobOf(ctx).ID, a)
 	u.State = ""
 	_, err := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), u)
@@ -115,11 +109,12 @@ func (s *Server) show(ctx context.Context, a *nbemm.Allocation) {
 // blocked shows why a job waits.
 func (s *Server) blocked(ctx context.Context, _ pbx.Peer, g nbrb.Grant) (struct{}, error) {
 	ctx = trace.WithRole(ctx, Service)
-	_, err := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{ID: g.Job.ID, Waiting: g.Detail})
-	_ = err // shown, not needed
+	u := bpjobd.Update{ID: g.Job.ID, Waiting: g.Detail, Role: Service}
 	if s.mayLog(g.Job.ID) {
-		bpjobd.Say(ctx, s.host, "awaiting resource: "+g.Detail)
+		u.Say = []string{"awaiting resource: " + g.Detail}
 	}
+	_, err := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), u)
+	_ = err // shown, not needed
 	return struct{}{}, nil
 }
 
@@ -154,10 +149,15 @@ func (s *Server) startBpbrm(ctx context.Context, r *running, h *image.Header) er
 	}
 	spec := host.Spec{Role: bpbrm.Role, Job: q.ID, Try: q.Try, Epoch: s.epoch, Args: raw}
 	started, err := bpcompatd.StartIt.Call(ctx, s.at(bpcompatd.Service), bpcompatd.Start{Host: a.MediaServer, Spec: spec})
+	u := bpjobd.Update{ID: q.ID, BackupID: h.ID, Role: Service}
+	if err == nil {
+		u.Say = []string{fmt.Sprintf("started process bpbrm (pid=%d) on %s", started.Pid, a.MediaServer)}
+	}
+	_, shown := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), u)
+	_ = shown // not needed
 	if err != nil {
 		return err
 	}
-	bpjobd.Say(ctx, s.host, fmt.Sprintf("started process bpbrm (pid=%d) on %s", started.Pid, a.MediaServer))
 	_, err = bpbrm.Go.Call(ctx, started.Addr, struct{}{})
 	return err
 }
@@ -298,6 +298,7 @@ func (s *Server) discardLater(ctx context.Context, server string, q bptm.Discard
 func (s *Server) finish(ctx context.Context, r *running, h *image.Header, f bpbrm.Finished) (retry bool) {
 	u := bpjobd.Update{
 		ID: r.job.ID, State: job.Completed, Status: f.Status, Detail: f.Detail, Bytes: f.Bytes, Files: f.Files,
+		Say: []string{fmt.Sprintf("end of try %d: status %d, %s", r.job.Try, f.Status, f.Status.Message())}, Role: Service,
 	}
 	if f.Status.Succeeded() {
 		u.BackupID = h.ID
@@ -308,8 +309,6 @@ func (s *Server) finish(ctx context.Context, r *running, h *image.Header, f bpbr
 	if _, err := bpjobd.Finish.Call(ctx, s.at(bpjobd.Service), u); err != nil {
 		bpjobd.Say(ctx, s.host, "recording the job's status: "+err.Error())
 	}
-	text := fmt.Sprintf("end of try %d: status %d, %s", r.job.Try, f.Status, f.Status.Message())
-	bpjobd.Say(ctx, s.host, text)
 	return retry
 }
 

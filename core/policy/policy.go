@@ -126,6 +126,7 @@ func (s *Schedule) NextOpen(t rt.Time, loc *time.Location) (span Span, ok bool) 
 // openings are the schedule's windows of the week before and after t, by the time
 // at which they open.
 func (s *Schedule) openings(t rt.Time, loc *time.Location) (all []Span) {
+	all = make([]Span, 0, 17*len(s.Windows))
 	y, m, d := t.Std().In(loc).Date()
 	for day := -8; day <= 8; day++ {
 		// In UTC every day has a midnight: in some zones the clock is put forward at it.

@@ -126,6 +126,9 @@ func WithTask(ctx context.Context, t Task) context.Context {
 // Current is the running task of ctx. It panics if ctx carries none: a role was
 // started outside any world.
 func Current(ctx context.Context) Task {
+	if c, ok := ctx.(*taskContext); ok { // as most are, without the way there
+		return c.task
+	}
 	t, _ := ctx.Value(taskKey{}).(Task)
 	if t == nil {
 		panic("rt: the context carries no task; start roles through a world")

@@ -71,7 +71,7 @@ func TestRights(t *testing.T) {
 		call(bpjobd.ReadLog, at(bpjobd.Service), bpjobd.LogQuery{Job: b.ID}),
 		call(bpjobd.ReadTrace, at(bpjobd.Service), bpjobd.TraceQuery{Job: b.ID}),
 		call(bpjobd.AddTrace, at(bpjobd.Service), []trace.Event{{Host: loopback.Client, Job: trace.Job{ID: b.ID}}}),
-		call(bpjobd.AddLine, at(bpjobd.Service), job.Line{Job: b.ID, Text: "forged"}),
+		call(bpjobd.AddLines, at(bpjobd.Service), bpjobd.Lines{Job: b.ID, Texts: []string{"forged"}}),
 		call(bpjobd.Add, at(bpjobd.Service), job.Job{ID: 99}),
 		call(bpjobd.Finish, at(bpjobd.Service), bpjobd.Update{ID: b.ID}),
 		call(nbpem.BackupNow, at(nbpem.Service), nbpem.Backup{Policy: policyName, Client: loopback.Client}),

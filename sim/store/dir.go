@@ -23,7 +23,8 @@ type Dir struct {
 	boot     int   // crashes so far: a file opened before one is dead
 	now      space
 	durable  space
-	pending  []nameOp // what turns durable into now, in order
+	pending  []nameOp        // what turns durable into now, in order
+	names    map[string]bool // that the changes due at a Sync concern
 	dirs     map[string]bool
 	kids     map[string]map[string]bool // of each directory: names, with "/" those of directories
 }
@@ -35,6 +36,7 @@ type space map[string]*inode
 type nameOp struct {
 	from, to string
 	n        *inode
+	due      bool // at the Sync under way
 }
 
 func (o nameOp) apply(s space) {
@@ -49,7 +51,7 @@ func (o nameOp) apply(s space) {
 // NewDir makes an empty directory on a disk of capacity bytes; 0 is no limit.
 // rnd decides what a crash leaves of what was not synced.
 func NewDir(capacity int64, rnd *rand.Rand) *Dir {
-	return &Dir{rnd: rnd, capacity: capacity, now: space{}, durable: space{}, dirs: map[string]bool{}, kids: map[string]map[string]bool{}}
+	return &Dir{rnd: rnd, capacity: capacity, now: space{}, durable: space{}, names: map[string]bool{}, dirs: map[string]bool{}, kids: map[string]map[string]bool{}}
 }
 
 // Crash is what the end of the host does to its disk. Names change in order, as
@@ -126,6 +128,9 @@ func (d *Dir) make(op, name string) error {
 	if d.dirs[name] {
 		return d.fail(op, name, errors.New("is a directory"))
 	}
+	if above, _ := split(name); d.dirs[above] {
+		return nil // and those above it are there, too
+	}
 	for i, c := range []byte(name) {
 		if c == '/' && d.now[name[:i]] != nil {
 			return d.fail(op, name, errors.New("not a directory: "+name[:i]))
@@ -151,7 +156,10 @@ func (d *Dir) enlist(name, mark string) {
 
 func (d *Dir) unlist(name, mark string) {
 	dir, base := split(name)
-	delete(d.kids[dir], base+mark)
+	kids := d.kids[dir]
+	if delete(kids, base+mark); len(kids) == 0 {
+		delete(d.kids, dir) // empty directories stay, and there are many in the long run
+	}
 }
 
 // Create implements [store.Dir].
@@ -262,24 +270,24 @@ func (d *Dir) Sync(ctx context.Context, dir string) error {
 	if err := d.begin(ctx, "sync", checkable(dir)...); err != nil {
 		return err
 	}
-	need := make([]bool, len(d.pending))
-	names := map[string]bool{}
+	clear(d.names)
 	for i := len(d.pending) - 1; i >= 0; i-- {
-		o := d.pending[i]
-		need[i] = o.in(dir) || names[o.from] || names[o.to]
-		if need[i] {
-			names[o.from], names[o.to] = true, true
-			delete(names, "") // no name
+		o := &d.pending[i]
+		o.due = o.in(dir) || d.names[o.from] || d.names[o.to]
+		if o.due {
+			d.names[o.from], d.names[o.to] = true, true
+			delete(d.names, "") // no name
 		}
 	}
-	var rest []nameOp
-	for i, o := range d.pending {
-		if need[i] {
+	rest := d.pending[:0]
+	for _, o := range d.pending {
+		if o.due {
 			o.apply(d.durable)
 		} else {
 			rest = append(rest, o)
 		}
 	}
+	clear(d.pending[len(rest):])
 	d.pending = rest
 	return nil
 }

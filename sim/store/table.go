@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/btree"
 
@@ -19,13 +20,18 @@ var (
 const degree = 32 // of the trees: a node fills a few cache lines
 
 // record is never changed: a Put makes a new one, so that a tree and its clone
-// may share it.
+// may share it. It is no larger than it must be: a planning run has millions.
 type record struct {
-	key     string
-	index   []string
-	version int // of the schema that put it
-	value   any
-	json    string // of value when it was put, if values are checked
+	key   string
+	index []string
+	value any
+	put   *putting
+}
+
+// putting is how a record was put.
+type putting struct {
+	version int    // of the schema
+	json    string // of the value, if values are checked
 }
 
 // place is where a record stands in one index.
@@ -38,8 +44,10 @@ type table struct {
 	rows    *btree.BTreeG[*record]
 	probe   record // has the key that is looked for
 	index   []*btree.BTreeG[place]
-	scans   int  // scans under way
-	scanned bool // a scan under way reads these trees: clone before a change
+	keys    []string // the last record's in index, which others often share
+	put     *putting // the last: others were put alike
+	scans   int      // scans under way
+	scanned bool     // a scan under way reads these trees: clone before a change
 }
 
 func newTable() *table {
@@ -168,12 +176,20 @@ func (x *tx) Put(s *store.Schema, key string, index []string, v any) error {
 	if len(index) != len(t.index) {
 		return fmt.Errorf("table %s: a record with %d index keys for %d indexes", s.Name, len(index), len(t.index))
 	}
-	r := &record{key: key, index: index, version: s.Version, value: v}
+	p := putting{version: s.Version}
 	if x.db.check {
-		if r.json, err = fingerprint(s, key, v); err != nil {
+		if p.json, err = fingerprint(s, key, v); err != nil {
 			return err
 		}
 	}
+	if t.put == nil || *t.put != p {
+		t.put = &p
+	}
+	if slices.Equal(index, t.keys) {
+		index = t.keys
+	}
+	t.keys = index
+	r := &record{key: key, index: index, value: v, put: t.put}
 	x.undo = append(x.undo, change{t, key, t.set(key, r)})
 	return nil
 }
@@ -227,20 +243,20 @@ func (x *tx) Scan(s *store.Schema, index int, from, to string, fn func(string, a
 
 // value is what a reader of schema s gets of r.
 func (x *tx) value(s *store.Schema, r *record) (any, error) {
-	if x.db.check && r.json != "" {
+	if x.db.check && r.put.json != "" {
 		b, err := json.Marshal(r.value)
-		if err != nil || string(b) != r.json {
+		if err != nil || string(b) != r.put.json {
 			return nil, fmt.Errorf("table %s, key %q: the value was changed after it was put or got: put a changed copy", s.Name, r.key)
 		}
 	}
-	if r.version == s.Version {
+	if r.put.version == s.Version {
 		return r.value, nil
 	}
 	b, err := json.Marshal(r.value)
 	if err != nil {
 		return nil, fmt.Errorf("table %s, key %q: %w", s.Name, r.key, err)
 	}
-	return s.Decode(r.version, b)
+	return s.Decode(r.put.version, b)
 }
 
 // fingerprint is v's JSON; it fails if v does not come back from it as it was.

@@ -10,8 +10,10 @@ import (
 )
 
 // MaxHollow is how many entries a generated tree has at most: a planning run
-// costs events in proportion to jobs, not to files.
-const MaxHollow = 16
+// costs events in proportion to jobs, not to files. Four are enough for what depends
+// on there being several: members of different lengths, fragments that end between
+// two of them or inside one, a restore of some of them.
+const MaxHollow = 4
 
 // Hollow says what a generated tree stands for.
 type Hollow struct {

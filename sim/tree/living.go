@@ -38,7 +38,7 @@ type Living struct {
 // last, also if some were missed.
 const (
 	restEntries = 8
-	lastDays    = MaxHollow - restEntries - 1
+	lastDays    = 7
 	monthDays   = 30
 )
 
