@@ -19,7 +19,7 @@ import (
 func TestPrograms(t *testing.T) {
 	r := newRig(t, 0)
 	r.plant()
-	r.run("cd " + r.tree + " && git init -q repo && cd repo && cp -r ../dir1 . && git add . && git -c user.name=a -c user.email=a@b commit -qm one")
+	r.run("cd " + r.tree + " && git init -q repo && cd repo && cp -r ../dir1 . && git add . && git -c user.name=a -c user.email=a@b commit -qm one && cd .. && find repo . -maxdepth 99 -depth -newermt 2025-01-01 -exec touch -h -d '2024-05-06 07:08:09.123456789' {} +")
 	r.backup("tape")
 	r.show(stage.Rules{Quiet: 300 * time.Millisecond})
 	at, out := r.latest(), t.TempDir()
@@ -44,7 +44,7 @@ func TestPrograms(t *testing.T) {
 	shell("cp -a %s %s/cp", at, out)
 	r.same("cp -a", out+"/cp")
 	jobs := len(r.restores())
-	if jobs > 3 {
+	if jobs > 2 { // the first may be begun before the copier has listed anything
 		t.Errorf("a copy of a tree on one cartridge cost %d restores", jobs)
 	}
 	shell("rsync -aHX %s/ %s/rsync", at, out)

@@ -166,7 +166,8 @@ func (s *system) around(ctx context.Context, src *source, file, user string) {
 	s.likely(ctx, src, path.Dir(file), file, user, min(neighbours, s.cfg.Limit/aheadPart), true)
 }
 
-// ahead says that what comes after a file in a directory will probably be wanted.
+// ahead says that what is in a directory will probably be wanted: what comes after a
+// file first, then what the copier comes back to.
 func (s *system) ahead(ctx context.Context, src *source, dir, after, user string) {
 	s.likely(ctx, src, dir, after, user, s.cfg.Limit/aheadPart, false)
 }
@@ -179,8 +180,9 @@ func (s *system) likely(ctx context.Context, src *source, dir, after, user strin
 		return // it costs mounts, later
 	}
 	var files []stage.File
-	err = v.WalkAfter(ctx, dir, after, func(found catalog.Found) (bool, error) {
-		if beside && path.Dir(found.Path) != dir {
+	again := false
+	note := func(found catalog.Found) (bool, error) {
+		if beside && path.Dir(found.Path) != dir || again && found.Path == after {
 			return false, nil
 		}
 		n, err := s.node(ctx, src, found)
@@ -198,7 +200,11 @@ func (s *system) likely(ctx context.Context, src *source, dir, after, user strin
 			files = append(files, f)
 		}
 		return room > 0 && len(files) < aheadFiles, nil
-	})
+	}
+	err = v.WalkAfter(ctx, dir, after, note)
+	if again = !beside && err == nil && room > 0 && len(files) < aheadFiles; again {
+		err = v.WalkAfter(ctx, dir, "", note)
+	}
 	_ = err // as far as it could be read
 	s.stager.Ahead(ctx, files, user)
 }
