@@ -56,14 +56,19 @@ type rig struct {
 // is, 0 at once.
 func newRig(t *testing.T, timing int64) *rig {
 	t.Helper()
+	library := real.StarterLibrary("vtl1")
+	library.Timing = scenarios.Timing(timing)
+	return newRigWith(t, library)
+}
+
+func newRigWith(t *testing.T, library scenarios.Library) *rig {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("a whole domain of processes: run without -short")
 	}
 	dir, err := os.MkdirTemp("", "cm") // short: sockets are below it
 	ok(t, err)
 	t.Cleanup(func() { ok(t, os.RemoveAll(dir)) })
-	library := real.StarterLibrary("vtl1")
-	library.Timing = scenarios.Timing(timing)
 	d, err := loopback.New(t.Context(), loopback.Options{Dir: filepath.Join(dir, "d"), Command: loopback.Self, Library: library})
 	ok(t, err)
 	t.Cleanup(func() { ok(t, d.Close()) })
