@@ -2,6 +2,7 @@ package fuse
 
 import (
 	"context"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"syscall"
@@ -43,17 +44,15 @@ func (s *system) fixed(path string, children []child) *dir {
 }
 
 // inode is the number of what is known by a path from the mount's root, the same in
-// every mount: FNV-1a in 63 bits (Fowler, Noll, Vo). Two of a billion names have the
+// every mount: FNV-1a in 63 bits. Two of a billion names have the
 // same number with a probability of 5 %.
 func inode(parts ...string) uint64 {
-	h := uint64(14695981039346656037)
+	h := fnv.New64a()
 	for _, p := range parts {
-		for i := range len(p) {
-			h = (h ^ uint64(p[i])) * 1099511628211
-		}
-		h = (h ^ 0xFF) * 1099511628211
+		h.Write([]byte(p))
+		h.Write([]byte{0xFF})
 	}
-	return max(h&^(1<<63), 2)
+	return max(h.Sum64()&^(1<<63), 2)
 }
 
 // child is what has a name: it may be one that is not listed.

@@ -29,7 +29,7 @@ type images struct {
 // fresh is how long the list of images is believed.
 const fresh = 3 * time.Second
 
-func newImages(_ context.Context, s *system, remote *bpdbm.Remote) *images {
+func newImages(s *system, remote *bpdbm.Remote) *images {
 	return &images{s: s, remote: remote, readers: map[string]*catalog.Reader{}}
 }
 

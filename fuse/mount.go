@@ -89,7 +89,7 @@ func New(dir string, cfg Config) (*Mount, error) {
 		stop(nil)
 		return nil, err
 	}
-	s.images = newImages(ctx, s, bpdbm.NewRemote(ctx, pbx.At(cfg.Master, bpdbm.Service), cfg.Memory))
+	s.images = newImages(s, bpdbm.NewRemote(ctx, pbx.At(cfg.Master, bpdbm.Service), cfg.Memory))
 	s.stager = stage.New(ctx, cfg.Rules, s.fetch)
 	s.asked = newRequests(s)
 	if err := s.images.refresh(ctx); err != nil {

@@ -79,7 +79,7 @@ func (q *requests) run(r *request) {
 	} else {
 		err = q.send(ctx, r)
 	}
-	q.set(r, func() {
+	q.set(func() {
 		r.state, r.ended, r.files = "done", time.Now(), nil
 		if err != nil {
 			r.state, r.detail = "failed", err.Error()
@@ -87,7 +87,8 @@ func (q *requests) run(r *request) {
 	})
 }
 
-func (q *requests) set(_ *request, change func()) {
+// set changes a request.
+func (q *requests) set(change func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	change()
@@ -106,9 +107,9 @@ func (q *requests) stage(ctx context.Context, r *request) error {
 	}
 	var err error
 	if len(missing) > 0 {
-		q.set(r, func() { r.state = "running" })
+		q.set(func() { r.state = "running" })
 		slices.SortStableFunc(missing, byPlace)
-		err = q.s.fetchFiles(ctx, r.files[0].Client, missing, func(id int64) { q.set(r, func() { r.job = id }) })
+		err = q.s.fetchFiles(ctx, r.files[0].Client, missing, func(id int64) { q.set(func() { r.job = id }) })
 	}
 	for _, f := range r.files {
 		q.s.staged.pin(keyOf(f.Image, f.Path), time.Now().Add(pinned))
@@ -139,7 +140,7 @@ func (q *requests) send(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	q.set(r, func() { r.state, r.job = "running", id })
+	q.set(func() { r.state, r.job = "running", id })
 	return q.s.follow(ctx, id)
 }
 

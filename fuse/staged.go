@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"capstan/core/catalog"
+	"capstan/core/stream"
 )
 
 // staged are files that were fetched. Each is under the name of its image and path, and
@@ -217,8 +218,6 @@ func (s *staged) evict(coming int64) error {
 	return nil
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // verify compares a file with its entry: its length, and its contents if their checksum
 // is known.
 func verify(path string, e *catalog.Entry) error {
@@ -236,7 +235,7 @@ func verify(path string, e *catalog.Entry) error {
 	case e.CRC == 0:
 		return nil
 	}
-	sum := crc32.New(castagnoli)
+	sum := crc32.New(stream.Castagnoli)
 	if _, err := io.Copy(sum, f); err != nil {
 		return err
 	}

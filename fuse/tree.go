@@ -8,6 +8,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"capstan/core/catalog"
 	"capstan/core/image"
@@ -103,7 +104,7 @@ func (n *file) attr(out *fuse.Attr) {
 	out.Ino = n.stable().Ino
 	out.Mode = kind(e.Type) | e.Mode&0o7777
 	out.Uid, out.Gid, out.Nlink, out.Blksize = e.UID, e.GID, n.nlink, blockSize
-	out.Rdev = e.Major<<8 | e.Minor&0xFF | e.Minor&^0xFF<<12
+	out.Rdev = uint32(unix.Mkdev(e.Major, e.Minor))
 	m, c := e.MTime.Std(), e.CTime.Std()
 	if e.CTime == 0 {
 		c = m

@@ -44,7 +44,7 @@ func (u *nullUnit) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error)
 func benchDrive(ctx context.Context, b *testing.B, o Options) *Drive {
 	u := &nullUnit{unit: newUnit(), gives: block(1, benchBlock)}
 	u.null = true
-	u.gives = binary.LittleEndian.AppendUint32(u.gives, crc32.Checksum(u.gives, castagnoli))
+	u.gives = binary.LittleEndian.AppendUint32(u.gives, crc32.Checksum(u.gives, stream.Castagnoli))
 	d, err := Open(ctx, "drive1", u, o)
 	if err == nil {
 		err = d.Load(ctx)

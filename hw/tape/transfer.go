@@ -9,6 +9,7 @@ import (
 
 	"capstan/core/dev"
 	"capstan/core/scsi"
+	"capstan/core/stream"
 	lu "capstan/hw/scsi"
 )
 
@@ -71,8 +72,6 @@ func (d *Drive) missing(ctx context.Context, op string, err error) error {
 // guard is the number of bytes of block protection (SSC-5 4.2.29): the CRC-32C of the
 // block, least significant byte first, as it is on iSCSI's wire.
 const guard = 4
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (d *Drive) grow(n int) []byte {
 	if cap(d.buf) < n {
@@ -191,7 +190,7 @@ func (d *Drive) check(p, block []byte) (int, error) {
 		return len(block), nil
 	}
 	n := len(block) - guard
-	if n <= 0 || crc32.Checksum(block[:n], castagnoli) != binary.LittleEndian.Uint32(block[n:]) {
+	if n <= 0 || crc32.Checksum(block[:n], stream.Castagnoli) != binary.LittleEndian.Uint32(block[n:]) {
 		return 0, d.fail(dev.OpRead, fmt.Errorf("%w: block %d came with a checksum that is not its own", dev.ErrProtection, d.at.Block-1))
 	}
 	return copy(p, block[:n]), nil
@@ -226,7 +225,7 @@ func (d *Drive) writeOnce(ctx context.Context, p []byte) (again bool, _ error) {
 	if d.guarded {
 		out = d.grow(len(p) + guard)
 		copy(out, p)
-		binary.LittleEndian.PutUint32(out[len(p):], crc32.Checksum(p, castagnoli))
+		binary.LittleEndian.PutUint32(out[len(p):], crc32.Checksum(p, stream.Castagnoli))
 	}
 	n := len(out)
 	if n > d.maxMoved {

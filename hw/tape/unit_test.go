@@ -11,6 +11,7 @@ import (
 	"capstan/core/host"
 	"capstan/core/pbx"
 	"capstan/core/scsi"
+	"capstan/core/stream"
 	"capstan/sim"
 )
 
@@ -247,7 +248,7 @@ func (u *unit) write(b []byte) (int, *scsi.Sense) {
 		return 0, check(scsi.IllegalRequest, 0x24, 0)
 	}
 	if u.guarded() {
-		if n <= 4 || crc32.Checksum(b[:n-4], castagnoli) != binary.LittleEndian.Uint32(b[n-4:]) {
+		if n <= 4 || crc32.Checksum(b[:n-4], stream.Castagnoli) != binary.LittleEndian.Uint32(b[n-4:]) {
 			return 0, check(scsi.HardwareError, 0x10, 1)
 		}
 		b = b[:n-4]
@@ -275,7 +276,7 @@ func (u *unit) read(in []byte) (int, *scsi.Sense) {
 		return 0, s
 	}
 	if u.guarded() {
-		b = binary.LittleEndian.AppendUint32(append([]byte{}, b...), crc32.Checksum(b, castagnoli))
+		b = binary.LittleEndian.AppendUint32(append([]byte{}, b...), crc32.Checksum(b, stream.Castagnoli))
 	}
 	n := copy(in, b)
 	if len(b) == len(in) || (u.noShort && len(b) < len(in)) {
