@@ -19,7 +19,7 @@ type Sweep struct {
 	Seed int64 `yaml:"seed,omitempty" ex:"1"`
 	// What is varied.
 	Parameters []Parameter `yaml:"parameters" need:"yes"`
-	// The figures that are shown, by the beginning of their names. Default: all.
+	// The figures that are shown, by the beginning of their names. Default: the most telling ones; "" is all.
 	Show []string `yaml:"show,omitempty" ex:"[backups inside, mounts]"`
 }
 

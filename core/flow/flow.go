@@ -117,7 +117,7 @@ func (c *checker) acted(step string, roles ...string) {
 // was in the drive already.
 func (c *checker) mounted(step string) {
 	c.acted(step, "ltid", "txxd", "avrd")
-	if !slices.ContainsFunc(c.events, func(e trace.Event) bool { return e.Step == step && e.What == "already in the drive" }) {
+	if !slices.ContainsFunc(c.events, func(e trace.Event) bool { return e.Step == step && e.What == trace.There }) {
 		c.acted(step, "txxcd")
 	}
 }

@@ -20,7 +20,7 @@ type Plan struct {
 	Cells        []Cell   `json:"cells"`
 	Replications int      `json:"replications"`
 	Seed         int64    `json:"seed"` // of the first replication; the others have the ones after it
-	Show         []string `json:"-"`    // beginnings of the names of the figures to show; none is all
+	Show         []string `json:"-"`    // beginnings of the names of the figures to show; none is the headlines
 }
 
 // Cell is one combination of values.

@@ -51,9 +51,6 @@ func NewRecorder(sink Sink, resources []Resource) *Recorder {
 // keep remembers the first error.
 func (r *Recorder) keep(err error) { r.err = cmp.Or(r.err, err) }
 
-// Err is the first error of the sink.
-func (r *Recorder) Err() error { return r.err }
-
 func (r *Recorder) of(id int64) *progress {
 	p := r.jobs[id]
 	if p == nil {
