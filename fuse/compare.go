@@ -155,6 +155,10 @@ func (s *system) difference(ctx context.Context, a, b *source) (*difference, err
 		case order > 0:
 			d.added.add(after.at)
 			n++
+		case after.at.Type == catalog.Directory && before.at.Type != catalog.Directory:
+			d.removed.add(before.at)
+			d.added.add(after.at)
+			n++
 		case !same(&before.at.Entry, &after.at.Entry) && after.at.Type != catalog.Directory:
 			d.changed.add(after.at)
 			n++

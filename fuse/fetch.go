@@ -33,6 +33,7 @@ const (
 
 // fetch has the files of a batch brought.
 func (s *system) fetch(ctx context.Context, b stage.Batch) error {
+	s.log.Info("fetching", "client", b.Client, "media", b.Media, "files", len(b.Files))
 	return s.fetchFiles(ctx, b.Client, b.Files, func(int64) {})
 }
 

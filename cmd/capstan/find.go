@@ -103,14 +103,15 @@ func (f *findFlags) find(ctx context.Context, m master, w, notes io.Writer, o re
 		if more = p.More; more {
 			f.search.After = p.After
 		}
-		if more && len(found.rows) >= f.limit {
+		if more && len(found.rows) >= f.limit || len(found.rows) > f.limit {
 			fmt.Fprintf(notes, "there may be more than %d: name a larger --limit, or look for less\n", f.limit)
 		}
 	}
 	if len(found.rows) == 0 {
 		return status.Errorf(status.NotFound, "no image of %s holds %s", f.search.Client, f.search.Pattern)
 	}
-	return reports.WriteVersions(w, found.sorted(), o)
+	rows := found.sorted()
+	return reports.WriteVersions(w, rows[:min(len(rows), f.limit)], o)
 }
 
 // fileState is what tells one state of a file from another.

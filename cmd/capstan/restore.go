@@ -144,5 +144,11 @@ func readPaths(stdin io.Reader, name string) ([]string, error) {
 	if bytes.IndexByte(b, 0) >= 0 {
 		sep = "\x00"
 	}
-	return slices.DeleteFunc(strings.Split(string(b), sep), func(p string) bool { return p == "" }), nil
+	all := strings.Split(string(b), sep)
+	for i := range all {
+		if sep == "\n" {
+			all[i] = strings.TrimSuffix(all[i], "\r")
+		}
+	}
+	return slices.DeleteFunc(all, func(p string) bool { return p == "" }), nil
 }

@@ -7,7 +7,7 @@
 // child, or bprd, starts bpbrm on the media server. R17: bpbrm reports, the file
 // is removed, and the status recorded.
 //
-// An import takes a restore's steps but for R2, R8, R13 and R14: its bptm reads
+// An import takes a restore's steps but for R2, R4, R8, R13 and R14: its bptm reads
 // headers and trailers, and bprd has bpdbm rebuild the images from them.
 package bprd
 

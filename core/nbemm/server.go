@@ -404,31 +404,30 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 	if a == nil {
 		return struct{}{}, nil
 	}
-	if a.OnTape() {
-		if err := s.lastUsed(ctx, a.Drive.Name); err != nil {
-			return struct{}{}, err
-		}
-	}
+	ends := a.OnTape() && !a.Quarantine // of the drive's use; what was quarantined was used until then
 	if !a.Quarantine {
 		s.count(a, -1)
 	}
 	if q.Quarantine && a.OnTape() {
 		a.Quarantine = true
-		return struct{}{}, nil
+		return struct{}{}, s.noteUsed(ctx, a, ends)
 	}
 	delete(s.has, h)
 	maps.DeleteFunc(s.filled, func(m string, _ bool) bool { return s.media[m] == h })
 	held := func(_ string, by holder) bool { return by == h }
 	maps.DeleteFunc(s.drives, held)
 	maps.DeleteFunc(s.media, held)
-	return struct{}{}, nil
+	return struct{}{}, s.noteUsed(ctx, a, ends)
 }
 
-// lastUsed notes that a job's use of a drive has ended. What is in it may stay, and of
-// such drives the least recently used is the first that others get.
-func (s *Server) lastUsed(ctx context.Context, drive string) error {
+// noteUsed notes that a job's use of a drive has ended, if it has. What is in it may
+// stay, and of such drives the least recently used is the first that others get.
+func (s *Server) noteUsed(ctx context.Context, a *Allocation, ends bool) error {
+	if !ends {
+		return nil
+	}
 	return s.db.Update(ctx, func(tx store.Tx) error {
-		d, ok, err := drives.Get(tx, drive)
+		d, ok, err := drives.Get(tx, a.Drive.Name)
 		if err != nil || !ok {
 			return err
 		}

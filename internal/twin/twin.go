@@ -76,7 +76,7 @@ func Refuses(s *scenarios.Scenario) string {
 
 // Run plays a scenario that [Refuses] has nothing against.
 func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*Report, error) {
-	played, err := rehearsal.Run(ctx, s, rehearsal.Options{Dir: o.Dir, Command: o.Command, Timing: o.Timing})
+	played, err := rehearsal.Run(ctx, s, rehearsal.Options{Dir: o.Dir, Command: o.Command, Timing: o.Timing, Events: true})
 	if err != nil {
 		return nil, fmt.Errorf("the real world: %w", err)
 	}
