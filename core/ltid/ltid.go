@@ -127,9 +127,7 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 		if err := s.own(from); err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, traced(ctx, trace.Unmounted, q.Drive, "", func() error {
-			return s.inTurn(ctx, q.Drive, func(d *drive) error { return s.unmount(ctx, d) })
-		})
+		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.unmount(ctx, d) })
 	})
 	pbx.Handle(mux, Reset, func(ctx context.Context, _ pbx.Peer, q Drive) (struct{}, error) {
 		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.reset(ctx, d) })
@@ -225,12 +223,18 @@ func (s *Server) bring(ctx context.Context, d *drive, dr dev.Drive, barcode stri
 			return err
 		}
 	}
-	if err := traced(ctx, trace.Moved, d.name, MediaID(barcode), func() error {
+	move := func() error {
 		_, err := txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
 			Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
 		})
 		return err
-	}); err != nil {
+	}
+	if inside == barcode { // txxd says so, and moves nothing
+		err = move()
+	} else {
+		err = traced(ctx, trace.Moved, d.name, MediaID(barcode), move)
+	}
+	if err != nil {
 		return err
 	}
 	if err := load(ctx, dr); err != nil {
@@ -266,9 +270,9 @@ func (s *Server) unmount(ctx context.Context, d *drive) error {
 		st, err := dr.Status(ctx)
 		dirty = err == nil && st.CleaningNeeded
 		if err == nil && st.Ready && !dirty && s.keep(ctx, d) {
-			return nil
+			return traced(ctx, trace.Stayed, d.name, "", func() error { return nil })
 		}
-		return s.takeHome(ctx, d, dr)
+		return traced(ctx, trace.Unmounted, d.name, "", func() error { return s.takeHome(ctx, d, dr) })
 	}); err != nil {
 		return err
 	}

@@ -128,6 +128,7 @@ type Event struct {
 const (
 	Mounted   = "mount"                // from the request until the cartridge is ready; Drive, Media
 	Unmounted = "unmount"              // until the drive is empty; Drive
+	Stayed    = "stays in the drive"   // the end of a job's use of a drive that is not emptied; Drive
 	There     = "already in the drive" // a mount of what stayed there
 	Moved     = "move"                 // the robot's part of a mount or an unmount, its queue included; Drive
 	// Waited ends when a request for resources leaves its queue, and lasts as long as it

@@ -148,7 +148,7 @@ func (g *gantt) drives() {
 		}
 		g.bar(row, m.Asked, m.Ready, record.Position)
 		g.bar(row, m.Ready, m.Released, working(j))
-		g.bar(row, m.Released, m.Empty, record.Position)
+		g.bar(row, m.Released, max(m.Empty, m.Released), record.Position)
 	}
 }
 

@@ -122,6 +122,8 @@ func (r *Recorder) device(e *trace.Event, from, to rt.Time) {
 		p.add(rankDevice, Position, from, to)
 		r.spread(e.Drive, Drive, from, to, func(u *Use, d time.Duration) { u.Load += d })
 		r.empty(e.Drive, from, to)
+	case trace.Stayed:
+		r.empty(e.Drive, from, 0)
 	}
 }
 
@@ -142,14 +144,16 @@ func (r *Recorder) mounted(e *trace.Event, p *progress, from, to rt.Time) {
 	r.drives[e.Drive] = m
 }
 
-// empty ends the mount that a drive has.
+// empty ends the mount that a drive has; empty is 0 if the cartridge stays.
 func (r *Recorder) empty(drive string, released, empty rt.Time) {
 	m := r.drives[drive]
 	if m == nil {
 		return
 	}
 	delete(r.drives, drive)
-	m.Released, m.Empty = max(released, m.Ready), max(empty, m.Ready)
+	if m.Released = max(released, m.Ready); empty != 0 {
+		m.Empty = max(empty, m.Ready)
+	}
 	r.spread(drive, Drive, m.Ready, m.Released, func(u *Use, d time.Duration) { u.Held += d })
 	if j := r.jobs[m.Job]; j != nil {
 		j.robot = 0
