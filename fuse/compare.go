@@ -216,7 +216,7 @@ func (w *walker) next(ctx context.Context) error {
 
 // changesDir is a directory of a part of a comparison.
 func (s *system) changesDir(at, p string, src *source, get func(ctx context.Context) (changes, error)) *dir {
-	return &dir{s: s, path: at, list: func(ctx context.Context) (cs []child, _ error) {
+	return &dir{s: s, path: at, wide: true, list: func(ctx context.Context) (cs []child, _ error) {
 		all, err := get(ctx)
 		if err != nil {
 			return nil, err

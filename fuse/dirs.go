@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,7 +22,13 @@ type dir struct {
 	list func(ctx context.Context) ([]child, error)
 	// find, if it is set, gives what is in it and not listed.
 	find func(ctx context.Context, name string) (child, bool)
-	when time.Time
+	// wide is a dir that may be large and costs to list: a list is used for as long as
+	// the kernel keeps its names, or who lists it with attributes would list it for each.
+	wide  bool
+	mu    sync.Mutex // of what was listed
+	kept  []child
+	names map[string]child
+	since time.Time
 }
 
 // child is a name in a dir.
@@ -55,11 +62,36 @@ func inode(parts ...string) uint64 {
 	return max(h.Sum64()&^(1<<63), 2)
 }
 
+// children is the list, and by name if it is kept.
+func (d *dir) children(ctx context.Context) ([]child, map[string]child, error) {
+	if !d.wide {
+		cs, err := d.list(ctx)
+		return cs, nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Since(d.since) > soon {
+		cs, err := d.list(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		d.kept, d.names, d.since = cs, make(map[string]child, len(cs)), time.Now()
+		for _, c := range cs {
+			d.names[c.name] = c
+		}
+	}
+	return d.kept, d.names, nil
+}
+
 // child is what has a name: it may be one that is not listed.
 func (d *dir) child(ctx context.Context, name string) (c child, ok bool, err error) {
-	cs, err := d.list(ctx)
+	cs, names, err := d.children(ctx)
 	if err != nil {
 		return c, false, err
+	}
+	if names != nil {
+		c, ok = names[name]
+		return c, ok, nil
 	}
 	if at := slices.IndexFunc(cs, func(c child) bool { return c.name == name }); at >= 0 {
 		return cs[at], true, nil
@@ -106,7 +138,7 @@ func (c *child) kind() uint32 {
 
 // Readdir lists the names.
 func (d *dir) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
-	cs, err := d.list(d.s.task("readdir"))
+	cs, _, err := d.children(d.s.task("readdir"))
 	if err != nil {
 		return nil, d.s.errno("list "+d.path, err)
 	}
@@ -121,10 +153,7 @@ func (d *dir) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 func (d *dir) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode = syscall.S_IFDIR | 0o555
 	out.Nlink, out.Blksize = 2, blockSize
-	when := d.when
-	if when.IsZero() {
-		when = d.s.images.changed()
-	}
+	when := d.s.images.changed()
 	out.SetTimes(nil, &when, &when)
 	out.SetTimeout(soon)
 	return 0

@@ -18,7 +18,7 @@ import (
 // both.
 func (s *system) versions(client, policy, at string) *dir {
 	own := path.Join("/clients", client, policy, "versions")
-	return &dir{s: s, path: join(own, at), list: func(ctx context.Context) ([]child, error) {
+	return &dir{s: s, path: join(own, at), wide: true, list: func(ctx context.Context) ([]child, error) {
 		kinds, err := s.everSeen(ctx, s.images.of(ctx, client, policy), at)
 		if err != nil {
 			return nil, err
@@ -68,9 +68,7 @@ func (s *system) everSeen(ctx context.Context, own []image.Header, dir string) (
 			}
 			for k := range page {
 				after = path.Base(page[k].Path)
-				if page[k].Type != catalog.Gone {
-					all[after] = all[after] || page[k].Type == catalog.Directory
-				}
+				all[after] = all[after] || page[k].Type == catalog.Directory
 			}
 			if len(page) < pageSize {
 				break
@@ -97,7 +95,7 @@ func (s *system) versionsOf(ctx context.Context, own []image.Header, p string) (
 		if err != nil {
 			return nil, err
 		}
-		if !ok || e.Type == catalog.Directory || e.Type == catalog.Gone || same(&e, &last) {
+		if !ok || e.Type == catalog.Directory || same(&e, &last) {
 			continue
 		}
 		last = e
