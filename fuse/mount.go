@@ -29,8 +29,6 @@ type Config struct {
 	// them are kept. Only this mount uses it.
 	Stage string
 	Limit int64
-	// Memory is how many bytes of catalogs are kept; 0 is 128 MiB.
-	Memory int64
 	// AllowOther lets other users in; each reads what the files' modes let him.
 	AllowOther bool
 	// Zone is the time zone of the names of days and hours; nil is the local one.
@@ -61,6 +59,9 @@ type system struct {
 	mountpoint string
 }
 
+// catalogMemory is how many bytes of catalogs are kept.
+const catalogMemory = 128 << 20
+
 // How long the kernel may believe what it was told: of what never changes, and of what
 // comes and goes with images.
 const (
@@ -70,9 +71,6 @@ const (
 
 // New mounts the catalog at a directory.
 func New(dir string, cfg Config) (*Mount, error) {
-	if cfg.Memory == 0 {
-		cfg.Memory = 128 << 20
-	}
 	if cfg.Zone == nil {
 		cfg.Zone = time.Local
 	}
@@ -89,7 +87,7 @@ func New(dir string, cfg Config) (*Mount, error) {
 		stop(nil)
 		return nil, err
 	}
-	s.images = newImages(s, bpdbm.NewRemote(ctx, pbx.At(cfg.Master, bpdbm.Service), cfg.Memory))
+	s.images = newImages(s, bpdbm.NewRemote(ctx, pbx.At(cfg.Master, bpdbm.Service), catalogMemory))
 	s.stager = stage.New(ctx, cfg.Rules, s.fetch)
 	s.asked = newRequests(s)
 	if err := s.images.refresh(ctx); err != nil {

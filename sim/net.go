@@ -40,11 +40,11 @@ type Link struct {
 	Stream int64
 }
 
-// usable is what TCP carries of a rate as data, 97 %; the rest are headers and
+// Usable is what TCP carries of a rate as data, 97 %; the rest are headers and
 // acknowledgements. Velho, Schnorr, Casanova and Legrand, "On the validity of flow-level TCP
 // network models for grid and cloud simulations", ACM TOMACS 23(4), 2013: the
 // bandwidth factor of SimGrid's model LV08.
-func usable(rate int64) int64 { return rate/100*97 + rate%100*97/100 }
+func Usable(rate int64) int64 { return rate/100*97 + rate%100*97/100 }
 
 // link is a Link with its faults.
 type link struct {
@@ -90,8 +90,8 @@ func (n *network) init(w *World) {
 // SetRate sets what the host's interface carries in each direction, in bytes a
 // second; 0 is without limit.
 func (h *Host) SetRate(rate int64) {
-	h.nic.out = dev.Resource{Name: h.name + " nic out", Rate: usable(rate)}
-	h.nic.in = dev.Resource{Name: h.name + " nic in", Rate: usable(rate)}
+	h.nic.out = dev.Resource{Name: h.name + " nic out", Rate: Usable(rate)}
+	h.nic.in = dev.Resource{Name: h.name + " nic in", Rate: Usable(rate)}
 }
 
 func (n *network) link(from, to *Host) *link {
@@ -111,7 +111,7 @@ func (n *network) link(from, to *Host) *link {
 	case m.Link != nil:
 		l.Link = m.Link(from.name, to.name)
 	}
-	l.resource = dev.Resource{Name: name, Rate: usable(l.Rate), Stream: l.Stream}
+	l.resource = dev.Resource{Name: name, Rate: Usable(l.Rate), Stream: l.Stream}
 	l.rng = n.w.Rand(name, "messages")
 	n.links[pair{from, to}] = l
 	if from == to {

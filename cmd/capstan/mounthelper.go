@@ -30,6 +30,9 @@ func asMountHelper(args []string) int {
 // for very many images.
 const helperPatience = 2 * time.Minute
 
+// helperLog is where the mount says what it has to say.
+const helperLog = "/var/log/capstan-mount.log"
+
 func mountInBackground(args []string) error {
 	if len(args) < 2 {
 		return errors.New("mount(8) calls it with a name and a directory: capstan /mnt/backups -o OPTIONS")
@@ -46,7 +49,13 @@ func mountInBackground(args []string) error {
 	}
 	c := exec.Command("/proc/self/exe", "mount", dir, "-o", options)
 	c.Args[0] = "capstan"
-	c.Stderr = os.Stderr
+	// What it says later is for a log: mount(8)'s own output ends with mount(8).
+	log, err := os.OpenFile(helperLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	c.Stderr = log
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := c.Start(); err != nil {
 		return err
@@ -56,7 +65,7 @@ func mountInBackground(args []string) error {
 	for deadline := time.Now().Add(helperPatience); time.Now().Before(deadline); {
 		select {
 		case err := <-ended:
-			return errors.Join(errors.New("it did not stay"), err)
+			return errors.Join(errors.New("it did not stay; "+helperLog+" says why"), err)
 		case <-time.After(50 * time.Millisecond):
 		}
 		if now, err := device(dir); err == nil && now != before {

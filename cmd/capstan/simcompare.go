@@ -47,6 +47,13 @@ Figures that do not differ at all are left out, unless --all is given.
 					return err
 				}
 			}
+			made := sides[0].scenario == nil || sides[1].scenario == nil
+			switch both := sides[0].scenario == nil && sides[1].scenario == nil; {
+			case made && replications != 0:
+				return wrong("--replications %d: what was run already says how many there are", replications)
+			case both && dir != "":
+				return wrong("--out %s: nothing is run, so there is nothing to keep", dir)
+			}
 			if err := runSides(cmd, &sides, replications, dir); err != nil {
 				return err
 			}

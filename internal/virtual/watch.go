@@ -51,7 +51,7 @@ func clientsOwn(s *scenarios.Scenario) (all []record.Resource) {
 func shared(s *scenarios.Scenario, cfg *Config) (all []record.Resource) {
 	for _, m := range append([]scenarios.Server{s.Master}, s.MediaServers...) {
 		for _, way := range []string{" nic in", " nic out"} {
-			all = append(all, record.Resource{Name: m.Name + way, Kind: record.Network, Rate: int64(m.Link)})
+			all = append(all, record.Resource{Name: m.Name + way, Kind: record.Network, Rate: sim.Usable(int64(m.Link))})
 		}
 	}
 	for i := range cfg.Domain.Units {
