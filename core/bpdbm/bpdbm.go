@@ -162,6 +162,8 @@ type writing struct {
 	next   int64 // batch of entries
 	header image.Header
 	blocks []byte // of the fragment that is coming in parts
+	// chain is what the image builds on, the image last; nil until it is asked for.
+	chain []image.Header
 }
 
 // cacheBytes is the memory for decoded blocks of .f files.

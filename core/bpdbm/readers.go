@@ -149,6 +149,17 @@ func (s *Server) chain(ctx context.Context, h *image.Header) (hs []image.Header,
 	return image.Chain(append(hs, *h)), nil
 }
 
+// chainOf is the chain of an image that is being written: it is asked for once for each
+// directory that has changed, and stays what it is.
+func (s *Server) chainOf(ctx context.Context, w *writing) (hs []image.Header, err error) {
+	w.lock.Lock(ctx)
+	defer w.lock.Unlock(ctx)
+	if w.chain == nil {
+		w.chain, err = s.chain(ctx, &w.header)
+	}
+	return w.chain, err
+}
+
 // view runs fn on what an image shows together with those that it builds on.
 func (s *Server) view(ctx context.Context, from pbx.Peer, id string, fn func(v *catalog.View, hs []image.Header) error) error {
 	h, err := s.header(ctx, from, id)
@@ -185,7 +196,7 @@ func (s *Server) before(ctx context.Context, from pbx.Peer, q Before) (p Known, 
 	if err != nil {
 		return p, err
 	}
-	hs, err := s.chain(ctx, &w.header)
+	hs, err := s.chainOf(ctx, w)
 	if err != nil {
 		return p, err
 	}
