@@ -12,6 +12,6 @@
 // It is a client of the system: listings come from the catalogs that bpdbm gives by
 // ranges, contents by restore jobs of bprd to this host, which run their steps as any
 // other. Opening a file that lies on tape waits until it has come, and can be given up
-// at any time; what has come is kept on disk, up to a size. What is fetched together is
-// decided by core/stage.
+// at any time; what has come is kept on disk, up to a size. What is fetched
+// together for those who open files is decided by core/stage.
 package fuse

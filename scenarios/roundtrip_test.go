@@ -97,7 +97,7 @@ var aWorkload = rapid.Custom(func(t *rapid.T) (w Workload) {
 		w.Restores = []RestoreLoad{{Clients: []string{"*"}, PerDay: anAmount(t, "perDay"), Hours: make([]Amount, 24), Age: aLaw.Draw(t, "age")}}
 		w.Restores[0].Hours[7] = 1
 	}
-	if rapid.Bool().Draw(t, "jobs") {
+	if len(w.Restores) == 0 && rapid.Bool().Draw(t, "jobs") {
 		w.Jobs = []TracedJob{{At: aDuration(t, 0, 15*time.Hour, "at"), Client: "web1", Policy: "drawn", Bytes: 5, Files: 1}}
 	}
 	return w

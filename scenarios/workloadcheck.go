@@ -38,6 +38,7 @@ func (r *reader) workload(s *Scenario, clients []string) {
 	if traced {
 		r.trace(s)
 	}
+	r.restoresOfPlayed(w, clients)
 	for i := range w.Jobs {
 		j, at := &w.Jobs[i], fmt.Sprintf("workload.jobs[%d]", i)
 		r.refersTo(at+".client", "client", j.Client, clients)
@@ -48,6 +49,23 @@ func (r *reader) workload(s *Scenario, clients []string) {
 	}
 	if !traced { // else a client without jobs in this time has none to be played back
 		r.everyClientHasData(s)
+	}
+}
+
+// restoresOfPlayed refuses restores by clients whose jobs are played back: their files
+// are made for each job, and none stays to be restored.
+func (r *reader) restoresOfPlayed(w *Workload, clients []string) {
+	played := map[string]bool{}
+	for i := range w.Jobs {
+		played[w.Jobs[i].Client] = true
+	}
+	for i := range w.Restores {
+		for _, c := range clients {
+			if played[c] && matchesAny(w.Restores[i].Clients, c) {
+				r.say(fmt.Sprintf("workload.restores[%d].clients", i), "%s has jobs that are played back, and no files to be restored; name other clients", c)
+				break
+			}
+		}
 	}
 }
 

@@ -167,7 +167,7 @@ const restored = "/restored"
 func (l *load) restore(w *World, i int, q *workload.Restore) {
 	fs, c := w.Files(q.Client), l.clients[q.Client]
 	if c == nil {
-		return // it has no data but in jobs that are played back
+		return // the loader refuses restores by clients whose jobs are played back
 	}
 	to := fmt.Sprintf("%s/%d", restored, i)
 	w.operator(fmt.Sprintf("restore/%d", i), func(ctx context.Context) {
