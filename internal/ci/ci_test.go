@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -56,5 +57,54 @@ func TestSkips(t *testing.T) {
 		if (err != nil) != refused || refused != strings.Contains(string(out), "TestA") {
 			t.Errorf("skips.sh of %q: %v, %s", output, err, out)
 		}
+	}
+}
+
+// A stand-in for go prints what the fuzzing of one function ended with. Of all
+// failures, only the coordinator's own at the end of its time is none.
+func TestFuzz(t *testing.T) {
+	const ended = "--- FAIL: FuzzA (3.06s)\n    context deadline exceeded\nFAIL\nexit status 1\nFAIL\tcapstan/a\t3.074s\n"
+	for name, c := range map[string]struct {
+		output string
+		status int
+		fails  bool
+	}{
+		"passes":              {"PASS\nok  \tcapstan/a\t3.0s\n", 0, false},
+		"the end of its time": {"fuzz: elapsed: 3s, execs: 9 (0/sec)\n" + ended, 1, false},
+		"a failing input":     {"--- FAIL: FuzzA (3.06s)\n    a_test.go:9: context deadline exceeded\n    Failing input written to testdata/fuzz/FuzzA/1\nFAIL\n", 1, true},
+		"another's deadline":  {"--- FAIL: FuzzB (3.06s)\n    context deadline exceeded\nFAIL\nexit status 1\nFAIL\tcapstan/a\t3.074s\n", 1, true},
+		"something besides":   {"panic: a\n" + ended, 1, true},
+		"does not build":      {"a.go:1:1: expected 'package'\n", 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for name, text := range map[string]string{
+				"go":          "#!/bin/bash\n[ \"$1\" = list ] && { echo capstan/a; exit; }\ncat <<'END'\n" + c.output + "END\nexit " + strconv.Itoa(c.status) + "\n",
+				"git":         "#!/bin/bash\necho a/a_test.go\n",
+				"a/a_test.go": "func FuzzA(f *testing.F) {\n",
+			} {
+				path := filepath.Join(dir, name)
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			here, err := os.Getwd()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(filepath.Join(here, "fuzz.sh"), "3s")
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+			out, err := cmd.CombinedOutput()
+			if (err != nil) != c.fails {
+				t.Errorf("fuzz.sh: %v, %s", err, out)
+			}
+			if c.fails && !strings.Contains(string(out), strings.TrimSpace(c.output)) {
+				t.Errorf("it hides what go printed: %s", out)
+			}
+		})
 	}
 }
