@@ -31,16 +31,15 @@ const (
 	pause    = 5 * time.Second
 )
 
-// fetch has the files of a batch brought.
+// fetch has a restore job bring the files of a batch, checks them, and keeps them. Files
+// of one path from several images are brought by one job each, for they would lie on each
+// other, and so are a file and what is below its path in another image.
 func (s *system) fetch(ctx context.Context, b stage.Batch) error {
-	s.log.Info("fetching", "client", b.Client, "media", b.Media, "files", len(b.Files))
-	return s.fetchFiles(ctx, b.Client, b.Files, func(int64) {})
-}
-
-// fetchFiles has a restore job bring files, checks them, and keeps them. Files of one
-// path from several images are brought by one job each, for they would lie on each other,
-// and so are a file and what is below its path in another image.
-func (s *system) fetchFiles(ctx context.Context, client string, files []stage.File, began func(job int64)) error {
+	files := slices.DeleteFunc(slices.Clone(b.Files), func(f stage.File) bool { // it came when somebody was about to ask
+		_, staged := s.staged.blocks(keyOf(f.Image, f.Path))
+		return staged
+	})
+	s.log.Info("fetching", "client", b.Client, "media", b.Media, "files", len(files))
 	var errs []error
 	for len(files) > 0 {
 		var now, later []stage.File
@@ -52,7 +51,7 @@ func (s *system) fetchFiles(ctx context.Context, client string, files []stage.Fi
 			}
 			now = append(now, f)
 		}
-		errs = append(errs, s.fetchOnce(ctx, client, now, began))
+		errs = append(errs, s.fetchOnce(ctx, b.Client, now))
 		files = later
 	}
 	return errors.Join(errs...)
@@ -79,7 +78,7 @@ func (p places) take(file string) bool {
 	return true
 }
 
-func (s *system) fetchOnce(ctx context.Context, client string, files []stage.File, began func(job int64)) error {
+func (s *system) fetchOnce(ctx context.Context, client string, files []stage.File) error {
 	if err := s.staged.room(total(files)); err != nil {
 		return err
 	}
@@ -89,9 +88,9 @@ func (s *system) fetchOnce(ctx context.Context, client string, files []stage.Fil
 	}
 	defer os.RemoveAll(dir)
 	q := bprd.Request{Client: client, To: s.cfg.Host, Parts: parts(files), Target: dir, Overwrite: archive.Always}
-	if err := s.restore(ctx, q, began); err != nil {
+	if err := s.restore(ctx, q, files); err != nil {
 		_ = s.takeAll(ctx, dir, files) // what came before it failed is checked as all is
-		return s.apart(ctx, client, files, err, began)
+		return s.apart(ctx, client, files, err)
 	}
 	return s.takeAll(ctx, dir, files)
 }
@@ -115,7 +114,7 @@ func (s *system) takeAll(ctx context.Context, dir string, files []stage.File) er
 // apart fetches files by themselves, image by image, if a job for all of them failed
 // because an image or a file is no longer there: an image that has expired does not keep
 // those of others away. err is of that job, and what remains if there is nothing to part.
-func (s *system) apart(ctx context.Context, client string, files []stage.File, err error, began func(job int64)) error {
+func (s *system) apart(ctx context.Context, client string, files []stage.File, err error) error {
 	ps := parts(files)
 	if code := status.Of(err, status.RestoreFailed); len(ps) < 2 || code != status.NoImage && code != status.NotFound && code != status.NotAllRestored {
 		return err
@@ -123,7 +122,7 @@ func (s *system) apart(ctx context.Context, client string, files []stage.File, e
 	var errs []error
 	for _, p := range ps {
 		own := slices.DeleteFunc(slices.Clone(files), func(f stage.File) bool { return f.Image != p.Image })
-		errs = append(errs, s.fetchOnce(ctx, client, own, began))
+		errs = append(errs, s.fetchOnce(ctx, client, own))
 	}
 	return errors.Join(errs...)
 }
@@ -153,11 +152,11 @@ func (s *system) take(from string, e *catalog.Entry, image string) error {
 
 // restore runs a restore job to its end. If the master ends meanwhile, it is asked for
 // again when the master is back.
-func (s *system) restore(ctx context.Context, q bprd.Request, began func(job int64)) error {
+func (s *system) restore(ctx context.Context, q bprd.Request, files []stage.File) error {
 	for try := 1; ; try++ {
 		id, err := bprestore.Ask(ctx, s.cfg.Master, q)
 		if err == nil {
-			began(id)
+			s.asked.began(id, files)
 			err = s.follow(ctx, id)
 		}
 		if err == nil || try == attempts || !again(err) {

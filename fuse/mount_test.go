@@ -213,6 +213,37 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// TestOneQueue: lists, and programs that open the same files meanwhile, have each file
+// brought once, by jobs one after the other where one at a time is the rule.
+func TestOneQueue(t *testing.T) {
+	r := newRig(t, 0)
+	r.plant()
+	r.backup("tape")
+	r.show(stage.Rules{Quiet: 200 * time.Millisecond, Jobs: 1})
+	ask := func(dirs ...string) string {
+		return "printf '" + r.latest() + "/%s\\n' " + strings.Join(dirs, " ") + " >" + r.dir + "/.restore/new & "
+	}
+	r.run(ask("dir0", "dir1") + ask("dir1", "dir2") + ask("dir2", "dir0") +
+		"cat " + r.latest() + "/dir[0-2]/deeper/* | cmp - <(cat " + r.tree + "/dir[0-2]/deeper/*) && wait")
+	r.settle()
+	files, running := int64(0), r.restores()
+	for _, j := range running {
+		files += j.Files
+		for _, o := range running {
+			if o.ID != j.ID && o.Started < j.Ended && j.Started < o.Ended {
+				t.Errorf("jobs %d and %d ran at the same time", o.ID, j.ID)
+			}
+		}
+	}
+	if files != 60 {
+		t.Errorf("60 files were brought by %d jobs as %d", len(running), files)
+	}
+	states := r.run("cat " + r.dir + "/.restore/status/*")
+	if n := strings.Count(states, "state:     done\n"); n != 3 {
+		t.Errorf("%d of 3 requests are done:\n%s", n, states)
+	}
+}
+
 // TestFirstOpenOnDisk: small files of a directory come from a disk with the first that is
 // opened, though the program that opens them has not listed it: the shell has.
 func TestFirstOpenOnDisk(t *testing.T) {

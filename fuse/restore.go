@@ -91,13 +91,17 @@ type paths struct {
 }
 
 var (
-	_ fs.FileWriter  = (*paths)(nil)
-	_ fs.FileReader  = (*paths)(nil)
-	_ fs.FileFlusher = (*paths)(nil)
+	_ fs.FileWriter   = (*paths)(nil)
+	_ fs.FileReader   = (*paths)(nil)
+	_ fs.FileFlusher  = (*paths)(nil)
+	_ fs.FileReleaser = (*paths)(nil)
 )
 
-// maxList bounds a request's text.
-const maxList = 16 << 20
+// maxList bounds a request's text, maxText that of all that are being written.
+const (
+	maxList = 16 << 20
+	maxText = 64 << 20
+)
 
 // Write takes paths.
 func (l *paths) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
@@ -106,8 +110,27 @@ func (l *paths) Write(_ context.Context, data []byte, off int64) (uint32, syscal
 	if off != l.base+int64(len(l.text)) || len(l.text)+len(data) > maxList {
 		return 0, syscall.EFBIG
 	}
+	if !l.s.asked.writes(len(data)) {
+		return 0, syscall.ENOSPC
+	}
 	l.text = append(l.text, data...)
 	return uint32(len(data)), 0
+}
+
+// Release forgets what was written after the last close.
+func (l *paths) Release(context.Context) syscall.Errno {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.take()
+	return 0
+}
+
+// take takes what was written.
+func (l *paths) take() (text []byte) {
+	text, l.text = l.text, nil
+	l.base += int64(len(text))
+	l.s.asked.writes(-len(text))
+	return text
 }
 
 // Flush makes a request of what was written. Its errors are those of close(2).
@@ -132,11 +155,10 @@ func (l *paths) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult
 }
 
 func (l *paths) ask() syscall.Errno {
-	named := split(l.text)
+	named := split(l.take())
 	if len(named) == 0 {
 		return 0
 	}
-	l.base, l.text = l.base+int64(len(l.text)), nil
 	ctx := l.s.task("request")
 	var files []stage.File
 	for _, p := range named {
@@ -153,8 +175,16 @@ func (l *paths) ask() syscall.Errno {
 			l.s.log.Warn("a request has files of two clients", "path", p)
 			return syscall.EXDEV
 		}
+		if len(files) > maxRequestFiles {
+			l.s.log.Warn("a request has too many files", "limit", maxRequestFiles)
+			return syscall.EFBIG
+		}
 	}
-	l.id = l.s.asked.begin("", files).id
+	r, err := l.s.asked.begin("", l.who.name(), files)
+	if err != nil {
+		return l.s.errno("request", err)
+	}
+	l.id = r.id
 	return 0
 }
 
@@ -264,7 +294,9 @@ func (b *inbox) take(ctx context.Context, src *source, at, target string, who pe
 	if err != nil {
 		return nil, b.s.errno("inbox", err)
 	}
-	b.s.asked.begin(b.client, files)
+	if _, err := b.s.asked.begin(b.client, who.name(), files); err != nil {
+		return nil, b.s.errno("inbox", err)
+	}
 	return b.NewInode(context.Background(), &link{target: func() string { return target }}, fs.StableAttr{Mode: syscall.S_IFLNK}), 0
 }
 

@@ -30,6 +30,7 @@ type staged struct {
 	files  map[string]*list.Element // by key
 	recent *list.List               // of *stagedFile, the front was used last
 	bytes  int64
+	claims map[string]*claim // by key
 }
 
 type stagedFile struct {
@@ -42,7 +43,7 @@ type stagedFile struct {
 
 // openStaged finds what an earlier mount has left, and removes what was not finished.
 func openStaged(dir string, limit int64) (*staged, error) {
-	s := &staged{dir: filepath.Join(dir, "files"), limit: limit, files: map[string]*list.Element{}, recent: list.New()}
+	s := &staged{dir: filepath.Join(dir, "files"), limit: limit, files: map[string]*list.Element{}, recent: list.New(), claims: map[string]*claim{}}
 	if err := os.RemoveAll(filepath.Join(dir, "jobs")); err != nil {
 		return nil, fmt.Errorf("the staging directory: %w", err)
 	}
@@ -145,28 +146,6 @@ func (s *staged) forget(el *list.Element) {
 	s.bytes -= f.size
 }
 
-// pin keeps a staged file until a time.
-func (s *staged) pin(key string, until time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if el := s.files[key]; el != nil {
-		el.Value.(*stagedFile).pinned = until
-	}
-}
-
-// fits tells whether so much can be pinned besides what is pinned for longer than it
-// takes to open it.
-func (s *staged) fits(bytes int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, el := range s.files {
-		if f := el.Value.(*stagedFile); time.Until(f.pinned) > grace {
-			bytes += f.size
-		}
-	}
-	return bytes <= s.limit
-}
-
 // grace is how long a file stays that has come: who waits for it has not opened it yet,
 // and others of its batch that come after it need its room.
 const grace = 10 * time.Second
@@ -190,7 +169,10 @@ func (s *staged) accept(from, key string, e *catalog.Entry) error {
 	if err != nil {
 		return err
 	}
-	s.note(key, info).pinned = now.Add(grace)
+	f := s.note(key, info)
+	if f.pinned = now.Add(grace); s.claims[key] != nil {
+		f.pinned = now.Add(pinned)
+	}
 	return s.evict(0)
 }
 

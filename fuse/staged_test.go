@@ -1,16 +1,21 @@
 package fuse
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"capstan/core/catalog"
 	"capstan/core/stage"
+	"capstan/hw/clock"
 )
 
 // arrive puts a file of so many bytes among the staged ones.
@@ -114,10 +119,104 @@ func TestEndedRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := newRequests(&system{staged: staged, cfg: Config{Task: func(string) context.Context { return t.Context() }}})
+	sys := &system{staged: staged, cfg: Config{Task: func(name string) context.Context { return clock.Context(t.Context(), name) }}}
+	sys.stager = stage.New(sys.task("test"), stage.Rules{}, func(context.Context, stage.Batch) error { return nil })
+	q := newRequests(sys)
 	r := &request{files: make([]stage.File, 3), count: 3}
 	q.run(r)
 	if text := string(q.text(r)); r.files != nil || !strings.Contains(text, "files:     3\n") || !strings.Contains(text, "done") {
 		t.Errorf("%d files are kept:\n%s", len(r.files), text)
+	}
+}
+
+// TestClaims: of requests that do not fit beside each other the later one is refused,
+// though nothing of the first has come; what comes is pinned, and what does not come
+// keeps no room.
+func TestClaims(t *testing.T) {
+	s, err := openStaged(t.TempDir(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string) stage.File { return stage.File{Image: "i", Path: "/" + name, Bytes: 400 << 10} }
+	key := func(name string) string { return keyOf("i", "/"+name) }
+	claim := func(want bool, names ...string) *claimed {
+		t.Helper()
+		var files []stage.File
+		for _, name := range names {
+			files = append(files, file(name))
+		}
+		c, err := s.claim(files)
+		if (err == nil) != want {
+			t.Fatalf("%v: %v", names, err)
+		}
+		return c
+	}
+	arrive(t, s, key("old"), 400<<10)
+	first := claim(true, "a", "b", "a")
+	claim(false, "c")
+	same := claim(true, "b", "a")
+	arrive(t, s, key("a"), 400<<10)
+	if s.bytes > 1<<20 || s.files[key("old")] != nil && s.bytes > 800<<10 {
+		t.Errorf("%d bytes are staged", s.bytes)
+	}
+	first.release()
+	claim(false, "c")
+	same.release()
+	claim(true, "c").release()
+	if left := s.files[key("a")].Value.(*stagedFile); !left.kept(time.Now()) || len(s.claims) != 0 {
+		t.Errorf("what came is pinned until %v; claims %v", left.pinned, s.claims)
+	}
+	claim(false, "c", "d")
+}
+
+// TestRequestsBounded: requests that have not ended are bounded, and so is the text of
+// those that are being written.
+func TestRequestsBounded(t *testing.T) {
+	staged, err := openStaged(t.TempDir(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sys := &system{staged: staged, log: slog.New(slog.DiscardHandler), cfg: Config{Task: func(name string) context.Context { return clock.Context(t.Context(), name) }}}
+	hold := make(chan struct{})
+	sys.stager = stage.New(sys.task("test"), stage.Rules{}, func(context.Context, stage.Batch) error { <-hold; return nil })
+	sys.asked = newRequests(sys)
+	for range openRequests {
+		if _, err := sys.asked.begin("", "0", []stage.File{{Path: "/a", Bytes: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := sys.asked.begin("", "0", nil); !errors.Is(err, syscall.EAGAIN) {
+		t.Errorf("one more: %v", err)
+	}
+	close(hold)
+	for ended := 0; ended < openRequests; {
+		ended = 0
+		for _, r := range sys.asked.list() {
+			if bytes.Contains(sys.asked.text(r), []byte("\nended:")) {
+				ended++
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := sys.asked.begin("", "0", make([]stage.File, 1)); err != nil {
+		t.Errorf("when they have ended: %v", err)
+	}
+	full := &paths{s: sys}
+	for i := range maxList >> 20 {
+		if _, errno := full.Write(t.Context(), make([]byte, 1<<20), int64(i)<<20); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	if _, errno := full.Write(t.Context(), []byte{1}, maxList); errno != syscall.EFBIG {
+		t.Errorf("a list that is too long: %v", errno)
+	}
+	sys.asked.writes(maxText - maxList)
+	other := &paths{s: sys}
+	if _, errno := other.Write(t.Context(), []byte{1}, 0); errno != syscall.ENOSPC {
+		t.Errorf("too many lists: %v", errno)
+	}
+	full.Release(t.Context())
+	if _, errno := other.Write(t.Context(), []byte{1}, 0); errno != 0 {
+		t.Errorf("when one is gone: %v", errno)
 	}
 }
