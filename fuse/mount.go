@@ -55,6 +55,7 @@ type system struct {
 	stager *stage.Stager
 	looks  *stage.Looks
 	asked  *requests
+	full   seldom // too many wait
 	// mountpoint is the directory at which the catalog is seen.
 	mountpoint string
 }

@@ -116,6 +116,31 @@ func TestWaits(t *testing.T) {
 	}
 }
 
+// TestManyWait: of one who opens very many files at once as many wait as may, the others
+// are told to try again; lookups go on, another user's opens wait beside them, and when
+// they are gone nothing is left.
+func TestManyWait(t *testing.T) {
+	r := newRig(t, 0)
+	ok(t, os.Chmod(filepath.Dir(r.dir), 0o755))
+	r.plant()
+	r.run("chmod -R a+rX " + r.tree)
+	r.backup("tape")
+	r.show(stage.Rules{Waits: 20, Quiet: time.Hour, Longest: time.Hour, Many: 1000})
+	waiting := "getfattr --absolute-names --only-values -n user.capstan.request " + r.latest() + "/sparse"
+	out := r.run("cd " + r.latest() + `
+		for i in {0..1}; do for f in dir$i/deeper/*; do cat "$f" >/dev/null 2>>` + r.dir + `.err & done; done
+		while [ $(jobs -r | wc -l) -gt 20 ]; do sleep 0.05; done
+		ls -R . | wc -l
+		setpriv --reuid=65534 --regid=65534 --clear-groups cat sparse 2>&1 & other=$!
+		until ` + waiting + ` | grep -q ^21; do sleep 0.05; done
+		kill $(jobs -rp); wait
+		` + waiting + `
+		grep -c 'temporarily unavailable' ` + r.dir + ".err")
+	if want := r.run("ls -R " + r.tree + " | wc -l"); out != want+"0 files waited for, 0 restores running20\n" {
+		t.Errorf("%q", out)
+	}
+}
+
 // TestMasterKilled: while the master is away what was listed is listed, and after it is
 // back files come.
 func TestMasterKilled(t *testing.T) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -97,7 +99,13 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 	if n.locality() != online && (flags&syscall.O_NONBLOCK != 0 || looksOnly(process)) {
 		return nil, 0, syscall.EAGAIN
 	}
+	leave, err := n.s.stager.Enter(user)
+	if err != nil {
+		n.s.full.say(n.s.log, "an open is refused", "path", n.e.Path, "error", err)
+		return nil, 0, syscall.EAGAIN
+	}
 	failed := n.await(fctx, process, user)
+	leave()
 	if errors.Is(failed, errInterrupted) {
 		return nil, 0, syscall.EINTR
 	}
@@ -145,6 +153,21 @@ func (n *file) await(fctx context.Context, process, user string) error {
 		err = n.s.stager.Want(ctx, f, user) // by itself: what is damaged may be another file of its batch
 	}
 	return err
+}
+
+// seldom says something that may happen very often: once a minute.
+type seldom struct {
+	mu   sync.Mutex
+	said time.Time
+}
+
+func (o *seldom) say(log *slog.Logger, what string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if time.Since(o.said) >= time.Minute {
+		o.said = time.Now()
+		log.Warn(what, args...)
+	}
 }
 
 // errInterrupted is a wait that was given up.
