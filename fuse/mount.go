@@ -56,6 +56,8 @@ type system struct {
 	looks  *stage.Looks
 	asked  *requests
 	full   seldom // too many wait
+	// compared are the comparisons that are looked into.
+	compared comparisons
 	// mountpoint is the directory at which the catalog is seen.
 	mountpoint string
 }

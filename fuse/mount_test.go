@@ -166,6 +166,55 @@ func TestMasterKilled(t *testing.T) {
 	r.same("after a restart", out+"/cp")
 }
 
+// TestMasterHangs: while the master neither answers nor is gone, what was listed is
+// listed, and who waits for what was not can be interrupted; another who waits for the
+// same is next. When it answers again all is shown.
+func TestMasterHangs(t *testing.T) {
+	r := newRig(t, 0)
+	r.plant()
+	r.backup("disk")
+	time.Sleep(1100 * time.Millisecond)
+	r.run("echo more >" + r.tree + "/more")
+	r.backup("disk")
+	r.show(stage.Rules{})
+	top := filepath.Join(r.dir, "clients", loopback.Client, r.policy)
+	images := strings.Fields(r.run("ls " + top + "/@images"))
+	before := r.run("ls -lR " + r.latest())
+	master := r.domain.Pid(loopback.Master)
+	ok(t, syscall.Kill(master, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(master, syscall.SIGCONT) })
+	if now := r.run("sleep 4; ls -lR " + r.latest()); now != before {
+		t.Error("while the master hangs another list is shown")
+	}
+	for _, at := range []string{"@images/" + images[0] + r.tree, "versions" + r.tree, "compare/" + images[0] + ".." + images[1]} {
+		var waiting []*exec.Cmd
+		for range 2 {
+			c := exec.Command("find", filepath.Join(top, at), "-name", "more*")
+			ok(t, c.Start())
+			waiting = append(waiting, c)
+			time.Sleep(time.Second) // it waits
+		}
+		for _, c := range waiting {
+			time.Sleep(time.Second) // the kernel has it ask itself when the one before has ended
+			ok(t, c.Process.Signal(syscall.SIGINT))
+			ended := make(chan error, 1)
+			go func() { ended <- c.Wait() }()
+			select {
+			case err := <-ended:
+				if err == nil {
+					t.Errorf("%s was shown though the master hangs", at)
+				}
+			case <-time.After(10 * time.Second):
+				t.Errorf("%s: a signal does not end the wait", at)
+			}
+		}
+	}
+	ok(t, syscall.Kill(master, syscall.SIGCONT))
+	if out := r.run("cd " + top + " && find versions" + r.tree + " compare -name 'more*' | wc -l"); out != "2\n" {
+		t.Errorf("afterwards: %s", out)
+	}
+}
+
 // TestTimes: days, versions, comparisons, media and single images.
 func TestTimes(t *testing.T) {
 	r := newRig(t, 0)

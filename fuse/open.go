@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -116,7 +114,7 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 		}
 	}
 	if err != nil {
-		return nil, 0, n.s.errno("open "+n.e.Path, err)
+		return nil, 0, n.s.errno(fctx, "open "+n.e.Path, err)
 	}
 	_ = n.EmbeddedInode().NotifyContent(-1, 0) // its blocks are others; a kernel that does not know it does not mind
 	return opened(h, nil)
@@ -131,17 +129,8 @@ func opened(h *stagedHandle, err error) (fs.FileHandle, uint32, syscall.Errno) {
 
 // await waits until the file was fetched, or the kernel says that nobody wants it.
 func (n *file) await(fctx context.Context, process, user string) error {
-	ctx, cancel := rt.WithCancel(n.s.task("open"))
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		select {
-		case <-fctx.Done():
-			cancel(errInterrupted)
-		case <-ended:
-			cancel(nil)
-		}
-	}()
+	ctx, end := n.s.during(fctx, "open")
+	defer end()
 	f := n.wanted()
 	if dir, copies := n.s.looks.Opened(rt.Mono(ctx), process, user, n.src.key, n.e.Path); copies {
 		n.s.ahead(ctx, n.src, dir, n.e.Path, user)
@@ -154,24 +143,6 @@ func (n *file) await(fctx context.Context, process, user string) error {
 	}
 	return err
 }
-
-// seldom says something that may happen very often: once a minute.
-type seldom struct {
-	mu   sync.Mutex
-	said time.Time
-}
-
-func (o *seldom) say(log *slog.Logger, what string, args ...any) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if time.Since(o.said) >= time.Minute {
-		o.said = time.Now()
-		log.Warn(what, args...)
-	}
-}
-
-// errInterrupted is a wait that was given up.
-var errInterrupted = errors.New("the open was interrupted")
 
 // aheadFiles and aheadPart bound what is fetched because it will probably be wanted: so
 // many files, and such a part of the staging directory.
@@ -264,28 +235,6 @@ func looksOnly(process string) bool {
 		}
 	}
 	return false
-}
-
-// errno is the number that a program gets for an error; what it says is logged.
-func (s *system) errno(what string, err error) syscall.Errno {
-	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, errInterrupted):
-		return syscall.EINTR
-	}
-	s.log.Warn(what, "error", err)
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		return no
-	}
-	switch status.Of(err, status.RestoreFailed) {
-	case status.NoImage, status.NotFound:
-		return syscall.ENOENT
-	case status.ClientNotAllowed:
-		return syscall.EACCES
-	}
-	return syscall.EIO
 }
 
 // waitFor is about how long a file takes to come: a mount, and its bytes at a moderate

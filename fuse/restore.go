@@ -134,17 +134,17 @@ func (l *paths) take() (text []byte) {
 }
 
 // Flush makes a request of what was written. Its errors are those of close(2).
-func (l *paths) Flush(context.Context) syscall.Errno {
+func (l *paths) Flush(fctx context.Context) syscall.Errno {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.ask()
+	return l.ask(fctx)
 }
 
 // Read gives the request's number.
-func (l *paths) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+func (l *paths) Read(fctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if errno := l.ask(); errno != 0 {
+	if errno := l.ask(fctx); errno != 0 {
 		return nil, errno
 	}
 	var b []byte
@@ -154,22 +154,24 @@ func (l *paths) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult
 	return fuse.ReadResultData(b[min(int64(len(b)), off):]), 0
 }
 
-func (l *paths) ask() syscall.Errno {
+func (l *paths) ask(fctx context.Context) syscall.Errno {
 	named := split(l.take())
 	if len(named) == 0 {
 		return 0
 	}
-	ctx := l.s.task("request")
+	ctx, end := l.s.during(fctx, "request")
+	defer end()
 	var files []stage.File
+	resolver := l.s.resolver()
 	for _, p := range named {
-		src, at, ok := l.s.resolve(ctx, p)
+		src, at, ok := resolver.resolve(ctx, p)
 		if !ok {
 			l.s.log.Warn("a request names what is no file of an image", "path", p)
 			return syscall.ENOENT
 		}
 		more, err := l.s.below(ctx, src, at, l.who)
 		if err != nil {
-			return l.s.errno("request", err)
+			return l.s.errno(ctx, "request", err)
 		}
 		if files = append(files, more...); len(files) > 0 && files[len(files)-1].Client != files[0].Client {
 			l.s.log.Warn("a request has files of two clients", "path", p)
@@ -182,7 +184,7 @@ func (l *paths) ask() syscall.Errno {
 	}
 	r, err := l.s.asked.begin("", l.who.name(), files)
 	if err != nil {
-		return l.s.errno("request", err)
+		return l.s.errno(ctx, "request", err)
 	}
 	l.id = r.id
 	return 0
@@ -202,31 +204,56 @@ func split(text []byte) (paths []string) {
 	return paths
 }
 
-// resolve finds what a path of this mount means: a source, and a path in it. It goes down
-// as the kernel does, to the first file or directory of a client.
-func (s *system) resolve(ctx context.Context, p string) (*source, string, bool) {
-	if below, ok := strings.CutPrefix(p, s.mountpoint+"/"); ok {
+// resolver finds what paths of this mount mean. It goes down as the kernel does, to the
+// first file or directory of a client, and remembers what it has passed.
+type resolver struct {
+	top        *dir
+	mountpoint string
+	passed     map[string]fs.InodeEmbedder // by the path that it is known by
+}
+
+func (s *system) resolver() *resolver {
+	return &resolver{s.root(), s.mountpoint, map[string]fs.InodeEmbedder{}}
+}
+
+// resolve gives a source, and a path in it.
+func (r *resolver) resolve(ctx context.Context, p string) (*source, string, bool) {
+	if below, ok := strings.CutPrefix(p, r.mountpoint+"/"); ok {
 		p = below
 	}
-	at := s.root()
+	at := r.top
 	for parts := strings.Split(path.Clean("/" + p)[1:], "/"); len(parts) > 0; {
-		c, ok, err := at.child(ctx, parts[0])
-		if err != nil || !ok {
-			return nil, "", false
-		}
+		next := r.next(ctx, at, parts[0])
 		parts = parts[1:]
-		switch n := c.make().(type) {
+		switch n := next.(type) {
 		case *dir:
 			at = n
 		case *file:
 			return n.src, path.Join(n.e.Path, path.Join(parts...)), true
 		case *link:
-			parts = append(strings.Split(n.target(), "/"), parts...)
+			parts = append(strings.Split(n.target(ctx), "/"), parts...)
 		default:
 			return nil, "", false
 		}
 	}
 	return nil, "", false
+}
+
+// next is what has a name in a dir, nil if nothing has.
+func (r *resolver) next(ctx context.Context, at *dir, name string) fs.InodeEmbedder {
+	key := join(at.path, name)
+	if n, ok := r.passed[key]; ok {
+		return n
+	}
+	c, ok, err := at.child(ctx, name)
+	if err != nil || !ok {
+		return nil
+	}
+	n := c.make()
+	if _, isFile := n.(*file); !isFile || c.kind() == syscall.S_IFDIR { // of single files there may be very many
+		r.passed[key] = n
+	}
+	return n
 }
 
 // inboxDir is .restore/inbox/: a directory for each client, whether it has images or not.
@@ -275,11 +302,12 @@ func (b *inbox) Lookup(context.Context, string, *fuse.EntryOut) (*fs.Inode, sysc
 
 // Symlink asks for what the link leads to.
 func (b *inbox) Symlink(fctx context.Context, target, _ string, _ *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	ctx := b.s.task("inbox")
+	ctx, end := b.s.during(fctx, "inbox")
+	defer end()
 	if !strings.HasPrefix(target, "/") {
 		target = path.Join("/.restore/inbox", b.client, target)
 	}
-	src, at, ok := b.s.resolve(ctx, target)
+	src, at, ok := b.s.resolver().resolve(ctx, target)
 	if !ok {
 		return nil, syscall.ENOENT
 	}
@@ -292,12 +320,12 @@ func (b *inbox) take(ctx context.Context, src *source, at, target string, who pe
 	}
 	files, err := b.s.below(ctx, src, at, who)
 	if err != nil {
-		return nil, b.s.errno("inbox", err)
+		return nil, b.s.errno(ctx, "inbox", err)
 	}
 	if _, err := b.s.asked.begin(b.client, who.name(), files); err != nil {
-		return nil, b.s.errno("inbox", err)
+		return nil, b.s.errno(ctx, "inbox", err)
 	}
-	return b.NewInode(context.Background(), &link{target: func() string { return target }}, fs.StableAttr{Mode: syscall.S_IFLNK}), 0
+	return b.NewInode(context.Background(), &link{s: b.s, target: func(context.Context) string { return target }}, fs.StableAttr{Mode: syscall.S_IFLNK}), 0
 }
 
 // Rename asks for a file that is moved to an inbox. It stays where it is.
@@ -306,6 +334,8 @@ func (n *file) Rename(fctx context.Context, name string, to fs.InodeEmbedder, _ 
 	if !ok {
 		return syscall.EROFS
 	}
-	_, errno := b.take(n.s.task("inbox"), n.src, filepath.Join(n.e.Path, name), "", personOf(fctx))
+	ctx, end := n.s.during(fctx, "inbox")
+	defer end()
+	_, errno := b.take(ctx, n.src, filepath.Join(n.e.Path, name), "", personOf(fctx))
 	return errno
 }
