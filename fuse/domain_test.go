@@ -50,6 +50,7 @@ type rig struct {
 	client *real.Session
 	mount  *fuse.Mount
 	policy string
+	debug  bool // requests are logged
 }
 
 // newRig makes the domain; timing is how many times faster than the hardware its library
@@ -102,7 +103,7 @@ func (r *rig) show(rules stage.Rules) {
 	r.client = s
 	r.mount, err = fuse.New(r.dir, fuse.Config{
 		Task: s.Task, Master: s.Master(), Host: s.Host(), Stage: filepath.Join(filepath.Dir(r.dir), "stage"), Limit: 1 << 30, AllowOther: true,
-		Rules: rules, Log: slog.New(slog.NewTextHandler(r.Output(), nil)),
+		Rules: rules, Debug: r.debug, Log: slog.New(slog.NewTextHandler(r.Output(), nil)),
 	})
 	ok(r.T, err)
 	r.Cleanup(func() {

@@ -86,7 +86,7 @@ func New(dir string, cfg Config) (*Mount, error) {
 	}
 	ctx, stop := rt.WithCancel(cfg.Task("mount"))
 	s := &system{cfg: cfg, mountpoint: at, log: cfg.Log, looks: stage.NewLooks(rt.NewLock(ctx))}
-	if s.staged, err = openStaged(cfg.Stage, cfg.Limit); err != nil {
+	if s.staged, err = openStaged(cfg.Stage, cfg.Limit, cfg.Log); err != nil {
 		stop(nil)
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func New(dir string, cfg Config) (*Mount, error) {
 		RootStableAttr:  &fs.StableAttr{Ino: 1},
 		MountOptions: fuse.MountOptions{
 			AllowOther: cfg.AllowOther, FsName: "capstan:" + cfg.Master, Name: "capstan", Debug: cfg.Debug,
-			DirectMount: os.Geteuid() == 0, Options: []string{"default_permissions"}, IgnoreSecurityLabels: true,
+			DirectMount: os.Geteuid() == 0, Options: []string{"default_permissions"}, EnableAcl: true,
 			MaxReadAhead: 128 << 10, EnableSymlinkCaching: true,
 		},
 	})

@@ -92,7 +92,7 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 	}
 	process, user := caller(fctx)
 	if h, err := n.s.staged.open(n.key()); h != nil || err != nil {
-		return opened(h, err)
+		return n.opened(h, err)
 	}
 	if n.locality() != online && (flags&syscall.O_NONBLOCK != 0 || looksOnly(process)) {
 		return nil, 0, syscall.EAGAIN
@@ -116,13 +116,15 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 	if err != nil {
 		return nil, 0, n.s.errno(fctx, "open "+n.e.Path, err)
 	}
-	_ = n.EmbeddedInode().NotifyContent(-1, 0) // its blocks are others; a kernel that does not know it does not mind
-	return opened(h, nil)
+	return n.opened(h, nil)
 }
 
-func opened(h *stagedHandle, err error) (fs.FileHandle, uint32, syscall.Errno) {
+func (n *file) opened(h *stagedHandle, err error) (fs.FileHandle, uint32, syscall.Errno) {
 	if err != nil {
 		return nil, 0, fs.ToErrno(err)
+	}
+	if !n.told.Swap(true) { // it has other blocks now, and an ACL; a kernel that does not know it does not mind
+		_ = n.EmbeddedInode().NotifyContent(-1, 0)
 	}
 	return &handle{h}, fuse.FOPEN_KEEP_CACHE, 0
 }

@@ -136,10 +136,10 @@ func (q *requests) stage(ctx context.Context, r *request) error {
 		return err
 	}
 	err = q.s.stager.WantAll(ctx, q.missing(r), r.user)
-	claimed.release()
+	kept := claimed.release()
 	switch n := len(q.missing(r)); {
 	case n == 0:
-		return nil // what was damaged was another's, in the same job
+		return kept // whatever the jobs say: what was damaged was another's, in the same job
 	case err == nil:
 		return fmt.Errorf("%d files did not come with their restores", n)
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 const readme = `new              write paths into it, one a line, or with a NUL after each; when it is closed
-                 all of them are fetched by one restore job:
+                 all of them are fetched, by one restore for each cartridge:
                    printf '%s\n' clients/web1/docs/latest/home/anna >.restore/new
                  Paths are those of this mount, from its root or absolute; of a directory
                  what you may read is fetched.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +32,8 @@ type staged struct {
 	recent *list.List               // of *stagedFile, the front was used last
 	bytes  int64
 	claims map[string]*claim // by key
+
+	saving sync.Mutex // of the file of pins
 }
 
 type stagedFile struct {
@@ -41,8 +44,9 @@ type stagedFile struct {
 	pinned time.Time // until then it stays
 }
 
-// openStaged finds what an earlier mount has left, and removes what was not finished.
-func openStaged(dir string, limit int64) (*staged, error) {
+// openStaged finds what an earlier mount has left, and removes what was not finished. If
+// it cannot be read what was to stay, it stays as other files do.
+func openStaged(dir string, limit int64, log *slog.Logger) (*staged, error) {
 	s := &staged{dir: filepath.Join(dir, "files"), limit: limit, files: map[string]*list.Element{}, recent: list.New(), claims: map[string]*claim{}}
 	if err := os.RemoveAll(filepath.Join(dir, "jobs")); err != nil {
 		return nil, fmt.Errorf("the staging directory: %w", err)
@@ -67,8 +71,12 @@ func openStaged(dir string, limit int64) (*staged, error) {
 		}
 	}
 	slices.SortFunc(all, func(a, b found) int { return a.info.ModTime().Compare(b.info.ModTime()) })
+	pins, err := readPins(dir, time.Now())
+	if err != nil {
+		log.Warn("some of what was to stay for a day may go", "error", err)
+	}
 	for _, f := range all {
-		s.note(f.name, f.info)
+		s.note(f.name, f.info).pinned = pins[f.name]
 	}
 	return s, s.evict(0)
 }
@@ -89,10 +97,13 @@ func ownDir(dir string) error {
 	return os.Chmod(dir, 0o700)
 }
 
+// keySize is how many bytes the name of a staged file stands for.
+const keySize = 20
+
 // keyOf is the name of a staged file.
 func keyOf(image, path string) string {
 	h := sha256.Sum256([]byte(image + "\x00" + path))
-	return hex.EncodeToString(h[:20])
+	return hex.EncodeToString(h[:keySize])
 }
 
 func (s *staged) path(key string) string { return filepath.Join(s.dir, key) }

@@ -2,10 +2,12 @@ package fuse
 
 import (
 	"bytes"
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +35,7 @@ func arrive(t *testing.T, s *staged, key string, size int) {
 // TestBatchLargerThanLimit: each file of a batch is there until who waits for it has had
 // the time to open it, even if all do not fit.
 func TestBatchLargerThanLimit(t *testing.T) {
-	s, err := openStaged(t.TempDir(), 1<<20)
+	s, err := openStaged(t.TempDir(), 1<<20, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +56,7 @@ func TestBatchLargerThanLimit(t *testing.T) {
 // TestRemovedWhileOpen: a staged file that somebody removes, and that is fetched again,
 // can be evicted when nobody has it open.
 func TestRemovedWhileOpen(t *testing.T) {
-	s, err := openStaged(t.TempDir(), 1<<20)
+	s, err := openStaged(t.TempDir(), 1<<20, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +87,7 @@ func TestStagingDirectory(t *testing.T) {
 	if err := errors.Join(os.Mkdir(files, 0o777), os.Chmod(files, 0o777)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openStaged(top, 1<<20); err != nil {
+	if _, err := openStaged(top, 1<<20, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(files); err != nil || info.Mode().Perm() != 0o700 {
@@ -94,7 +96,7 @@ func TestStagingDirectory(t *testing.T) {
 	if err := errors.Join(os.Remove(files), os.Symlink(t.TempDir(), files)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openStaged(top, 1<<20); err == nil {
+	if _, err := openStaged(top, 1<<20, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a link was taken for it")
 	}
 }
@@ -115,7 +117,7 @@ func TestPlaces(t *testing.T) {
 // TestEndedRequest: of the files of a request that has ended their number is kept alone:
 // a thousand requests are remembered.
 func TestEndedRequest(t *testing.T) {
-	staged, err := openStaged(t.TempDir(), 1<<20)
+	staged, err := openStaged(t.TempDir(), 1<<20, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +135,7 @@ func TestEndedRequest(t *testing.T) {
 // though nothing of the first has come; what comes is pinned, and what does not come
 // keeps no room.
 func TestClaims(t *testing.T) {
-	s, err := openStaged(t.TempDir(), 1<<20)
+	s, err := openStaged(t.TempDir(), 1<<20, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,20 +161,122 @@ func TestClaims(t *testing.T) {
 	if s.bytes > 1<<20 || s.files[key("old")] != nil && s.bytes > 800<<10 {
 		t.Errorf("%d bytes are staged", s.bytes)
 	}
-	first.release()
+	release := func(c *claimed) {
+		t.Helper()
+		if err := c.release(); err != nil {
+			t.Error(err)
+		}
+	}
+	release(first)
 	claim(false, "c")
-	same.release()
-	claim(true, "c").release()
+	release(same)
+	release(claim(true, "c"))
 	if left := s.files[key("a")].Value.(*stagedFile); !left.kept(time.Now()) || len(s.claims) != 0 {
 		t.Errorf("what came is pinned until %v; claims %v", left.pinned, s.claims)
 	}
 	claim(false, "c", "d")
 }
 
+// TestPinsLast: the next mount keeps what was to stay for a day, and evicts what was not,
+// whichever was used last.
+func TestPinsLast(t *testing.T) {
+	dir := t.TempDir()
+	log := slog.New(slog.DiscardHandler)
+	s, err := openStaged(dir, 1<<20, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.claim([]stage.File{{Image: "i", Path: "/a", Bytes: 400 << 10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrive(t, s, keyOf("i", "/a"), 400<<10)
+	if err := c.release(); err != nil {
+		t.Fatal(err)
+	}
+	arrive(t, s, keyOf("i", "/b"), 400<<10)
+	next, err := openStaged(dir, 500<<10, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := next.files[keyOf("i", "/a")]; a == nil || next.files[keyOf("i", "/b")] != nil {
+		t.Errorf("the next mount has %v", next.files)
+	} else if left := time.Until(a.Value.(*stagedFile).pinned); left < pinned-time.Hour || left > pinned {
+		t.Errorf("it stays for %v", left)
+	}
+	if err := os.WriteFile(filepath.Join(dir, pinsFile), []byte("what is this\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	if _, err = openStaged(dir, 500<<10, slog.New(slog.NewTextHandler(&said, nil))); err != nil || !strings.Contains(said.String(), "line 1 is no pin") {
+		t.Errorf("a damaged file of pins: %v, %s", err, said.String())
+	}
+}
+
+// TestParsePins: what is read of a file of pins, at the second 1000.
+func TestParsePins(t *testing.T) {
+	key := func(c string) string { return strings.Repeat(c, 2*keySize) }
+	for _, c := range []struct {
+		text string
+		want map[string]int64
+		bad  bool
+	}{
+		{"", map[string]int64{}, false},
+		{key("a") + " 2000\n" + key("b") + " 999\n" + key("c") + " 99999999999\n", map[string]int64{key("a"): 2000, key("c"): 1000 + 86400}, false},
+		{key("a") + " 2000", map[string]int64{key("a"): 2000}, false},
+		{key("a") + " 2000\nx 2000\n" + key("b") + " 2000\n", map[string]int64{key("a"): 2000}, true},
+		{key("a")[1:] + " 2000\n", map[string]int64{}, true},
+		{key("a") + " 2000 \n", map[string]int64{}, true},
+		{key("g") + " 2000\n", map[string]int64{}, true},
+		{key("a") + "\n", map[string]int64{}, true},
+		{key("a") + " 9223372036854775807\n", map[string]int64{key("a"): 1000 + 86400}, false},
+		{key("a") + " -9223372036854775808\n", map[string]int64{}, false},
+		{key("a") + " " + strings.Repeat("0", 1000) + "2000\n", map[string]int64{}, true},
+	} {
+		pins, err := parsePins(strings.NewReader(c.text), time.Unix(1000, 0))
+		got := map[string]int64{}
+		for key, until := range pins {
+			got[key] = until.Unix()
+		}
+		if !maps.Equal(got, c.want) || (err != nil) != c.bad {
+			t.Errorf("%q: %v, %v; want %v", c.text, got, err, c.want)
+		}
+	}
+}
+
+// FuzzPins: whatever is in the file, no pin is longer than a day, and what is written of
+// them is read as the same.
+func FuzzPins(f *testing.F) {
+	f.Add([]byte(strings.Repeat("a", 40) + " 2000\n"))
+	f.Add([]byte("x\n"))
+	now := time.Unix(1000, 0)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		pins, err := parsePins(bytes.NewReader(text), now)
+		s := &staged{files: map[string]*list.Element{}, recent: list.New()}
+		for key, until := range pins {
+			if left := until.Sub(now); len(key) != 2*keySize || left <= 0 || left > pinned {
+				t.Fatalf("%q: %q until %v, %v", text, key, until, err)
+			}
+			if until.Sub(now) > grace {
+				s.files[key] = s.recent.PushFront(&stagedFile{key: key, pinned: until})
+			}
+		}
+		again, err := parsePins(bytes.NewReader(s.pins(now)), now)
+		if err != nil || len(again) != len(s.files) {
+			t.Fatalf("%d pins are read as %d: %v", len(s.files), len(again), err)
+		}
+		for key, until := range again {
+			if !pins[key].Equal(until) {
+				t.Fatalf("%s until %v is read as until %v", key, pins[key], until)
+			}
+		}
+	})
+}
+
 // TestRequestsBounded: requests that have not ended are bounded, and so is the text of
 // those that are being written.
 func TestRequestsBounded(t *testing.T) {
-	staged, err := openStaged(t.TempDir(), 1<<20)
+	staged, err := openStaged(t.TempDir(), 1<<20, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package fuse
 import (
 	"context"
 	"path"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ type file struct {
 	// header is of the image that holds it.
 	header *image.Header
 	nlink  uint32
+	told   atomic.Bool // the kernel was told that it is staged
 }
 
 var (
