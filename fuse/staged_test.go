@@ -122,7 +122,7 @@ func TestEndedRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	sys := &system{staged: staged, cfg: Config{Task: func(name string) context.Context { return clock.Context(t.Context(), name) }}}
-	sys.stager = stage.New(sys.task("test"), stage.Rules{}, func(context.Context, stage.Batch) error { return nil })
+	sys.stager = stage.New(sys.task("test"), stage.Rules{}, func(context.Context, stage.Batch, func(stage.File)) error { return nil })
 	q := newRequests(sys)
 	r := &request{files: make([]stage.File, 3), count: 3}
 	q.run(r)
@@ -282,7 +282,7 @@ func TestRequestsBounded(t *testing.T) {
 	}
 	sys := &system{staged: staged, log: slog.New(slog.DiscardHandler), cfg: Config{Task: func(name string) context.Context { return clock.Context(t.Context(), name) }}}
 	hold := make(chan struct{})
-	sys.stager = stage.New(sys.task("test"), stage.Rules{}, func(context.Context, stage.Batch) error { <-hold; return nil })
+	sys.stager = stage.New(sys.task("test"), stage.Rules{}, func(context.Context, stage.Batch, func(stage.File)) error { <-hold; return nil })
 	sys.asked = newRequests(sys)
 	for range openRequests {
 		if _, err := sys.asked.begin("", "0", []stage.File{{Path: "/a", Bytes: 1}}); err != nil {

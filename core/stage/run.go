@@ -207,12 +207,20 @@ func (s *Stager) job(ctx context.Context, lines []*line, ws []*want) {
 	for _, w := range ws {
 		b.Files = append(b.Files, w.File)
 	}
-	out := &outcome{s.fetch(ctx, b)}
+	good := &outcome{}
+	out := &outcome{s.fetch(ctx, b, func(f File) {
+		s.lock.Lock()
+		defer s.lock.Unlock()
+		l := s.line(f)
+		if w := l.wants[fileKey{f.Image, f.Path}]; w != nil && w.started {
+			l.end(w, good)
+		}
+	})}
 	s.lock.Lock()
 	for _, w := range ws {
-		w.job = out
-		s.line(w.File).drop(w)
-		w.done.Set()
+		if !w.gone {
+			s.line(w.File).end(w, out)
+		}
 	}
 	for _, l := range lines {
 		l.running = false
@@ -220,4 +228,11 @@ func (s *Stager) job(ctx context.Context, lines []*line, ws []*want) {
 	s.busy--
 	s.lock.Unlock()
 	s.wake(ctx)
+}
+
+// end tells who waits for a file what became of it.
+func (l *line) end(w *want, out *outcome) {
+	w.job = out
+	l.drop(w)
+	w.done.Set()
 }

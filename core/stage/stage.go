@@ -86,7 +86,7 @@ func (r Rules) orDefaults() Rules {
 // Stager gathers what is wanted into jobs. Tasks share it.
 type Stager struct {
 	rules  Rules
-	fetch  func(ctx context.Context, b Batch) error
+	fetch  Fetch
 	lock   rt.Lock
 	lines  map[lineKey]*line
 	likely int // wants that nobody waits for
@@ -126,8 +126,12 @@ type want struct {
 // outcome is what became of a job.
 type outcome struct{ err error }
 
-// New makes a stager; fetch runs a restore job to its end. Its tasks end with ctx.
-func New(ctx context.Context, rules Rules, fetch func(ctx context.Context, b Batch) error) *Stager {
+// Fetch runs a restore job to its end. It may say of a file that it has come: who waits
+// for it goes on then, whatever becomes of the others.
+type Fetch func(ctx context.Context, b Batch, came func(f File)) error
+
+// New makes a stager. Its tasks end with ctx.
+func New(ctx context.Context, rules Rules, fetch Fetch) *Stager {
 	s := &Stager{rules: rules.orDefaults(), fetch: fetch, lock: rt.NewLock(ctx), lines: map[lineKey]*line{}, poke: rt.NewQueue[struct{}](ctx, 0)}
 	s.waits.of = map[string]int{}
 	rt.Go(ctx, "stage", s.run)

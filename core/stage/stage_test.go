@@ -33,11 +33,12 @@ func inWorld(t *testing.T, body func(ctx context.Context)) {
 
 // fetched records the jobs, each of which takes a minute.
 type fetched struct {
-	jobs []string
-	err  error
+	jobs  []string
+	err   error
+	early map[string]bool // what comes an hour before the job's end
 }
 
-func (f *fetched) fetch(ctx context.Context, b stage.Batch) error {
+func (f *fetched) fetch(ctx context.Context, b stage.Batch, came func(stage.File)) error {
 	var paths []string
 	for _, x := range b.Files {
 		paths = append(paths, x.Path)
@@ -45,6 +46,14 @@ func (f *fetched) fetch(ctx context.Context, b stage.Batch) error {
 	f.jobs = append(f.jobs, fmt.Sprintf("%v %s: %s", rt.Mono(ctx), strings.Join(b.Media, "+"), strings.Join(paths, " ")))
 	if err := rt.Sleep(ctx, time.Minute); err != nil {
 		return err
+	}
+	for _, x := range b.Files {
+		if f.early[x.Path] {
+			came(x)
+		}
+	}
+	if len(f.early) > 0 {
+		_ = rt.Sleep(ctx, time.Hour)
 	}
 	return f.err
 }
@@ -196,6 +205,26 @@ func TestFailed(t *testing.T) {
 		f.err = nil
 		if err := s.Want(ctx, on("A", 1, "/a"), "u"); err != nil {
 			t.Errorf("and then: %v", err)
+		}
+	})
+}
+
+// TestEarly: who waits for what has come goes on, though the job does, too, and fails for
+// others. Who wants it anew meanwhile gets it from the next.
+func TestEarly(t *testing.T) {
+	inWorld(t, func(ctx context.Context) {
+		f := &fetched{err: errors.New("status 96"), early: map[string]bool{"/a": true}}
+		s := stage.New(ctx, stage.Rules{}, f.fetch)
+		ended := 0
+		wait(ctx, s, on("A", 2, "/b"), "u", &ended)
+		if err := s.Want(ctx, on("A", 1, "/a"), "u"); err != nil || rt.Mono(ctx) != 62*time.Second {
+			t.Errorf("%v, after %v", err, rt.Mono(ctx))
+		}
+		wait(ctx, s, on("A", 1, "/a"), "u", &ended)
+		_ = rt.Sleep(ctx, 3*time.Hour)
+		want := []string{"2s A: /a /b", "1h1m2s A: /a"}
+		if d := cmp.Diff(want, f.jobs); d != "" || ended != 1 {
+			t.Errorf("%d waits ended well; jobs (-want +got):\n%s", ended, d)
 		}
 	})
 }

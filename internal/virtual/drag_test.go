@@ -73,8 +73,8 @@ func files(ctx context.Context) ([]stage.File, error) {
 }
 
 // fetch is what the mount does with a batch.
-func fetch(jobs *int, came map[string]bool) func(ctx context.Context, b stage.Batch) error {
-	return func(ctx context.Context, b stage.Batch) error {
+func fetch(jobs *int, came map[string]bool) stage.Fetch {
+	return func(ctx context.Context, b stage.Batch, _ func(stage.File)) error {
 		*jobs++
 		q := bprd.Request{Client: b.Client, Target: "/staged", Overwrite: archive.Always, Parts: []bprd.Part{{Image: b.Files[0].Image}}}
 		for _, f := range b.Files {
