@@ -89,7 +89,7 @@ func (s *system) fetchOnce(ctx context.Context, client string, files []stage.Fil
 		return err
 	}
 	defer os.RemoveAll(dir)
-	q := bprd.Request{Client: client, To: s.cfg.Host, Parts: parts(files), Target: dir, Overwrite: archive.Always}
+	q := bprd.Request{Client: client, To: s.cfg.Host, Parts: parts(files), Target: dir, Overwrite: archive.Always, Volatile: true}
 	if err := s.restore(ctx, q, files); err != nil {
 		_ = s.takeAll(ctx, dir, files, came) // what came before it failed is checked as all is
 		return s.apart(ctx, client, files, err, came)

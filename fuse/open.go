@@ -91,7 +91,7 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 		return &textHandle{}, fuse.FOPEN_KEEP_CACHE, 0
 	}
 	process, user := caller(fctx)
-	if h, err := n.s.staged.open(n.key()); h != nil || err != nil {
+	if h, err := n.s.staged.open(n.key(), &n.e); h != nil || err != nil {
 		return n.opened(h, err)
 	}
 	if n.locality() != online && (flags&syscall.O_NONBLOCK != 0 || looksOnly(process)) {
@@ -107,7 +107,7 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 	if errors.Is(failed, errInterrupted) {
 		return nil, 0, syscall.EINTR
 	}
-	h, err := n.s.staged.open(n.key()) // it may have come, and another file of its batch not
+	h, err := n.s.staged.open(n.key(), &n.e) // it may have come, and another file of its batch not
 	if h == nil && err == nil {
 		if err = failed; err == nil {
 			err = status.Errorf(status.NotAllRestored, "%s did not come with its restore", n.e.Path)

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -17,6 +19,7 @@ import (
 
 	"capstan/core/catalog"
 	"capstan/core/stage"
+	"capstan/core/stream"
 	"capstan/hw/clock"
 )
 
@@ -43,7 +46,7 @@ func TestBatchLargerThanLimit(t *testing.T) {
 		arrive(t, s, fmt.Sprint(i), 600<<10)
 	}
 	for i := range 4 {
-		h, err := s.open(fmt.Sprint(i))
+		h, err := s.open(fmt.Sprint(i), &catalog.Entry{})
 		if h == nil || err != nil {
 			t.Fatalf("file %d is gone before it was opened: %v", i, err)
 		}
@@ -61,14 +64,14 @@ func TestRemovedWhileOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	arrive(t, s, "a", 600<<10)
-	first, err := s.open("a")
+	first, err := s.open("a", &catalog.Entry{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(s.path("a")); err != nil {
 		t.Fatal(err)
 	}
-	if h, err := s.open("a"); h != nil || err != nil {
+	if h, err := s.open("a", &catalog.Entry{}); h != nil || err != nil {
 		t.Fatalf("a file that was removed is opened: %v", err)
 	}
 	arrive(t, s, "a", 600<<10)
@@ -210,6 +213,79 @@ func TestPinsLast(t *testing.T) {
 	var said bytes.Buffer
 	if _, err = openStaged(dir, 500<<10, slog.New(slog.NewTextHandler(&said, nil))); err != nil || !strings.Contains(said.String(), "line 1 is no pin") {
 		t.Errorf("a damaged file of pins: %v, %s", err, said.String())
+	}
+}
+
+// TestHostStarted: what came before the host was started is compared with the catalog when
+// it is opened, and kept if it is right; a mount that only was ended goes on with all.
+func TestHostStarted(t *testing.T) {
+	dir := t.TempDir()
+	entry := func(key, contents string) *catalog.Entry {
+		return &catalog.Entry{Path: "/" + key, Type: catalog.Regular, Size: int64(len(contents)), CRC: crc32.Checksum([]byte(contents), stream.Castagnoli)}
+	}
+	mount := func() *staged {
+		t.Helper()
+		s, err := openStaged(dir, 1<<20, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	opens := func(s *staged, key string, e *catalog.Entry) bool {
+		t.Helper()
+		h, err := s.open(key, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h == nil {
+			return false
+		}
+		b, err := io.ReadAll(h.file)
+		if err != nil || string(b) != "right" {
+			t.Errorf("%s is %q: %v", key, b, err)
+		}
+		if err := h.close(); err != nil {
+			t.Error(err)
+		}
+		return true
+	}
+	first := mount()
+	for _, key := range []string{"good", "bad", "short", "unknown"} {
+		from := filepath.Join(t.TempDir(), key)
+		if err := os.WriteFile(from, []byte("right"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := first.accept(from, key, entry(key, "right")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again := mount(); !opens(again, "good", nil) || len(again.files) != 4 {
+		t.Errorf("after a mount that ended: %v", again.files)
+	}
+	// What the power took: contents, the end of a file, and when all of it was.
+	for key, contents := range map[string]string{"bad": "wrong", "short": "rig", "../boot": "another\n"} {
+		if err := os.WriteFile(first.path(key), []byte(contents), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // whether what is not opened by one mount, or by the next
+		s := mount()
+		for _, key := range []string{"bad", "short"} {
+			if opens(s, key, entry(key, "right")) {
+				t.Errorf("%s is shown", key)
+			}
+		}
+		if len(s.files) != 2 {
+			t.Errorf("staged are %v", s.files)
+		}
+	}
+	s := mount()
+	if !opens(s, "good", entry("good", "right")) || !opens(mount(), "good", nil) {
+		t.Error("what is right is gone")
+	}
+	unknown := entry("unknown", "right")
+	if unknown.CRC = 0; opens(s, "unknown", unknown) || len(s.files) != 1 {
+		t.Error("what cannot be checked is shown")
 	}
 }
 

@@ -59,7 +59,7 @@ func newRestore(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64,
 	r := newLed(ctx, env, addr, epoch, n.Server, stop)
 	q := &n.Request
 	r.needed, r.args.Client = n, q.To
-	r.args.Options = archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true, As: n.As}
+	r.args.Options = archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true, As: n.As, Volatile: q.Volatile}
 	return r
 }
 
