@@ -333,7 +333,7 @@ func (m *manager) backup(ctx context.Context) Finished {
 		if m.ready.Wait(ctx) != nil {
 			return
 		}
-		if _, err := bpbkar.Send.Call(ctx, client, bpbkar.Target{Addr: m.media.Addr, Ticket: m.media.Ticket}); err != nil {
+		if _, err := bpbkar.Send.Call(ctx, client, bpbkar.Target{Addr: m.media.Addr, Ticket: m.media.Ticket, Amends: m.media.Amends}); err != nil {
 			m.stop.Set()
 		}
 	})
