@@ -54,7 +54,7 @@ func (r *reading) end(ctx context.Context) {
 		if v.label.UUID == "" || r.q.DryRun {
 			continue
 		}
-		q := nbemm.Imported{Media: v.Media, UUID: v.label.UUID, Ended: true, Whole: v.read && !v.left && !v.waits}
+		q := nbemm.Imported{Media: v.Media, UUID: v.label.UUID, Ended: true, Whole: v.read && !v.left && len(v.waits) == 0}
 		if ended = append(ended, q); !q.Whole {
 			r.say(ctx, "cartridge %s holds what is not in the catalog: it stays frozen", v.Media)
 		}
