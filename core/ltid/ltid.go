@@ -230,7 +230,7 @@ func (s *Server) bring(ctx context.Context, d *drive, dr dev.Drive, barcode stri
 		return err
 	}
 	if inside != "" && inside != barcode {
-		if err := s.takeHome(ctx, d, dr); err != nil {
+		if err := traced(ctx, trace.Unmounted, d.name, "", func() error { return s.takeHome(ctx, d, dr) }); err != nil {
 			return err
 		}
 	}
@@ -372,7 +372,7 @@ func (s *Server) mark(ctx context.Context, drive, media string) error {
 // MediaID is the name of a cartridge in the media database: the last six
 // characters of its barcode, without a suffix that tells its generation.
 func MediaID(barcode string) string {
-	if len(barcode) == 8 && (barcode[6] == 'L' || Density(barcode) != "") {
+	if Density(barcode) != "" {
 		return barcode[:6]
 	}
 	return barcode[max(0, len(barcode)-6):]
