@@ -129,7 +129,7 @@ func (r *reading) finish(ctx context.Context, f bpbrm.Finished, err error) bpbrm
 			failures = append(failures, fmt.Sprintf("image %s: %s", im.id, im.why))
 		}
 	}
-	failures = append(r.refused, failures...)
+	failures = slices.Concat(r.refused, failures, r.copies)
 	left := slices.ContainsFunc(r.volumes, func(v *volume) bool { return v.left })
 	out := bpbrm.Finished{Files: r.files, Bytes: r.bytes, Detail: summary(done, known, failures, left)}
 	switch {

@@ -34,6 +34,7 @@ type reading struct {
 	images  map[string]*found
 	order   []*found // as they were found
 	refused []string // volumes that could not be read, and why
+	copies  []string // of images, that are not imported
 	code    status.Code
 	files   int64 // in what was imported
 	bytes   int64
@@ -149,7 +150,11 @@ func (r *reading) found(ctx context.Context, q bptm.Found) (wanted bool, err err
 	}
 	if f.Copy != 1 {
 		v.left = true
-		r.say(ctx, "%s: copy %d of %s: only first copies are imported", where(&f), f.Copy, q.Header.BackupID)
+		text := fmt.Sprintf("copy %d of image %s is not imported: only copy 1 of an image is", f.Copy, q.Header.BackupID)
+		if !slices.Contains(r.copies, text) {
+			r.copies = append(r.copies, text)
+			r.say(ctx, "%s: %s", where(&f), text)
+		}
 		return false, nil
 	}
 	im, err := r.image(ctx, q.Header.BackupID)
