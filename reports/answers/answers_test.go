@@ -110,28 +110,12 @@ func TestForecasts(t *testing.T) {
 	}
 }
 
-// Intervals against tables: Student's t of 4 degrees of freedom is 2.776 at 97.5 %; six
-// values hold their distribution's median between the least and the greatest with 96.875 %.
+// Intervals against a table: Student's t of 4 degrees of freedom is 2.776 at 97.5 %.
 func TestIntervals(t *testing.T) {
 	close := func(a, b float64) bool { return math.Abs(a-b) < 1e-3 }
 	m := Mean([]float64{1, 2, 3, 4, 5})
 	if half := 2.776445 * math.Sqrt(2.5/5); !close(m.Value, 3) || !close(m.Low, 3-half) || !close(m.High, 3+half) || m.Level != .95 {
 		t.Errorf("%+v", m)
-	}
-	q := Quantile([]float64{6, 1, 5, 2, 4, 3}, .5)
-	if q.Low != 1 || q.High != 6 || !close(q.Level, .96875) {
-		t.Errorf("%+v", q)
-	}
-	// Of 20, the 6th and the 15th: 95.86 % (David and Nagaraja's table).
-	var v []float64
-	for i := range 20 {
-		v = append(v, float64(20-i))
-	}
-	if q := Quantile(v, .5); q.Low != 6 || q.High != 15 || !close(q.Level, .95861) {
-		t.Errorf("%+v", q)
-	}
-	if q := Quantile([]float64{1, 2, 3}, .5); q.Low != 1 || q.High != 3 || !close(q.Level, .75) {
-		t.Errorf("%+v", q)
 	}
 	if one := Mean([]float64{7}); one.Level != 0 || one.Low != 7 {
 		t.Errorf("%+v", one)
@@ -141,14 +125,20 @@ func TestIntervals(t *testing.T) {
 func TestEstimates(t *testing.T) {
 	all := []*Answers{Of(nights(h, -h)), Of(nights(-h, -h)), Of(nights(3*h, 2*h))}
 	byName := map[string]Estimate{}
-	for _, e := range Estimates(all) {
+	for _, e := range Estimates(Replications(all)) {
 		byName[e.Name] = e
 	}
 	if e := byName["backups inside their window"]; math.Round(e.Value*10) != 950 || e.Interval.N != 3 || e.Interval.Level != .95 || e.Better != higher {
 		t.Errorf("%+v", e)
+	} else if got := e.Range(); got != "82.6 % to 100.0 %" {
+		t.Errorf("a share of %s", got)
 	}
-	if e := byName["late by p50"]; e.Interval.N != 2 || e.Interval.Level != .5 || e.Value != 3600 {
+	// One hour late in one run, two and three in another: the mean of their p50, 1 h and 2 h.
+	if e := byName["late by p50"]; e.Interval.N != 2 || e.Interval.Level != .95 || e.Value != 5400 {
 		t.Errorf("a quantile that one replication has not: %+v", e)
+	}
+	if e := byName["nights until one does not fit"]; e.Value != 2./3 {
+		t.Errorf("%+v", e)
 	}
 }
 
