@@ -2,7 +2,9 @@ package virtual
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -143,6 +145,99 @@ func TestFailuresOfTheWorkload(t *testing.T) {
 	}
 	if len(nights) < 3 || len(nights) > 15 {
 		t.Errorf("%d of 20 clients were misconfigured in a week: %v", len(nights), nights)
+	}
+}
+
+// Which tries fail depends on the policy, the schedule and the day, not on the order in
+// which jobs run: two policies of the same clients fail alike whichever comes first, and
+// whether the other is there at all.
+func TestFailuresKeepTheirPolicies(t *testing.T) {
+	type which struct {
+		policy, schedule, client string
+		night, nth               int
+	}
+	type how struct {
+		Tries  int
+		Status status.Code
+	}
+	fails := func(starts map[string]string) map[which]how {
+		s := livingSite(t, 2, 6, `{clients: [{clients: ["*"], bytes: {law: constant, value: 20GB}, transient: 30%}]}`)
+		one := s.Policies[0]
+		s.Policies = nil
+		for _, name := range slices.Sorted(maps.Keys(starts)) {
+			p := one
+			p.Name, p.Schedules = name, slices.Clone(one.Schedules)
+			for i := range p.Schedules {
+				sch := &p.Schedules[i]
+				sch.Windows = []scenarios.Window{one.Schedules[i].Windows[0]}
+				if err := sch.Windows[0].Start.UnmarshalText([]byte(starts[name])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.Policies = append(s.Policies, p)
+		}
+		all := map[which]how{}
+		for _, j := range runSite(t, s).Jobs {
+			w := which{policy: j.Policy, schedule: j.Schedule, client: j.Client, night: int(j.Created.Std().Sub(s.Start).Hours() / 24)}
+			for all[w] != (how{}) {
+				w.nth++
+			}
+			all[w] = how{j.Try, j.Status}
+		}
+		return all
+	}
+	first := fails(map[string]string{"files": "20:00", "mail": "23:00"})
+	again := 0
+	for _, h := range first {
+		if h.Tries > 1 {
+			again++
+		}
+	}
+	if again < 15 {
+		t.Fatalf("%d jobs of %d were tried again", again, len(first))
+	}
+	if diff := cmp.Diff(first, fails(map[string]string{"files": "23:00", "mail": "20:00"})); diff != "" {
+		t.Errorf("in another order other jobs fail:\n%s", diff)
+	}
+	maps.DeleteFunc(first, func(w which, _ how) bool { return w.policy != "mail" })
+	if diff := cmp.Diff(first, fails(map[string]string{"mail": "23:00"})); diff != "" {
+		t.Errorf("without the other policy other jobs fail:\n%s", diff)
+	}
+}
+
+// Jobs of one schedule on one day are drawn each for itself.
+func TestFailuresOfOneDay(t *testing.T) {
+	s := livingSite(t, 2, 4, `{clients: [{clients: ["*"], bytes: {law: constant, value: 1GB}, transient: 30%}]}`)
+	inc := &s.Policies[0].Schedules[1]
+	for _, set := range []struct {
+		to   *scenarios.Duration
+		text string
+	}{{&inc.Frequency, "1h"}, {&s.Length, "2d"}} {
+		if err := set.to.UnmarshalText([]byte(set.text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type night struct {
+		client string
+		day    int
+	}
+	once, again := map[night]int{}, map[night]int{}
+	for _, j := range runSite(t, s).Jobs {
+		n := night{j.Client, int(j.Created.Std().Sub(s.Start).Hours() / 24)}
+		if j.Try == 1 {
+			once[n]++
+		} else {
+			again[n]++
+		}
+	}
+	mixed := 0
+	for n := range again {
+		if once[n] > 0 {
+			mixed++
+		}
+	}
+	if mixed < 4 {
+		t.Errorf("in %d of 8 nights of a client some jobs were tried again and others not: once %v, again %v", mixed, once, again)
 	}
 }
 
