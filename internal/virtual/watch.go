@@ -41,7 +41,9 @@ func newWatcher(sink record.Sink, s *scenarios.Scenario, cfg *Config) *watcher {
 // clientsOwn are the resources of the clients.
 func clientsOwn(s *scenarios.Scenario) (all []record.Resource) {
 	for _, c := range s.EachClient() {
-		all = append(all, record.Resource{Name: c.Name + " nic out", Kind: record.Link}, record.Resource{Name: c.Name + " nic in", Kind: record.Link})
+		for _, nic := range []string{c.Name + " nic out", c.Name + " nic in"} {
+			all = append(all, record.Resource{Name: nic, Kind: record.Link}, record.Resource{Name: sim.OneStream(nic), Kind: record.Connection})
+		}
 		all = append(all, record.Resource{Name: c.Name + " disk", Kind: record.Source})
 	}
 	return all

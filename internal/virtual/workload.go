@@ -83,6 +83,9 @@ func newLoad(s *scenarios.Scenario, seed int64) *load {
 	l := &load{s: s, src: workload.Source(uint64(seed)), begins: rt.FromStd(noon), clients: map[string]*loaded{}}
 	for _, c := range s.EachClient() {
 		one := &loaded{slowest: int64(min(c.Link, c.Disk)), jobs: map[scheduled]begun{}}
+		if c.PerConnection > 0 {
+			one.slowest = min(one.slowest, int64(c.PerConnection))
+		}
 		switch i := s.Workload.Of(c.Name); {
 		case c.Data != nil:
 			one.Client = workload.Fixed(c.Name, c.Data)

@@ -16,6 +16,8 @@ func Name(k record.Kind) string {
 		return "clients' disks"
 	case record.Link:
 		return "clients' links"
+	case record.Connection:
+		return "the limit of one connection"
 	case record.Network:
 		return "media servers' links"
 	case record.Server:
@@ -43,6 +45,8 @@ func advice(k record.Kind) string {
 		return "let more clients run at a time, back up less (incrementals, exclusions), or give the slow clients faster disks; more drives alone change little"
 	case record.Link:
 		return "let more clients run at a time, so that their links add up, give the largest clients faster links, or back up less of them"
+	case record.Connection:
+		return "let more jobs run at a time, several of one client too, for each has a connection of its own; give the clients larger TCP windows, or a media server near them; faster links change nothing"
 	case record.Network:
 		return "give the media server a faster or a second interface, or divide the clients between media servers"
 	case record.Server:
