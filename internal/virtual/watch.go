@@ -159,9 +159,14 @@ func (n *numbers) add(id int64) {
 
 // volumes counts the cartridges of each library.
 func (t *watcher) volumes(tx store.Tx, now rt.Time) error {
-	return record.CountVolumes(func(fn func(nbemm.Media)) error {
+	return record.CountVolumes(cartridges(tx), now, t.rec.Volumes)
+}
+
+// cartridges shows all that the master knows.
+func cartridges(tx store.Tx) func(fn func(nbemm.Media)) error {
+	return func(fn func(nbemm.Media)) error {
 		return nbemm.EachMedia(tx, func(m nbemm.Media) (bool, error) { fn(m); return true, nil })
-	}, now, t.rec.Volumes)
+	}
 }
 
 // finish ends the record.
@@ -179,8 +184,13 @@ func (t *watcher) finish(seed int64, replication int) error {
 			}
 		}
 	}
+	var inUse []record.Cartridge
+	t.w.peek(func(tx store.Tx) (err error) {
+		inUse, err = record.InUse(cartridges(tx))
+		return err
+	})
 	return t.rec.Finish(record.Head{
-		Scenario: t.s.Name, Seed: seed, Replication: replication, Start: rt.FromStd(t.s.Start), Length: t.s.Length.Std(),
+		Cartridges: inUse, Scenario: t.s.Name, Seed: seed, Replication: replication, Start: rt.FromStd(t.s.Start), Length: t.s.Length.Std(),
 		Warmup: t.s.WarmUp.Std(), Zone: t.s.Timezone, Resources: t.resources,
 	})
 }

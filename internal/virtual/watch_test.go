@@ -210,6 +210,14 @@ func TestRecordAgrees(t *testing.T) {
 	if a.Media.Total != 12 || a.Media.Scratch != 10 || a.Media.Active != 2 {
 		t.Errorf("cartridges: %+v", a.Media)
 	}
+	if n := len(run.Head.Cartridges); n != 2 {
+		t.Errorf("%d cartridges are recorded as in use", n)
+	}
+	for _, c := range run.Head.Cartridges {
+		if c.Full || c.Kept == 0 || c.Taken < run.Head.Start || c.Frees < c.Taken.Add(c.Kept-time.Hour) {
+			t.Errorf("a cartridge in use: %+v", c)
+		}
+	}
 }
 
 // A cartridge that stays in its drive is no mount the next time.

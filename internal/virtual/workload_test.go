@@ -12,6 +12,8 @@ import (
 
 	"capstan/core/job"
 	"capstan/core/status"
+	"capstan/reports/answers"
+	"capstan/reports/record"
 	"capstan/scenarios"
 )
 
@@ -255,6 +257,52 @@ func TestRestoresOfTheWorkload(t *testing.T) {
 	}
 	if mean := float64(sum) / float64(n); n < 15 || n > 45 || mean < 20e9 || mean > 45e9 {
 		t.Errorf("%d restores of %g bytes in the mean", n, mean)
+	}
+}
+
+// How many cartridges will be free, as a week of a site foresees it, is what five weeks of
+// it come to: its images are kept for five days, and more cartridges are never in use than
+// those days take. A trend of that week would have them run out.
+func TestSupplyIsForeseen(t *testing.T) {
+	run := func(days int) (*answers.Answers, int) {
+		s, err := scenarios.Load[scenarios.Scenario]("tapes.yaml", []byte(fmt.Sprintf(`
+name: tapes
+start: 2026-11-20T12:00:00Z
+length: %dd
+master: {name: master}
+mediaServers: [{name: media1, link: 100Gbps}]
+clients: [{name: "c%%02d", count: 6, link: 10Gbps, disk: 400MBps}]
+workload: {clients: [{clients: ["*"], bytes: {law: uniform, from: 800GB, to: 1200GB}, change: {law: constant, value: 100%%}}]}
+libraries:
+  - {name: lib, host: media1, slots: 40, drives: [{name: "d%%d", count: 3, model: LTO-5}], cartridges: {count: 40, density: LTO-5}}
+storageUnits: [{name: tape, kind: tape, mediaServer: media1, library: lib, density: LTO-5}]
+policies:
+  - {name: all, clients: ["c*"], paths: [/data], storage: tape, retention: 5d, schedules: [{name: full, type: full, windows: [{start: "20:00", length: 12h}]}]}
+`, days)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r record.Run
+		if _, err := Run(s, Options{Record: &r, Quiet: true}); err != nil {
+			t.Fatal(err)
+		}
+		fewest := s.Libraries[0].Cartridges.Count
+		for _, l := range answers.Levels(&r) {
+			fewest = min(fewest, l.Free)
+		}
+		return answers.Of(&r), fewest
+	}
+	week, _ := run(7)
+	later, fewest := run(35)
+	m := &week.Media
+	if days := float64(m.Scratch) / m.PerDay; days > 10 {
+		t.Fatalf("a trend would have the cartridges last for %.0f days: this tests nothing", days)
+	}
+	if !m.Lasts || m.Fewest < fewest-2 || m.Fewest > fewest+2 {
+		t.Errorf("after a week: %+v; after five weeks the fewest were %d", m, fewest)
+	}
+	if rate := m.Taken / later.Media.Taken; !later.Media.Lasts || rate < .9 || rate > 1.1 {
+		t.Errorf("after a week: %+v; after five weeks: %+v", m, later.Media)
 	}
 }
 

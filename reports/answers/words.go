@@ -186,7 +186,12 @@ func (a *Answers) sayMedia() string {
 	case f.Seen:
 		s += ". The free cartridges ran out on " + day(f.At)
 	case f.Foreseen:
-		s += fmt.Sprintf(". At %.2g cartridges a day the free ones run out about %s, unless older images expire by then: a run longer than the longest retention shows whether they do", -f.Slope, day(f.At))
+		s += fmt.Sprintf(". If the site goes on taking %.2g cartridges a day, each free when its images expire, the free ones run out about %s", m.Taken, day(f.At))
+	case m.Lasts && m.Taken > 0:
+		s += fmt.Sprintf(". If the site goes on taking %.2g cartridges a day, each free when its images expire, the free ones last: the fewest are %d", m.Taken, m.Fewest)
+		if !m.FewestAt.IsZero() {
+			s += ", about " + day(m.FewestAt)
+		}
 	}
 	return s + "."
 }

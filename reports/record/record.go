@@ -157,6 +157,16 @@ type Volumes struct {
 	Bytes   int64   `json:"bytes"`
 }
 
+// Cartridge is one with images.
+type Cartridge struct {
+	Library string  `json:"library"`
+	Taken   rt.Time `json:"taken"` // when the first of its images was written
+	// Frees is when the last that is on it so far expires; 0 is never.
+	Frees rt.Time       `json:"frees,omitempty"`
+	Kept  time.Duration `json:"kept,omitempty"` // how long its images are; 0 is for ever
+	Full  bool          `json:"full,omitempty"`
+}
+
 // Total is the number of cartridges that are in the library's slots and drives,
 // those for cleaning left out.
 func (v *Volumes) Total() int { return v.Scratch + v.Free + v.Active + v.Full + v.Held }
@@ -207,6 +217,8 @@ type Head struct {
 	Warmup    time.Duration `json:"warmup,omitempty"`
 	Zone      string        `json:"zone,omitempty"` // IANA name; "" is UTC
 	Resources []Resource    `json:"resources"`
+	// Cartridges are those in use at the end.
+	Cartridges []Cartridge `json:"cartridges,omitempty"`
 	// The numbers of records.
 	Jobs   int64 `json:"jobs"`
 	Mounts int64 `json:"mounts"`
