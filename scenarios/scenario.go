@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -139,14 +140,19 @@ func (s *Scenario) EachClient() []Client {
 // ClientsOf is the names of the clients that a policy backs up, its patterns
 // spelt out, each name once and in the scenario's order.
 func (s *Scenario) ClientsOf(p *Policy) []string {
-	var names []string
-	for _, c := range s.EachClient() {
-		for _, pattern := range p.Clients {
-			if ok, err := path.Match(pattern, c.Name); err == nil && ok {
-				names = append(names, c.Name)
-				break
-			}
+	return Matching(p.Clients, namesOf(s.EachClient(), func(c Client) string { return c.Name }))
+}
+
+// Matching are the names that match one of some patterns, in their order.
+func Matching(patterns, names []string) (all []string) {
+	for _, n := range names {
+		if matchesAny(patterns, n) {
+			all = append(all, n)
 		}
 	}
-	return names
+	return all
+}
+
+func matchesAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { ok, err := path.Match(p, name); return err == nil && ok })
 }

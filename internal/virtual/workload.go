@@ -111,14 +111,6 @@ func (l *load) fill(ctx context.Context, name string, fs *simtree.FS) error {
 	}, rt.Rand(ctx, name, "files"))
 }
 
-// dayOf is the day of a time.
-func (l *load) dayOf(at rt.Time) int {
-	if at < l.begins {
-		return 0
-	}
-	return 1 + int(at.Sub(l.begins)/dayLength)
-}
-
 // files are what a backup's process on a client sees of its files: all, unless the
 // client is misconfigured, or the process is about to die.
 func (l *load) files(h *sim.Host, env *host.Env, fs *simtree.FS) seam.FS {
@@ -145,7 +137,7 @@ func (a *ailing) Open(ctx context.Context, p string) (seam.Dir, error) {
 	}
 	if !a.looked {
 		a.looked = true
-		a.mayDie(ctx, a.l.dayOf(now))
+		a.mayDie(ctx, simtree.DayAt(a.l.begins, now))
 	}
 	return a.FS.Open(ctx, p)
 }
@@ -161,7 +153,7 @@ func (a *ailing) mayDie(ctx context.Context, day int) {
 		return
 	}
 	j.Try = which.Try
-	after, dies := a.c.Dies(a.c.try(&j, a.l.dayOf(j.Created)))
+	after, dies := a.c.Dies(a.c.try(&j, simtree.DayAt(a.l.begins, j.Created)))
 	if !dies {
 		return
 	}
