@@ -156,6 +156,12 @@ func TestHollowFlow(t *testing.T) {
 		if took := rt.Mono(ctx) - begin; took != 10000*time.Second {
 			t.Errorf("1 TB at 100 MB/s took %v", took)
 		}
+		begin = rt.Mono(ctx)
+		_, err = d.WriteHollow(ctx, 1e12, 256<<10, []dev.Resource{{Name: "client", Rate: 100e6, Stream: 50e6}})
+		want(t, "hollow write", err, nil)
+		if took := rt.Mono(ctx) - begin; took != 20000*time.Second {
+			t.Errorf("1 TB at 50 MB/s for one transfer took %v", took)
+		}
 	})
 }
 
