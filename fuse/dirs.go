@@ -126,6 +126,7 @@ func (d *dir) Lookup(fctx context.Context, name string, out *fuse.EntryOut) (*fs
 		return nil, d.s.errno(ctx, "list "+d.path, err)
 	}
 	if !ok {
+		out.SetEntryTimeout(soon) // it may come
 		return nil, syscall.ENOENT
 	}
 	node := c.make()

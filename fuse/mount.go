@@ -97,9 +97,10 @@ func New(dir string, cfg Config) (*Mount, error) {
 		stop(nil)
 		return nil, fmt.Errorf("the master's images: %w", err)
 	}
-	zero := time.Duration(0)
+	zero, missing := time.Duration(0), forever
 	server, err := fs.Mount(dir, s.root(), &fs.Options{
-		EntryTimeout: &zero, AttrTimeout: &zero, NegativeTimeout: &zero, // nodes say their own
+		EntryTimeout: &zero, AttrTimeout: &zero, // nodes say their own
+		NegativeTimeout: &missing, // unless a node says a time: then a name that is not there is not remembered
 		NullPermissions: true,
 		RootStableAttr:  &fs.StableAttr{Ino: 1},
 		MountOptions: fuse.MountOptions{

@@ -1,6 +1,7 @@
 package fuse_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -284,6 +285,42 @@ func TestRequests(t *testing.T) {
 	}
 	if out, err := r.try("echo clients/nobody/p/latest/x | dd status=none of=" + r.dir + "/.restore/new"); err == nil {
 		t.Errorf("a list of what is not there: %s", out)
+	}
+}
+
+// TestPinsOutlastTheMount: what was staged by request is there after another mount has
+// read more than fits, and what does not fit beside it is refused.
+func TestPinsOutlastTheMount(t *testing.T) {
+	r := newRig(t, 0)
+	for _, name := range []string{"kept", "b", "c", "d"} {
+		ok(t, os.WriteFile(filepath.Join(r.tree, name), bytes.Repeat([]byte(name), 400_000/len(name)), 0o644))
+	}
+	r.backup("tape")
+	r.limit = 1 << 20
+	locality := func(name string) string {
+		return r.run("getfattr --absolute-names --only-values -n user.capstan.locality " + r.latest() + "/" + name)
+	}
+	request := func(names ...string) string {
+		r.run("cd " + r.latest() + " && printf \"$PWD/%s\\n\" " + strings.Join(names, " ") + " >" + r.dir + "/.restore/new")
+		r.settle()
+		return r.run("cat " + r.dir + "/.restore/status/*")
+	}
+	r.show(stage.Rules{Quiet: 10 * time.Millisecond})
+	if text := request("kept"); !strings.Contains(text, "state:     done\n") {
+		t.Fatal(text)
+	}
+	r.run("umount " + r.dir)
+	r.mount.Wait()
+	r.client.Close()
+	r.show(stage.Rules{Quiet: 10 * time.Millisecond})
+	for _, name := range []string{"b", "c", "d"} {
+		r.run("cmp " + r.latest() + "/" + name + " " + r.tree + "/" + name)
+	}
+	if kept := locality("kept"); kept != "ONLINE" {
+		t.Errorf("what was to stay is %s", kept)
+	}
+	if text := request("b", "c"); !strings.Contains(text, "state:     failed\n") || !strings.Contains(text, "kept for a day") {
+		t.Errorf("what does not fit:\n%s", text)
 	}
 }
 

@@ -296,7 +296,8 @@ func (b *inbox) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) s
 }
 
 // Lookup finds nothing: what was put in was a request, and may be one again.
-func (b *inbox) Lookup(context.Context, string, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (b *inbox) Lookup(_ context.Context, _ string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	out.SetEntryTimeout(soon)
 	return nil, syscall.ENOENT
 }
 

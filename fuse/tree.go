@@ -156,7 +156,6 @@ func (n *file) Lookup(fctx context.Context, name string, out *fuse.EntryOut) (*f
 		return nil, n.s.errno(ctx, "lookup", err)
 	}
 	if !ok {
-		out.SetEntryTimeout(forever)
 		return nil, syscall.ENOENT
 	}
 	return n.child(ctx, f, out)

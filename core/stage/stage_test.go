@@ -198,7 +198,7 @@ func TestFailed(t *testing.T) {
 // TestEarly: who waits for what has come goes on, though the job does, too, and fails for
 // others. Who wants it anew meanwhile gets it from the next.
 func TestEarly(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		f := &fetched{err: errors.New("status 96"), early: map[string]bool{"/a": true}}
 		s := stage.New(ctx, stage.Rules{}, f.fetch)
 		ended := 0
@@ -217,7 +217,7 @@ func TestEarly(t *testing.T) {
 
 // TestListFailed: a list is told of each job that failed, once.
 func TestListFailed(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		f := &fetched{err: errors.New("status 96")}
 		s := stage.New(ctx, stage.Rules{}, f.fetch)
 		err := s.WantAll(ctx, []stage.File{on("A", 1, "/a"), on("A", 2, "/b"), on("B", 1, "/c")}, "u")
@@ -230,7 +230,7 @@ func TestListFailed(t *testing.T) {
 // TestFull: one user waits for a bounded number of files, all for four times as many, and
 // who leaves makes room.
 func TestFull(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		s := stage.New(ctx, stage.Rules{Waits: 2}, (&fetched{}).fetch)
 		var leave []func()
 		for _, c := range []struct {
@@ -260,7 +260,7 @@ func TestFull(t *testing.T) {
 // TestLikely: what is only likely to be wanted is bounded, and what is wanted, fetched or
 // forgotten counts no more.
 func TestLikely(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		f := &fetched{}
 		s := stage.New(ctx, stage.Rules{Likely: 2}, f.fetch)
 		list := func(from int) (files []stage.File) {
