@@ -80,7 +80,9 @@ func TestListedAgain(t *testing.T) {
 	r.debug = true
 	r.show(stage.Rules{})
 	for _, again := range []bool{false, true} {
+		c.mu.Lock()
 		clear(c.lines)
+		c.mu.Unlock()
 		r.run("cd " + r.latest() + " && ls -lR . && for i in {1..200}; do [ ! -e missing$i ] || exit 1; done")
 		c.mu.Lock()
 		t.Logf("requests: %v", c.lines)

@@ -135,6 +135,31 @@ func TestDrag(t *testing.T) {
 	}
 }
 
+// TestListed: the folder as a list, which somebody asks for before he opens anything, is a
+// restore for each cartridge, however short the jobs of those who open files are.
+func TestListed(t *testing.T) {
+	inWorld(t, folder(), func(ctx context.Context, w *World) error {
+		if b, err := backupOnce(ctx, "docs"); err != nil || b.Status != status.OK {
+			t.Fatalf("%v, status %d: %s", err, b.Status, b.Detail)
+		}
+		all, err := files(ctx)
+		if err != nil {
+			return err
+		}
+		if err := rt.Sleep(ctx, time.Hour); err != nil { // the backup's cartridges are back in their slots
+			return err
+		}
+		before, jobs, came := w.mounts(), 0, map[string]bool{}
+		if err := stage.New(ctx, stage.Rules{Files: 10, Jobs: 1}, fetch(&jobs, came)).WantAll(ctx, all, "u"); err != nil {
+			return err
+		}
+		if n := w.mounts() - before; n != 3 || jobs > 3 || len(came) != dragged {
+			t.Errorf("%d files cost %d mounts in %d restores", len(came), n, jobs)
+		}
+		return nil
+	})
+}
+
 // cost is what a drag cost.
 type cost struct {
 	jobs   int
