@@ -134,9 +134,12 @@ func (n *file) await(fctx context.Context, process, user string) error {
 	ctx, end := n.s.during(fctx, "open")
 	defer end()
 	f := n.wanted()
-	if dir, copies := n.s.looks.Opened(rt.Mono(ctx), process, user, n.src.key, n.e.Path); copies {
+	dir, copies := n.s.looks.Opened(rt.Mono(ctx), process, user, n.src.key, n.e.Path)
+	switch {
+	case n.s.stager.Wanted(f): // what comes after it, too: who opens very many at once looks ahead once
+	case copies:
 		n.s.ahead(ctx, n.src, dir, n.e.Path, user)
-	} else if f.Media == "" && f.Bytes < neighbours {
+	case f.Media == "" && f.Bytes < neighbours:
 		n.s.around(ctx, n.src, n.e.Path, user)
 	}
 	err := n.s.stager.Want(ctx, f, user)

@@ -223,6 +223,14 @@ func (s *Stager) Ahead(ctx context.Context, files []File, user string) {
 	}
 }
 
+// Wanted tells whether a file is waited for already, or likely to be.
+func (s *Stager) Wanted(f File) bool {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	l := s.lines[lineKey{f.Client, f.Media}]
+	return l != nil && l.wants[fileKey{f.Image, f.Path}] != nil
+}
+
 // Waiting is how many files are waited for, and how many jobs run.
 func (s *Stager) Waiting() (files, jobs int) {
 	s.lock.Lock()

@@ -276,6 +276,9 @@ func TestLikely(t *testing.T) {
 			}
 		}
 		s.Ahead(ctx, list(0), "u")
+		if !s.Wanted(list(0)[1]) || s.Wanted(list(0)[2]) {
+			t.Error("what is wanted is not what was said to be likely, and not too much")
+		}
 		fetchOne(1) // and 0
 		s.Ahead(ctx, list(3), "u")
 		_ = rt.Sleep(ctx, 11*time.Minute)
