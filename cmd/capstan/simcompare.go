@@ -202,26 +202,18 @@ func writeCompared(w io.Writer, ds []plans.Difference, all bool, o reports.Optio
 
 // conclusions say in words what the comparison came to.
 func conclusions(ds []plans.Difference) []string {
-	var better, worse []string
-	for i := range ds {
-		switch d := &ds[i]; d.Verdict() {
-		case "better":
-			better = append(better, d.Name)
-		case "worse":
-			worse = append(worse, d.Name)
-		}
-	}
 	var out []string
-	for _, x := range []struct {
-		word  string
-		names []string
-	}{{"better", better}, {"worse", worse}} {
-		if len(x.names) > 0 {
-			out = append(out, fmt.Sprintf("\nB is %s in %s.", x.word, strings.Join(x.names, ", ")))
+	for _, verdict := range []string{"better", "worse"} {
+		var names []string
+		for _, d := range plans.Told(ds, verdict) {
+			names = append(names, d.Name)
+		}
+		if len(names) > 0 {
+			out = append(out, fmt.Sprintf("\nB is %s in %s.", verdict, strings.Join(names, ", ")))
 		}
 	}
 	if len(out) == 0 {
-		out = append(out, "\nB is neither better nor worse in anything that these runs can tell from chance.")
+		out = append(out, "\nB is neither better nor worse by much in anything that these runs can tell from chance.")
 	}
 	return out
 }

@@ -87,7 +87,7 @@ func (r *Results) Blocks() (blocks []reports.Block) {
 			k = slices.IndexFunc(c.Differences, func(d answers.Difference) bool { return d.Name == m.Name })
 			if i > 0 && k >= 0 {
 				d := &c.Differences[k]
-				row.Difference, row.Verdict = d.Signed(), d.Verdict()
+				row.Difference, row.Within, row.Verdict = d.Signed(), d.Range(), d.Verdict()
 			}
 			b.Rows = append(b.Rows, row)
 		}

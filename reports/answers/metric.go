@@ -10,6 +10,7 @@ type Metric struct {
 	Name, Unit string // Unit is "%", "s", "bytes", "jobs", "nights", "a day" or none
 	Value      float64
 	Better     string // "lower", "higher", or "" where neither is
+	Signed     bool   `json:",omitempty"` // it may be below 0
 }
 
 // Replication is what one of several runs of a site came to.
