@@ -36,7 +36,7 @@ type Failure struct {
 }
 
 // headlines are the figures that are shown unless others are asked for.
-var headlines = []string{"backups inside", "late by p95", "nights", "mounts", "drives in use", "restore p95"}
+var headlines = []string{"backups inside", "late by p95", "nights", "least room", "mounts", "drives in use", "restore p95"}
 
 // Summarize puts the replications of each cell together, and compares it with the
 // first, seed by seed.

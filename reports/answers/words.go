@@ -112,7 +112,7 @@ func (a *Answers) sayFit() string {
 	default:
 		fmt.Fprintf(&s, "%d of %d nights fit: ", fit, nights)
 	}
-	fmt.Fprintf(&s, "%d of %s ended well inside their windows (%s)", w.Inside, count(w.Due, "backup", "backups"), percent(w.Share()))
+	fmt.Fprintf(&s, "%d of %s were done inside their windows (%s)", w.Inside, count(w.Due, "backup", "backups"), percent(w.Share()))
 	for _, m := range []struct {
 		n    int
 		text string
@@ -337,10 +337,11 @@ func Told(all []Difference, verdict string) (told []*Difference) {
 
 // Signed writes a difference with its sign for people.
 func (d *Difference) Signed() string {
-	if d.By.Value > 0 {
-		return "+" + d.amount(d.By.Value)
+	text := d.amount(d.By.Value)
+	if d.By.Value > 0 && text != d.amount(0) {
+		return "+" + text
 	}
-	return d.amount(d.By.Value)
+	return text
 }
 
 // Range writes a difference's interval for people; "" if there is none.

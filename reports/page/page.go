@@ -300,12 +300,12 @@ func rate(v float64) string {
 }
 
 func (r *report) driveTable() (table, bool) {
-	t := table{Titles: []string{"Drive", "Model", "In use", "Writing", "Slow data", "Reading", "Locating", "Load, unload", "Idle", "Busiest hour", "Mounts", "Back-hitches", "Data", "Rate", "Could do"}}
+	t := table{Titles: []string{"Drive", "In use", "Writing", "Slow data", "Reading", "Locating", "Load, unload", "Idle", "Busiest hour", "Mounts", "Back-hitches", "Data", "Rate, of what it could"}}
 	for i := range r.all[0].Drives {
 		d := &r.all[0].Drives[i]
 		t.Rows = append(t.Rows, []string{
-			d.Name, d.Model, percent(100 * d.Busy()), percent(100 * d.Write), percent(100 * d.Slow), percent(100 * d.Read), percent(100 * d.Position),
-			percent(100 * d.Load), percent(100 * d.Idle), percent(100 * d.PeakHour), whole(d.Mounts), humanize.Comma(d.Hitches), size(d.Bytes), rate(d.Rate), rate(float64(d.Native)),
+			strings.TrimSpace(d.Name + " " + d.Model), percent(100 * d.Busy()), percent(100 * d.Write), percent(100 * d.Slow), percent(100 * d.Read), percent(100 * d.Position),
+			percent(100 * d.Load), percent(100 * d.Idle), percent(100 * d.PeakHour), whole(d.Mounts), humanize.Comma(d.Hitches), size(d.Bytes), strings.TrimSuffix(rate(d.Rate)+" of "+rate(float64(d.Native)), " of –"),
 		})
 	}
 	return t, len(t.Rows) > 0
