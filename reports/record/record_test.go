@@ -103,6 +103,26 @@ func TestRecorder(t *testing.T) {
 	}
 }
 
+// The time in which what stayed in a drive is taken home, before another cartridge is
+// mounted there, counts once.
+func TestMountThatMakesRoom(t *testing.T) {
+	var run Run
+	r := NewRecorder(&run, []Resource{{Name: "d1", Kind: Drive}})
+	for _, e := range []trace.Event{
+		event(1, trace.Unmounted, 0, 5*sec),
+		event(2, trace.Unmounted, 10*sec, 30*sec), event(2, trace.Mounted, 8*sec, 60*sec),
+	} {
+		e.Drive = "d1"
+		r.Event(&e)
+	}
+	if err := r.Finish(Head{Start: noon, Length: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if got := run.Use[0].Load; got != 57*time.Second {
+		t.Errorf("the drive loaded for %v, want 57s", got)
+	}
+}
+
 // What the real world knows: nobody sees which resource was tight, but the job's
 // two ends were watched.
 func TestPaced(t *testing.T) {
