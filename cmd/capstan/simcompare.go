@@ -31,8 +31,8 @@ func newSimCompare() *cobra.Command {
 directory that sim run wrote with --out. Both are run with the same seeds, and what
 is drawn by chance is the same in both where both have it; so chance cancels out of
 the differences. Shown are the means, the mean of the differences, its interval of
-95 % (Student's t), and whether B is better, worse, or the same as far as these
-runs can tell.
+95 % (Student's t), and whether B is better, worse, different where neither is
+better, or the same as far as these runs can tell.
 
 Figures that do not differ at all are left out, unless --all is given.
 

@@ -236,6 +236,8 @@ func percent(share float64) string {
 	switch {
 	case math.IsNaN(share):
 		return "-"
+	case share >= .9995:
+		return "100 %"
 	case share > 0 && share < .001:
 		return "less than 0.1 %"
 	case share < .1 || share > .99 && share < 1:
