@@ -35,6 +35,10 @@ func Names(all []Replication) (names []Metric) {
 	for _, r := range all {
 		next := 0 // where what comes next belongs
 		for _, m := range r.Metrics {
+			if next < len(names) && names[next].Name == m.Name {
+				next++
+				continue
+			}
 			if at[m.Name] {
 				next = 1 + slices.IndexFunc(names, func(o Metric) bool { return o.Name == m.Name })
 				continue
