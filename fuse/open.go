@@ -123,7 +123,8 @@ func (n *file) opened(h *stagedHandle, err error) (fs.FileHandle, uint32, syscal
 	if err != nil {
 		return nil, 0, fs.ToErrno(err)
 	}
-	if !n.told.Swap(true) { // it has other blocks now, and an ACL; a kernel that does not know it does not mind
+	if changed := n.e.XHash != 0 || stage.PlaceOf(n.header, &n.e).Media != ""; changed && !n.told.Swap(true) {
+		// It may have an ACL now, and what was on tape has other blocks. A kernel that does not know it does not mind.
 		_ = n.EmbeddedInode().NotifyContent(-1, 0)
 	}
 	return &handle{h}, fuse.FOPEN_KEEP_CACHE, 0
