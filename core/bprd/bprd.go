@@ -15,7 +15,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -494,21 +493,17 @@ func overlaps(f image.Fragment, ranges []bpdbm.Range) bool {
 }
 
 // add puts an image into the last group if it lies where that group's do, else
-// into a new one.
+// into a new one. One of which a member is to have another name has a group of its
+// own: in another image that name is another file's.
 func add(groups []Needed, q *Request, n NeededImage, sel bpdbm.Selected) []Needed {
 	server, tape := n.Fragments[0].MediaServer, n.Fragments[0].OnTape()
-	if len(groups) == 0 || groups[len(groups)-1].Server != server || groups[len(groups)-1].onTape() != tape {
-		groups = append(groups, Needed{Job: q.Job, Request: *q, Server: server})
+	if k := len(groups) - 1; k < 0 || groups[k].Server != server || groups[k].onTape() != tape || len(groups[k].As)+len(sel.As) > 0 {
+		groups = append(groups, Needed{Job: q.Job, Request: *q, Server: server, As: sel.As})
 	}
 	g := &groups[len(groups)-1]
 	g.Images = append(g.Images, n)
 	g.Files += sel.Files
 	g.Bytes += sel.Bytes
-	if g.As == nil {
-		g.As = sel.As
-	} else {
-		maps.Copy(g.As, sel.As)
-	}
 	for _, f := range n.Fragments {
 		if tape && !slices.Contains(g.Media, f.Media) {
 			g.Media = append(g.Media, f.Media)
