@@ -86,4 +86,3 @@ func TestLackingIsBounded(t *testing.T) {
 	}
 	n.lacks("/data/old", "older ones were not searched")
 }
-
