@@ -356,11 +356,7 @@ func (r *reader) policies(s *Scenario, clients []string) {
 		r.policy(p, at)
 		r.refersTo(at+".storage", "storage unit or group", p.Storage, storage)
 		r.refersTo(at+".pool", "pool", p.Pool, poolNames(s.Pools))
-		for j, pattern := range p.Clients {
-			if !slices.ContainsFunc(clients, func(c string) bool { ok, err := path.Match(pattern, c); return err == nil && ok }) {
-				r.refersTo(fmt.Sprintf("%s.clients[%d]", at, j), "client", pattern, clients)
-			}
-		}
+		r.patterns(at, p.Clients, clients)
 	}
 }
 

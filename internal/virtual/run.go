@@ -116,7 +116,7 @@ func config(s *scenarios.Scenario, l *load) Config {
 	}
 	for _, c := range s.EachClient() {
 		cfg.Hosts = append(cfg.Hosts, Host{
-			Name: c.Name, Kinds: pbx.Client, Link: int64(c.Link), Disk: int64(c.Disk),
+			Name: c.Name, Kinds: pbx.Client, Link: int64(c.Link), Disk: int64(c.Disk), Connection: int64(c.PerConnection),
 			Fill:  func(ctx context.Context, fs *simtree.FS) error { return l.fill(ctx, c.Name, fs) },
 			Files: l.files,
 		})

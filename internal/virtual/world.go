@@ -50,6 +50,8 @@ type Host struct {
 	Files func(h *sim.Host, env *host.Env, fs *simtree.FS) tree.FS
 	// Rate of its network interface and of its disk, in bytes a second; 0 is without limit.
 	Link, Disk int64
+	// Connection is what one data connection carries, in bytes a second; 0 is without limit.
+	Connection int64
 	// DiskSize is the space of each of the host's directories, in bytes; 0 is without limit.
 	DiskSize int64
 }
@@ -162,6 +164,7 @@ func (w *World) addHost(c *Host, domain *daemon.Config) error {
 	h := w.NewHost(c.Name, c.Kinds)
 	h.Mains = daemon.Mains()
 	h.SetRate(c.Link)
+	h.SetStream(c.Connection)
 	if c.Fill != nil {
 		if err := w.Do(h, "fill", func(ctx context.Context, _ *host.Env) error { return c.Fill(ctx, st.fs) }); err != nil {
 			return fmt.Errorf("the files of %s: %w", c.Name, err)

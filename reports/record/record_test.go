@@ -243,6 +243,7 @@ func TestDamage(t *testing.T) {
 		{headFile, `"jobs": 2`, `"jobs": 1`, "more than the 1 lines"},
 		{headFile, `"jobs": 2`, `"jobs": -2`, "-2 records"},
 		{headFile, `"length": 36`, `"warmup": 7200000000000, "length": 36`, "to be left out"},
+		{headFile, `"length": 36`, `"cartridges": [{"library": "lib", "taken": -1}], "length": 36`, "cartridge 0 of library lib: a time is below 0"},
 		{jobsFile, `"id":1,`, `"id":-1,`, "jobs.ndjson:1: a job has number -1"},
 		{jobsFile, `"type":"Restore"`, `"type":"Rest"`, `jobs.ndjson:2: job 2: type "Rest"`},
 		{jobsFile, `"limit":20000000000`, `"limit":20000000001`, "adds up to"},
