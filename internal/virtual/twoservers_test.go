@@ -125,6 +125,7 @@ func TestOwnDrivesOnly(t *testing.T) {
 func TestCartridgeStaysInTheOthersDrive(t *testing.T) {
 	n := newTrial(t, twoServers(dismount.LRU))
 	n.until(5 * time.Minute)
+	inPool("two", "CAP002", "CAP003", "CAP004", "CAP005", "CAP006", "CAP007", "CAP008")(n) // there is only one
 	n.backup("docs-of-both")
 	n.holds("after media2's job", map[string]string{d0: "CAP001"})
 	n.backup("docs")
@@ -144,6 +145,20 @@ func TestCartridgeStaysInTheOthersDrive(t *testing.T) {
 		return err
 	})
 	n.holds("after the export", none)
+}
+
+// A backup takes a cartridge that stays in a drive of the other media server only if
+// there is no other.
+func TestOtherCartridgesFirst(t *testing.T) {
+	n := newTrial(t, twoServers(dismount.LRU))
+	n.until(5 * time.Minute)
+	n.backup("docs-of-both")
+	n.backup("docs")
+	both := map[string]string{d0: "CAP001", "tld0-d2": "CAP002"}
+	n.holds("after a job of each", both)
+	n.backup("docs-of-both")
+	n.backup("docs")
+	n.holds("after another of each", both)
 }
 
 // After a restart of a media server, or of the master, the drives of both are usable.
