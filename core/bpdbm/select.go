@@ -115,8 +115,8 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 			found := false
 			err := match(ctx, v, clean(p), q.Literal, func(f catalog.Found) {
 				found = true
-				if f.Image > 0 || seen[f.Offset] {
-					return
+				if f.Image > 0 || f.Implied() || seen[f.Offset] {
+					return // a directory that is implied has no member
 				}
 				seen[f.Offset] = true
 				if f.Count > 0 && q.From == 0 {

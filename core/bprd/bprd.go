@@ -475,7 +475,16 @@ func (s *Server) run(ctx context.Context, n *Needed) (bpbrm.Finished, error) {
 		trace.Note(ctx, "R4", "no child for disk", "")
 		f, err = s.byItself(ctx, n.Job, newRestore(ctx, s.env, s.at(Service), s.epoch, n, stop))
 	}
+	n.missed(&f)
 	return f, cmp.Or(err, s.endProcesses(ctx, n.Server, n.Request.To))
+}
+
+// missed compares what was restored with what was to be: what tar did not meet it cannot
+// have told of.
+func (n *Needed) missed(f *bpbrm.Finished) {
+	if f.Status == status.OK && f.Files < n.Files {
+		f.Status, f.Detail = status.Partial, fmt.Sprintf("%d files were to be restored, and %d were", n.Files, f.Files)
+	}
 }
 
 // byItself leads a restore from disk, or an import, without a child.
