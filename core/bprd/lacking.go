@@ -36,8 +36,8 @@ func (s *Server) lacking(ctx context.Context, q *Request, path string, looked []
 			}
 			for _, m := range p.Matches {
 				if m.Entry.Type != catalog.Gone {
-					return status.Errorf(status.NotAllRestored, "%s is no more in the newest backups of %s (%s): image %s of %s is the last that holds %s, %s; restore from that one",
-						path, q.Client, strings.Join(looked, ", "), h.ID, day(h.Began), m.Entry.Path, since(path, gone))
+					return status.Errorf(status.NotAllRestored, "%s is not in the newest backups of %s (%s): image %s of %s still holds %s, %s; restore from that one",
+						path, q.Client, strings.Join(looked, ", "), h.ID, day(h.Began), m.Entry.Path, since(gone))
 				}
 				gone = h.ID
 			}
@@ -52,9 +52,9 @@ func (s *Server) lacking(ctx context.Context, q *Request, path string, looked []
 
 // since says what became of a path after the last image that holds it; gone is the first
 // one that says that it was no more, "" if none does.
-func since(path, gone string) string {
+func since(gone string) string {
 	if gone == "" {
 		return "and no later one says what became of it: it was deleted before a full backup, or the policy takes it no more"
 	}
-	return path + " was deleted before " + gone
+	return "and it was deleted before image " + gone
 }

@@ -53,13 +53,13 @@ func TestWhatTheNewestBackupsLack(t *testing.T) {
 	})
 	n.backs("p", "inc")
 	second := n.images()[1].ID
-	n.lacks("/data/dir1/file01", "image "+first, "/data/dir1/file01 was deleted before "+second)
-	n.lacks("/data/dir1/file[0]1", "image "+first, "-was deleted before client", "no later one says what became of it")
+	n.lacks("/data/dir1/file01", "image "+first, "still holds /data/dir1/file01, and it was deleted before image "+second)
+	n.lacks("/data/dir1/file[0]1", "image "+first, "-was deleted before image", "no later one says what became of it")
 	n.rest(time.Hour)
 	p.Exclude = []string{"/data/scratch"}
 	n.put(p)
 	n.backs("p", "full")
-	n.lacks("/data/scratch/x", "image "+first, "-was deleted before client", "the policy takes it no more")
+	n.lacks("/data/scratch/x", "image "+first, "-was deleted before image", "the policy takes it no more")
 	n.lacks("/data/never", "is in no backup of client1", "nor in an older one")
 	n.lacks("/data/[", "older ones were not searched", "pattern")
 }
@@ -83,7 +83,7 @@ func TestLackingIsBounded(t *testing.T) {
 	})
 	for i := range 101 {
 		if n.backup("p"); i == 50 {
-			n.lacks("/data/old", "is the last that holds /data/old")
+			n.lacks("/data/old", "still holds /data/old")
 		}
 	}
 	n.lacks("/data/old", "older ones were not searched")
