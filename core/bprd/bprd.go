@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"capstan/core/archive"
@@ -32,6 +33,7 @@ import (
 	"capstan/core/rt"
 	"capstan/core/status"
 	"capstan/core/store"
+	"capstan/core/tar"
 	"capstan/core/trace"
 )
 
@@ -408,21 +410,25 @@ func (s *Server) images(ctx context.Context, q *Request) (all []image.Header, er
 
 func (s *Server) needed(ctx context.Context, q *Request, h *image.Header, later []string) (n NeededImage, first bpdbm.Selected, err error) {
 	n.BackupID = h.ID
+	var as map[string]string
 	for {
 		sel, err := bpdbm.Select.Call(ctx, s.at(bpdbm.Service), bpdbm.Selection{
-			BackupID: h.ID, Paths: q.Paths, Literal: len(q.Parts) > 0, Later: later, From: len(n.Ranges),
+			BackupID: h.ID, Paths: q.Paths, Literal: len(q.Parts) > 0, Later: later, From: len(n.Ranges), FromAs: len(as),
 		})
 		if err != nil {
 			return n, first, err
 		}
-		if len(n.Ranges) == 0 {
+		if as == nil {
+			as = map[string]string{}
 			first, n.Hollow, n.AnyOrder = sel, sel.Hollow, sel.AnyOrder
 		}
+		maps.Copy(as, sel.As)
 		n.Ranges = append(n.Ranges, sel.Ranges...)
 		if !sel.More {
 			break
 		}
 	}
+	first.As = as
 	for _, f := range h.Fragments {
 		if f.Copy == 1 && overlaps(f, n.Ranges) {
 			n.Fragments = append(n.Fragments, f)
@@ -555,6 +561,13 @@ func handleProcesses(mux *pbx.Mux, find func(ctx context.Context) (*led, error))
 			return bptm.Needed{}, err
 		}
 		return r.page(from, q)
+	})
+	pbx.Handle(mux, tar.AskNames, func(ctx context.Context, from pbx.Peer, q tar.NamesQuery) (tar.Names, error) {
+		r, err := find(ctx)
+		if err != nil {
+			return tar.Names{}, err
+		}
+		return r.names(ctx, from, q)
 	})
 	pbx.Handle(mux, bpbrm.Report, func(ctx context.Context, from pbx.Peer, f bpbrm.Finished) (struct{}, error) {
 		r, err := find(ctx)

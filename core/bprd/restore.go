@@ -8,6 +8,7 @@ import (
 
 	"capstan/core/archive"
 	"capstan/core/bpbrm"
+	"capstan/core/bpdbm"
 	"capstan/core/bpjobd"
 	"capstan/core/bptm"
 	"capstan/core/host"
@@ -16,6 +17,7 @@ import (
 	"capstan/core/rt"
 	"capstan/core/status"
 	"capstan/core/store"
+	"capstan/core/tar"
 	"capstan/core/trace"
 )
 
@@ -44,6 +46,7 @@ type led struct {
 	reads  *reading // of an import
 	stop   *rt.Event
 	told   *rt.Event // bpbrm has reported
+	named  bool      // tar has asked for all other names
 	result bpbrm.Finished
 }
 
@@ -58,7 +61,8 @@ func newRestore(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64,
 	r := newLed(ctx, env, addr, epoch, n.Server, stop)
 	q := &n.Request
 	r.needed, r.args.Client = n, q.To
-	r.args.Options = archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true, As: n.As}
+	r.args.Options = archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true}
+	r.args.Named = len(n.As) > 0
 	return r
 }
 
@@ -105,7 +109,9 @@ func (r *led) report(ctx context.Context, from pbx.Peer, f bpbrm.Finished) error
 	if from.Addr != pbx.ProcessAt(r.server, bpbrm.Role, j.ID, j.Try, 0) {
 		return status.Errorf(status.NotAllowed, "%s is not the bpbrm of job %d", from.Addr, j.ID)
 	}
-	r.result = f
+	if r.result = f; r.args.Named && !r.named && f.Status.Succeeded() {
+		r.result.Status, r.result.Detail = status.RestoreFailed, "tar on "+r.args.Client+" did not ask which files have other names: Capstan is older there"
+	}
 	pbx.AfterReply(ctx, r.told.Set)
 	return nil
 }
@@ -135,6 +141,17 @@ func (r *led) page(from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
 		n.Ranges, n.More = n.Ranges[:pageRanges], true
 	}
 	return n, nil
+}
+
+// names answers tar: which members are written under another name.
+func (r *led) names(ctx context.Context, from pbx.Peer, q tar.NamesQuery) (tar.Names, error) {
+	j := trace.JobOf(ctx)
+	if r.needed == nil || from.Addr != pbx.ProcessAt(r.args.Client, tar.Role, j.ID, j.Try, 0) {
+		return tar.Names{}, status.Errorf(status.NotAllowed, "%s has no part in a restore that is led here", from)
+	}
+	as, more := bpdbm.PageOf(r.needed.As, q.From)
+	r.named = r.named || !more
+	return tar.Names{As: as, More: more}, nil
 }
 
 // Child is the main function of bprd's child: it reads the neededimage file and

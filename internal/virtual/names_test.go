@@ -2,6 +2,8 @@ package virtual
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -90,5 +92,51 @@ func TestFirstNameInALaterImage(t *testing.T) {
 			n.same("client1", "/out/data/b", content(1, 5000))
 			n.same("client1", "/out/data/a", content(2, 7000))
 		})
+	}
+}
+
+// Hard links come back without their first names however many they are: more than fit
+// into a message.
+func TestVeryManyFirstNames(t *testing.T) {
+	const links = 10_000
+	name := func(i int) string { return fmt.Sprintf("%0200d", i) }
+	cfg := small()
+	cfg.Hosts[2].Fill = func(ctx context.Context, fs *tree.FS) error {
+		err := errors.Join(fs.WriteFile(ctx, "/data/a/x", nil), fs.WriteFile(ctx, "/data/b/x", nil))
+		if err != nil {
+			return err
+		}
+		a, err := fs.Open(ctx, "/data/a")
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		b, err := fs.Open(ctx, "/data/b")
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		for i := range links {
+			if err := fs.WriteFile(ctx, "/data/a/"+name(i), []byte(name(i))); err != nil {
+				return err
+			}
+			if err := b.Link(ctx, a, name(i), name(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	n := newTrial(t, cfg)
+	n.until(5 * time.Minute)
+	n.backup("docs")
+	n.as("desk", func(ctx context.Context) error {
+		r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Paths: []string{"/data/b"}, Target: "/out"})
+		if r.Status != 0 || r.Files != links+2 {
+			t.Errorf("restore: status %d, %s, %d files", r.Status, r.Detail, r.Files)
+		}
+		return err
+	})
+	for _, i := range []int{0, links / 2, links - 1} {
+		n.same("client1", "/out/data/b/"+name(i), []byte(name(i)))
 	}
 }
