@@ -176,3 +176,26 @@ func TestRestartOfOneOfTwoServers(t *testing.T) {
 		})
 	}
 }
+
+// After a restart of the master the drives come up of a media server, too, that no
+// storage unit names.
+func TestRestartWithDrivesOfNoUnit(t *testing.T) {
+	cfg := twoServers(dismount.LRU)
+	cfg.Domain.Units, cfg.Domain.Policies = cfg.Domain.Units[:2], cfg.Domain.Policies[:2]
+	n := newTrial(t, cfg)
+	n.until(5 * time.Minute)
+	n.Host("master").Restart(time.Minute)
+	n.until(n.Mono() + 10*time.Minute)
+	n.as("desk", func(ctx context.Context) error {
+		list, err := nbemm.Show.Call(ctx, pbx.At("master", nbemm.Service), struct{}{})
+		for _, d := range list.Drives {
+			if !d.Up {
+				t.Errorf("drive %s of %s is down", d.Name, d.MediaServer)
+			}
+		}
+		if len(list.Drives) != 4 {
+			t.Errorf("%d drives", len(list.Drives))
+		}
+		return err
+	})
+}
