@@ -23,3 +23,19 @@ func TestMissed(t *testing.T) {
 		}
 	}
 }
+
+// Nor is one whose tar did not ask under which names members are to be written.
+func TestUnnamed(t *testing.T) {
+	for _, c := range []struct {
+		named, asked bool
+		was, want    status.Code
+	}{
+		{false, false, status.OK, status.OK}, {true, true, status.OK, status.OK}, {true, false, status.OK, status.RestoreFailed},
+		{true, false, status.Partial, status.RestoreFailed}, {true, false, status.TarError, status.TarError},
+	} {
+		r := &led{args: bpbrm.Args{Named: c.named}, named: c.asked}
+		if got := r.judged(bpbrm.Finished{Status: c.was}).Status; got != c.want {
+			t.Errorf("other names %v, asked for %v, status %d: status %d, want %d", c.named, c.asked, c.was, got, c.want)
+		}
+	}
+}

@@ -109,11 +109,18 @@ func (r *led) report(ctx context.Context, from pbx.Peer, f bpbrm.Finished) error
 	if from.Addr != pbx.ProcessAt(r.server, bpbrm.Role, j.ID, j.Try, 0) {
 		return status.Errorf(status.NotAllowed, "%s is not the bpbrm of job %d", from.Addr, j.ID)
 	}
-	if r.result = f; r.args.Named && !r.named && f.Status.Succeeded() {
-		r.result.Status, r.result.Detail = status.RestoreFailed, "tar on "+r.args.Client+" did not ask which files have other names: Capstan is older there"
-	}
+	r.result = r.judged(f)
 	pbx.AfterReply(ctx, r.told.Set)
 	return nil
+}
+
+// judged is what counts of a report: a tar that did not ask for other names has put
+// files under wrong ones.
+func (r *led) judged(f bpbrm.Finished) bpbrm.Finished {
+	if r.args.Named && !r.named && f.Status.Succeeded() {
+		f.Status, f.Detail = status.RestoreFailed, "tar on "+r.args.Client+" did not ask which files have other names: Capstan is older there"
+	}
+	return f
 }
 
 // pageRanges is how many ranges a message to bptm carries.
