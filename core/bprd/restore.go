@@ -1,6 +1,7 @@
 package bprd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,8 @@ type led struct {
 	told   *rt.Event // bpbrm has reported
 	named  bool      // tar has asked for all other names
 	result bpbrm.Finished
+	// reported: result is what bpbrm said, be it that nothing came.
+	reported bool
 }
 
 func newLed(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64, server string, stop *rt.Event) *led {
@@ -93,14 +96,14 @@ func (r *led) run(ctx context.Context) (bpbrm.Finished, error) {
 		_ = gone.Wait(tctx) // its processes exit before the restore is finished
 		cancel()
 		return r.result, nil
-	case r.result.Files > 0 || r.result.Status != status.OK || r.reads != nil && r.reads.over.IsSet():
+	case r.reported || r.reads != nil && r.reads.over.IsSet():
 		return r.result, nil
 	case lost != nil:
 		return bpbrm.Finished{}, lost
 	case exit.Killed:
 		return bpbrm.Finished{}, status.Errorf(status.NetworkBroken, "bpbrm on %s %s", addr.Host(), exit.Death())
 	}
-	return bpbrm.Finished{}, status.Errorf(status.Code(exit.Code), "bpbrm: %s", exit.Detail)
+	return bpbrm.Finished{}, status.Errorf(cmp.Or(status.Code(exit.Code), status.SystemError), "bpbrm ended without a report: %s", exit.Detail)
 }
 
 // report takes bpbrm's report (R17).
@@ -109,7 +112,7 @@ func (r *led) report(ctx context.Context, from pbx.Peer, f bpbrm.Finished) error
 	if from.Addr != pbx.ProcessAt(r.server, bpbrm.Role, j.ID, j.Try, 0) {
 		return status.Errorf(status.NotAllowed, "%s is not the bpbrm of job %d", from.Addr, j.ID)
 	}
-	r.result = r.judged(f)
+	r.result, r.reported = r.judged(f), true
 	pbx.AfterReply(ctx, r.told.Set)
 	return nil
 }
