@@ -56,6 +56,7 @@ type Request struct {
 	Target    string       `json:"target,omitempty"`    // directory that takes the place of StripTo; "" is the original place
 	StripTo   string       `json:"stripTo,omitempty"`   // "" is "/"
 	Overwrite archive.Mode `json:"overwrite,omitempty"` // of files that exist
+	Volatile  bool         `json:"volatile,omitempty"`  // see archive.WriteOptions
 }
 
 // Part is paths of exactly one image. They are taken literally: none is a glob.

@@ -64,7 +64,7 @@ func newRestore(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64,
 	r := newLed(ctx, env, addr, epoch, n.Server, stop)
 	q := &n.Request
 	r.needed, r.args.Client = n, q.To
-	r.args.Options = archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true}
+	r.args.Options = archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true, Volatile: q.Volatile}
 	r.args.Named = len(n.As) > 0
 	return r
 }

@@ -74,6 +74,7 @@ func (c *Cache) replace(b *block) {
 	if el := c.blocks[b.key]; el != nil {
 		c.used += b.cost() - el.Value.(*block).cost()
 		el.Value = b
+		c.evict()
 	}
 }
 
@@ -85,6 +86,11 @@ func (c *Cache) put(b *block) {
 	}
 	c.blocks[b.key] = c.recent.PushFront(b)
 	c.used += b.cost()
+	c.evict()
+}
+
+// evict drops what is too much.
+func (c *Cache) evict() {
 	for c.used > c.limit && c.recent.Len() > 1 {
 		c.drop(c.recent.Back())
 	}
