@@ -30,6 +30,7 @@ const (
 	entriesABlock = 1024 // at which the writer closes a block
 	runSuffix     = ".run"
 	seenMemory    = 4 << 20 // bytes for the directories whose parents need not be implied again
+	dirCost       = 80      // bytes of each beside its name, about
 )
 
 // Writer makes a files file: entries are added in any order, sorted, and sealed at
@@ -107,15 +108,22 @@ func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 	return nil
 }
 
-// put adds one entry to those that come in order, or to the others.
+// put adds one entry to those that came in order, or to the others: after the first
+// that is out of order all are sorted.
 func (w *Writer) put(ctx context.Context, e *Entry) (err error) {
 	if w.direct == nil {
 		if w.direct, err = w.newWhole(ctx); err != nil {
 			return err
 		}
 	}
-	if last := w.direct.out.last; last == "" || comparePaths(last, e.Path) < 0 {
-		return w.direct.out.add(e)
+	if out := w.direct.out; out != nil {
+		if out.last == "" || comparePaths(out.last, e.Path) < 0 {
+			return out.add(e)
+		}
+		out.names = nil // it will not be searched
+		if err := w.direct.finish(); err != nil {
+			return err
+		}
 	}
 	if w.mem.add(e); w.mem.size() < w.opt.Memory {
 		return nil
@@ -198,7 +206,7 @@ func (w *Writer) seal(ctx context.Context) (sum Summary, err error) {
 			return sum, err
 		}
 	}
-	if len(w.mem.rows)+len(w.runs) > 0 {
+	if w.direct.out == nil { // not all came in order
 		if err := w.mergeAll(ctx); err != nil {
 			return sum, err
 		}
@@ -216,41 +224,6 @@ func (w *Writer) seal(ctx context.Context) (sum Summary, err error) {
 	}
 	w.direct = nil
 	return out.sum, w.publish(ctx, r.name)
-}
-
-// newWhole begins a run that may become the sealed file.
-func (w *Writer) newWhole(ctx context.Context) (*run, error) {
-	r, err := w.newRun(ctx, encoder, w.opt.Block)
-	if err == nil {
-		r.out.names = &names{}
-	}
-	return r, err
-}
-
-// mergeAll makes one file of all that was added, in the place of direct.
-func (w *Writer) mergeAll(ctx context.Context) error {
-	if err := w.direct.finish(); err != nil {
-		return err
-	}
-	if len(w.runs) > 0 { // what memory holds is a run, too, so that the merge has the memory
-		if err := w.spool(ctx); err != nil {
-			return err
-		}
-		w.mem = rowBuffer{}
-	}
-	w.mem.sort()
-	runs := append([]*run{w.direct}, w.runs...)
-	whole, err := w.newWhole(ctx)
-	if err != nil {
-		return err
-	}
-	w.direct, w.runs = whole, runs
-	if err := w.merge(ctx, runs, true, whole.out.add); err != nil {
-		return err
-	}
-	w.mem = rowBuffer{}
-	w.runs = nil
-	return w.remove(ctx, runs...)
 }
 
 // publish gives the file its name. A name that may not survive a crash is taken
