@@ -24,12 +24,12 @@ type Options struct {
 }
 
 const (
-	defaultMemory = 8 << 20
+	defaultMemory = 16 << 20
 	defaultBlock  = 8 << 10
 	maxBlock      = 1 << 20
 	entriesABlock = 1024 // at which the writer closes a block
 	runSuffix     = ".run"
-	seenMemory    = 4 << 20 // bytes for the directories whose parents need not be implied again
+	seenMemory    = 12 << 20 // bytes for the directories whose parents need not be implied again
 	dirCost       = 80      // bytes of each beside its name, about
 )
 
