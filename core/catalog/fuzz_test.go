@@ -69,7 +69,7 @@ func FuzzBlocks(f *testing.F) {
 				}
 			})
 		}
-		marksOf(b)
+		outlineOf(b)
 		var r blockReader
 		last := ""
 		for more, err := r.init(b) == nil, error(nil); more; {

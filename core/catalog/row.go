@@ -184,6 +184,9 @@ func varint(b []byte, i int) (v uint64, next int) {
 }
 
 func longVarint(b []byte, i int) (uint64, int) {
+	if i+1 < len(b) && b[i+1] < 0x80 {
+		return uint64(b[i]&0x7f) | uint64(b[i+1])<<7, i + 2
+	}
 	if i >= len(b) {
 		return 0, len(b) + 1
 	}

@@ -30,7 +30,7 @@ const (
 	entriesABlock = 1024 // at which the writer closes a block
 	runSuffix     = ".run"
 	seenMemory    = 12 << 20 // bytes for the directories whose parents need not be implied again
-	dirCost       = 80      // bytes of each beside its name, about
+	dirCost       = 80       // bytes of each beside its name, about
 )
 
 // Writer makes a files file: entries are added in any order, sorted, and sealed at
