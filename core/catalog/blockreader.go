@@ -28,6 +28,7 @@ type blockReader struct {
 	end     int64 // of the entry in the image's stream
 	num     Entry // the entry, without its texts, once load has been called
 	link    []byte
+	touched byte // of no meaning
 }
 
 // init begins with a block, which is not changed and must not change.
@@ -47,6 +48,7 @@ func (r *blockReader) begin(raw []byte, o *outline) {
 		r.col[i] = cursor{b: raw[o.begins[i]:o.begins[i+1]]}
 	}
 	r.col[colClasses].b = nil // the outline has them
+	r.touch()
 }
 
 // next moves to the next entry; more is false after the last.
@@ -88,6 +90,7 @@ func (r *blockReader) load() error {
 		return nil
 	}
 	r.jump()
+	r.touch()
 	r.skip(r.behind - 1)
 	r.behind = 0
 	r.numbers()
@@ -103,6 +106,17 @@ func (r *blockReader) load() error {
 		return fmt.Errorf("a file without a name in %.200q", r.dir)
 	}
 	return r.num.checkNumbers()
+}
+
+// touch reads a byte of each column. They are far from each other in memory, and
+// processors fetch side by side what is not in their caches, if nothing has to be
+// decoded in between.
+func (r *blockReader) touch() {
+	for i := range r.col {
+		if b := r.col[i].b; len(b) > 0 {
+			r.touched |= b[0]
+		}
+	}
 }
 
 // skip passes the numbers of n entries.
@@ -245,7 +259,10 @@ func (r *blockReader) seekName(want string) (ok bool, err error) {
 		}
 		r.name = append(append(r.name[:0], want[:shared]...), rest...)
 		r.passNames(n, i, at)
-		return true, r.checkEntry()
+		if r.first = false; len(r.name) == 0 {
+			return true, nil
+		}
+		return true, checkName(r.name, r.name) // the directory is the one that was asked for
 	}
 	r.passNames(r.inDir, i, at)
 	return false, nil

@@ -24,7 +24,7 @@ type mark struct {
 }
 
 const (
-	markEvery = 16 // entries
+	markEvery = 8 // entries
 	markCost  = 2*(columns-colClass) + 28
 	classCost = 24
 )
