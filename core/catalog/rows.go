@@ -39,6 +39,22 @@ func (b *rowBuffer) add(e *Entry) {
 
 func (b *rowBuffer) key(r row) []byte { return b.arena[r.at : r.at+uint32(r.key)] }
 
+// append adds the rows of another buffer.
+func (b *rowBuffer) append(from *rowBuffer) {
+	for _, r := range from.rows {
+		r.at += uint32(len(b.arena))
+		b.rows = append(b.rows, r)
+	}
+	b.arena = append(b.arena, from.arena...)
+}
+
+// get gives a key and its row.
+func (b *rowBuffer) get(i int) (key, rest []byte) {
+	r := b.rows[i]
+	at := r.at + uint32(r.key)
+	return b.key(r), b.arena[at : at+uint32(r.rest)]
+}
+
 // sort orders the rows by key, those of one key as they were added.
 func (b *rowBuffer) sort() { b.sortFrom(b.rows, 0) }
 
@@ -83,11 +99,9 @@ func (s *rowSource) advance(_ context.Context, in *input) (ok bool, err error) {
 	if s.next == len(s.mem.rows) {
 		return false, nil
 	}
-	r := s.mem.rows[s.next]
+	key, row := s.mem.get(s.next)
 	s.next++
-	key := s.mem.key(r)
 	in.shared = sharedPrefix(in.key, key)
-	rest := r.at + uint32(r.key)
-	in.key, in.row = key, s.mem.arena[rest:rest+uint32(r.rest)]
+	in.key, in.row = key, row
 	return true, nil
 }

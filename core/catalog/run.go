@@ -11,8 +11,8 @@ import (
 )
 
 // A run is a file of sorted rows, for a merge to read from its beginning to its end:
-// chunks, each with the CRC-32C of its offset and its bytes behind it. For each entry
-// there are how many bytes its key shares with the one before, the length of its
+// chunks, each with the CRC-32C of its offset and its bytes behind it. A key may come
+// twice, in the order of addition. For each entry there are how many bytes its key shares with the one before, the length of its
 // rest, the length of the row, and both. Rows are not compressed: it would take
 // longer than to write and read them.
 type run struct {
@@ -39,9 +39,9 @@ func (r *run) close() error {
 	return r.file.Close()
 }
 
-// add adds the next row.
-func (r *run) add(key, row []byte) error {
-	shared := sharedPrefix(r.last, key)
+// add adds the next row, and tells how many bytes its key shares with the last one.
+func (r *run) add(key, row []byte) (shared int, err error) {
+	shared = sharedPrefix(r.last, key)
 	b := r.buf
 	for _, v := range [...]int{shared, len(key) - shared, len(row)} {
 		b = binary.AppendUvarint(b, uint64(v))
@@ -50,9 +50,9 @@ func (r *run) add(key, row []byte) error {
 	r.buf = append(b, row...)
 	r.last = append(r.last[:shared], key[shared:]...)
 	if len(r.buf) < runChunk {
-		return nil
+		return shared, nil
 	}
-	return r.flush()
+	return shared, r.flush()
 }
 
 func (r *run) flush() error {
@@ -111,7 +111,7 @@ func (in *input) parse(c *cursor) error {
 	if c.err != nil {
 		return c.err
 	}
-	if rest == 0 || shared < len(in.key) && key[0] <= in.key[shared] {
+	if shared < len(in.key) && (rest == 0 || key[0] <= in.key[shared]) {
 		return errors.New("the rows are not in order")
 	}
 	in.shared, in.key = shared, append(in.key[:shared], key...)

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,13 +25,23 @@ func (w *Writer) newRun(ctx context.Context, level int) (*run, error) {
 }
 
 // spool writes the entries in memory as a run, and merges runs that have become
-// many.
+// many. In memory there is then what they imply.
 func (w *Writer) spool(ctx context.Context) error {
 	w.mem.sort()
-	if err := w.mergeInto(ctx, []source{&rowSource{mem: &w.mem}}, 0); err != nil {
+	r, err := w.newRun(ctx, 0)
+	if err != nil {
+		return err
+	}
+	w.runs = append(w.runs, r)
+	implied, err := w.implyAll(r.add)
+	if err == nil {
+		err = r.finish()
+	}
+	if err != nil {
 		return err
 	}
 	w.mem.reset()
+	w.mem.append(&implied)
 	for level := 0; ; level++ {
 		// Runs stand in the order of addition, so those of a level side by side.
 		n := len(w.runs)
@@ -41,15 +52,47 @@ func (w *Writer) spool(ctx context.Context) error {
 		if len(same) < fanIn {
 			return nil
 		}
-		if err := w.mergeInto(ctx, runSources(same), level+1); err != nil {
+		merged, err := w.mergeRuns(ctx, same, level+1)
+		if err != nil {
 			return err
 		}
-		merged := w.runs[len(w.runs)-1]
 		if err := w.remove(ctx, same...); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
 		w.runs = append(w.runs[:n], merged)
 	}
+}
+
+// implyAll calls fn for the rows in memory, which are sorted, and gives the parents
+// that may have no entry of their own. fn tells how many bytes of the key are those of
+// the one before.
+func (w *Writer) implyAll(fn func(key, row []byte) (shared int, err error)) (implied rowBuffer, err error) {
+	same := 1 << 20 // as many bytes have the keys of the directory
+	var path []byte
+	for i := range w.mem.rows {
+		key, row := w.mem.get(i)
+		shared, err := fn(key, row)
+		if err != nil {
+			return implied, err
+		}
+		isDir := Type(row[0]) == Directory
+		if shared >= same && !isDir {
+			continue
+		}
+		same = bytes.LastIndexByte(key, 0) + 1
+		path, _ = keyPath(path[:0], key)
+		if entered := w.seen[string(path[:same-2])]; !entered {
+			for _, p := range w.parents(string(path)) {
+				e := impliedDir(p)
+				implied.add(&e)
+			}
+		}
+		if isDir {
+			w.seeDir(string(path))
+		}
+	}
+	implied.sort()
+	return implied, nil
 }
 
 func runSources(runs []*run) (all []source) {
@@ -59,35 +102,46 @@ func runSources(runs []*run) (all []source) {
 	return all
 }
 
-// mergeInto appends a run made of what sources give.
-func (w *Writer) mergeInto(ctx context.Context, from []source, level int) error {
+// mergeRuns makes one run of several.
+func (w *Writer) mergeRuns(ctx context.Context, from []*run, level int) (*run, error) {
 	r, err := w.newRun(ctx, level)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	w.runs = append(w.runs, r)
-	if err := merge(ctx, from, r.add); err != nil {
-		return err
+	if err := merge(ctx, runSources(from), func(key, row []byte) error { _, err := r.add(key, row); return err }); err != nil {
+		return nil, err
 	}
-	return r.finish()
+	return r, r.finish()
 }
 
 // mergeAll makes one file of all that was added, in the place of direct.
 func (w *Writer) mergeAll(ctx context.Context) error {
-	w.seen = map[string]bool{} // so that the merge has the memory; so it has that of the rows
-	if len(w.runs) > 0 {
-		if err := w.spool(ctx); err != nil {
-			return err
-		}
-		w.mem = rowBuffer{}
-	}
-	w.mem.sort()
 	from, err := w.fileSource(ctx, w.direct)
 	if err != nil {
 		return err
 	}
+	var implied rowBuffer
+	if len(w.runs) > 0 { // what memory holds is a run, too, so that the merge has the memory
+		if err := w.spool(ctx); err != nil {
+			return err
+		}
+		implied.append(&w.mem)
+		w.mem = rowBuffer{}
+	} else {
+		var last []byte
+		w.mem.sort()
+		if implied, err = w.implyAll(func(key, _ []byte) (int, error) {
+			shared := sharedPrefix(last, key)
+			last = key
+			return shared, nil
+		}); err != nil {
+			return err
+		}
+	}
+	w.seen = map[string]bool{} // nothing is added any more
 	sources := append([]source{from}, runSources(w.runs)...)
-	sources = append(sources, &rowSource{mem: &w.mem})
+	sources = append(sources, &rowSource{mem: &w.mem}, &rowSource{mem: &implied})
 	old := append([]*run{w.direct}, w.runs...)
 	whole, err := w.newWhole(ctx)
 	if err != nil {

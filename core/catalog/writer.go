@@ -88,22 +88,30 @@ func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 		}
 	}
 	for i := range entries {
-		e := &entries[i]
-		err := w.imply(ctx, e.Path)
-		if err == nil {
-			err = w.put(ctx, e)
-		}
-		if err != nil {
+		if err := w.addOne(ctx, &entries[i]); err != nil {
 			w.err = err
 			return fmt.Errorf("files file %s: %w", w.name, err)
 		}
-		w.last, w.any = e.Path[:strings.LastIndexByte(e.Path, '/')], true
-		if e.Type != Directory {
-			continue
+	}
+	return nil
+}
+
+func (w *Writer) addOne(ctx context.Context, e *Entry) error {
+	if w.direct != nil && w.direct.out == nil { // what entries imply is told when they are sorted
+		return w.put(ctx, e)
+	}
+	for _, p := range w.parents(e.Path) {
+		parent := impliedDir(p)
+		if err := w.put(ctx, &parent); err != nil {
+			return err
 		}
-		if _, ok := w.seen[dirKey(e.Path)]; !ok {
-			w.see(dirKey(e.Path), false)
-		}
+	}
+	if err := w.put(ctx, e); err != nil {
+		return err
+	}
+	w.last, w.any = e.Path[:strings.LastIndexByte(e.Path, '/')], true
+	if e.Type == Directory {
+		w.seeDir(e.Path)
 	}
 	return nil
 }
@@ -131,10 +139,9 @@ func (w *Writer) put(ctx context.Context, e *Entry) (err error) {
 	return w.spool(ctx)
 }
 
-// imply adds the parents of path that may have no entry of their own. Sorting
-// brings them beside the entries that do exist, which then win.
-func (w *Writer) imply(ctx context.Context, path string) error {
-	var parents []string // without an entry, the lowest first
+// parents are those of a path that may have no entry of their own, the highest first.
+// Implied ones come to stand beside the entries that do exist, which then win.
+func (w *Writer) parents(path string) (parents []string) {
 	for path != "/" {
 		dir, _ := split(path)
 		if dir == w.last && w.any {
@@ -152,13 +159,15 @@ func (w *Writer) imply(ctx context.Context, path string) error {
 		}
 		parents = append(parents, path)
 	}
-	for _, p := range slices.Backward(parents) {
-		e := impliedDir(p)
-		if err := w.put(ctx, &e); err != nil {
-			return err
-		}
+	slices.Reverse(parents)
+	return parents
+}
+
+// seeDir notes that a directory has an entry.
+func (w *Writer) seeDir(path string) {
+	if _, ok := w.seen[dirKey(path)]; !ok {
+		w.see(dirKey(path), false)
 	}
-	return nil
 }
 
 // see notes that a directory has an entry, and whether something in it has. When
