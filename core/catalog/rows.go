@@ -69,6 +69,11 @@ func (b *rowBuffer) sortFrom(rows []row, from int) {
 		})
 		return
 	}
+	same := b.key(rows[0])[from:]
+	for _, r := range rows {
+		same = same[:sharedPrefix(same, b.key(r)[from:])]
+	}
+	from += len(same)
 	for i := range rows {
 		rows[i].word = keyWord(b.key(rows[i]), from)
 	}
