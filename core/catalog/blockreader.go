@@ -15,9 +15,10 @@ type blockReader struct {
 	left    int // entries still to come
 	passed  int // entries so far, the current one among them
 	behind  int // entries whose numbers are not decoded, the current one among them
-	outline *outline
-	own     outline // of a block that none was made of before
 	col     [columns]cursor
+	classes []class
+	marks   []mark
+	own     outline // of a block that none was made of before
 	dir     []byte
 	name    []byte
 	began   bool // dir is one of the block's
@@ -42,7 +43,8 @@ func (r *blockReader) init(raw []byte) error {
 
 // begin is init with the outline of the block.
 func (r *blockReader) begin(raw []byte, o *outline) {
-	r.outline, r.left, r.passed, r.behind, r.inDir, r.text, r.sec, r.end = o, o.entries, 0, 0, 0, 0, 0, 0
+	r.classes, r.marks = o.classes, o.marks
+	r.left, r.passed, r.behind, r.inDir, r.text, r.sec, r.end = o.entries, 0, 0, 0, 0, 0, 0
 	r.dir, r.name, r.began, r.first, r.num.Ino = r.dir[:0], r.name[:0], false, false, 0
 	for i := range r.col {
 		r.col[i] = cursor{b: raw[o.begins[i]:o.begins[i+1]]}
@@ -130,11 +132,11 @@ func (r *blockReader) skip(n int) {
 	ids := &r.col[colClass]
 	for range n {
 		id := ids.uint()
-		if id >= uint64(len(r.outline.classes)) {
-			ids.fail(fmt.Errorf("class %d of %d", id, len(r.outline.classes)))
+		if id >= uint64(len(r.classes)) {
+			ids.fail(fmt.Errorf("class %d of %d", id, len(r.classes)))
 			return
 		}
-		if flags := r.outline.classes[id].flags; flags != 0 {
+		if flags := r.classes[id].flags; flags != 0 {
 			r.skipRare(flags)
 		}
 	}
@@ -353,10 +355,10 @@ func checkName(name, rest []byte) error {
 func (r *blockReader) numbers() {
 	e := &r.num
 	var k class
-	if id := r.col[colClass].uint(); id < uint64(len(r.outline.classes)) {
-		k = r.outline.classes[id]
+	if id := r.col[colClass].uint(); id < uint64(len(r.classes)) {
+		k = r.classes[id]
 	} else {
-		r.col[colClass].fail(fmt.Errorf("class %d of %d", id, len(r.outline.classes)))
+		r.col[colClass].fail(fmt.Errorf("class %d of %d", id, len(r.classes)))
 	}
 	e.Type, e.Damage, e.Mode, e.UID, e.GID, e.Dev = k.typ, k.damage, k.mode, k.uid, k.gid, k.dev
 	e.Size = int64(r.col[colSize].uint())

@@ -38,10 +38,12 @@ func (r *Reader) seek(ctx context.Context, dir, name string) (it *iterator, ok b
 
 func (it *iterator) seek(ctx context.Context, dir, name string) (ok bool, err error) {
 	it.path, it.after = it.path[:0], false
-	it.key = appendKey(it.key[:0], dir, name)
 	at := it.r.foot.root
 	if at.length == 0 {
 		return false, nil
+	}
+	if it.r.foot.level > 0 {
+		it.key = appendKey(it.key[:0], dir, name)
 	}
 	for level := it.r.foot.level; level > 0; level-- {
 		b, err := it.r.child(ctx, at, level)

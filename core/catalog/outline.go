@@ -103,10 +103,10 @@ func outlineOf(raw []byte) *outline {
 // jump goes to the last mark before the current entry, if no numbers are decoded yet.
 func (r *blockReader) jump() {
 	k := (r.behind - 1) / markEvery
-	if r.passed != r.behind || k == 0 || k > len(r.outline.marks) {
+	if r.passed != r.behind || k == 0 || k > len(r.marks) {
 		return
 	}
-	m := &r.outline.marks[k-1]
+	m := &r.marks[k-1]
 	for i, at := range m.at {
 		r.col[colClass+i].advance(int(at))
 	}

@@ -164,13 +164,16 @@ func (r *Reader) block(ctx context.Context, at ref, level int) (*block, error) {
 	return b, nil
 }
 
+// minOutlined is the shortest block that is worth an outline, in bytes.
+const minOutlined = 1 << 10
+
 // outlined is block for who begins somewhere in it.
 func (r *Reader) outlined(ctx context.Context, at ref) (*block, error) {
 	b := r.cache.get(blockKey{r.id, at.offset})
 	if b == nil || b.kind != kindData {
 		return r.block(ctx, at, 0)
 	}
-	if b.outline != nil {
+	if b.outline != nil || len(b.raw) < minOutlined {
 		return b, nil
 	}
 	again := *b

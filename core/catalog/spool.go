@@ -127,7 +127,7 @@ func (w *Writer) mergeAll(ctx context.Context) error {
 			return err
 		}
 		implied.append(&w.mem)
-		w.mem = rowBuffer{}
+		w.mem, w.seen = rowBuffer{}, map[string]bool{}
 	} else {
 		var last []byte
 		w.mem.sort()
@@ -139,7 +139,6 @@ func (w *Writer) mergeAll(ctx context.Context) error {
 			return err
 		}
 	}
-	w.seen = map[string]bool{} // nothing is added any more
 	sources := append([]source{from}, runSources(w.runs)...)
 	sources = append(sources, &rowSource{mem: &w.mem}, &rowSource{mem: &implied})
 	old := append([]*run{w.direct}, w.runs...)

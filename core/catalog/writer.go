@@ -176,7 +176,6 @@ func (w *Writer) seeDir(path string) {
 func (w *Writer) see(dir string, entered bool) {
 	if _, ok := w.seen[dir]; !ok {
 		w.kept += len(dir) + dirCost
-		dir = strings.Clone(dir) // not to keep the whole path
 	}
 	w.seen[dir] = entered
 	if w.kept <= seenMemory {
