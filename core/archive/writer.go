@@ -35,7 +35,7 @@ type WriteOptions struct {
 	StripTo string `json:"stripTo"`
 	// As gives members another name: of a file of which only a later hard link was
 	// asked for, the data stands under the first name.
-	As        map[string]string `json:"as,omitempty"`
+	As        map[string]string `json:"-"` // there may be very many
 	Overwrite Mode              `json:"overwrite"`
 	// Owner gives files their owner, group, setuid and setgid bits; else they
 	// belong to whoever restores.
