@@ -52,6 +52,7 @@ type Batch struct {
 	// Amended take the place of entries that were told before: of files that were
 	// read since.
 	Amended []catalog.Entry `json:"amended,omitempty"`
+	Last    bool            `json:"last,omitempty"`
 }
 
 // Before asks what the backups that this one builds on show at a path or, page by
@@ -240,6 +241,7 @@ func (t *teller) flush(ctx context.Context) error {
 
 // finish sends what is left and waits until bpbrm has it all.
 func (t *teller) finish(ctx context.Context) error {
+	t.batch.Last = true
 	err := t.flush(t.ctx)
 	t.queue.Close()
 	return errors.Join(t.group.Wait(ctx), err)

@@ -170,6 +170,9 @@ func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (s
 	if err != nil {
 		return struct{}{}, err
 	}
+	if b.Last {
+		return struct{}{}, nil // the job's end will show it
+	}
 	u := bpjobd.Update{ID: trace.JobOf(ctx).ID}
 	for i := range b.Entries {
 		u.Files += b.Entries[i].Files()
@@ -179,7 +182,7 @@ func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (s
 	m.batch += u.Files
 	u.Files = m.batch
 	m.lock.Unlock()
-	_, err = bpjobd.Progress.Call(ctx, pbx.At(m.args.Master, bpjobd.Service), u)
+	_, err = bpjobd.Progress.Call(ctx, pbx.At(m.args.Master, bpjobd.Service), []bpjobd.Update{u})
 	_ = err // shown, not needed
 	return struct{}{}, nil
 }

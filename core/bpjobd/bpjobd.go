@@ -7,6 +7,7 @@ package bpjobd
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -41,6 +42,13 @@ type Update struct {
 	Waiting     string      `json:"waiting,omitempty"`
 	// Say is lines for the job's log that belong to the change, in the words of Role;
 	// the master's only.
+	Say  []string `json:"say,omitempty"`
+	Role string   `json:"role,omitempty"`
+}
+
+// Added is a job that begins, with the first lines of its log in the words of Role.
+type Added struct {
+	Job  job.Job  `json:"job"`
 	Say  []string `json:"say,omitempty"`
 	Role string   `json:"role,omitempty"`
 }
@@ -99,11 +107,12 @@ type TracePage struct {
 // The methods of bpjobd.
 var (
 	NewID    = pbx.Declare[struct{}, int64](Service, "NewID", pbx.Master)
-	Add      = pbx.Declare[job.Job, struct{}](Service, "Add", pbx.Master, pbx.Step("B2", "R3"))
+	Add      = pbx.Declare[Added, struct{}](Service, "Add", pbx.Master, pbx.Step("B2", "R3"))
 	Activate = pbx.Declare[Update, struct{}](Service, "Activate", pbx.Master, pbx.Step("B5", ""))
 	Ending   = pbx.Declare[Update, struct{}](Service, "Ending", pbx.Master, pbx.Step("B14", ""))
 	Finish   = pbx.Declare[Update, struct{}](Service, "Finish", pbx.Master, pbx.Step("", "R17"))
-	Progress = pbx.Declare[Update, struct{}](Service, "Progress", pbx.Master|pbx.Media)
+	// Progress changes what is shown of jobs under way, and passes over those that have ended.
+	Progress = pbx.Declare[[]Update, struct{}](Service, "Progress", pbx.Master|pbx.Media)
 	AddLines = pbx.Declare[Lines, struct{}](Service, "AddLines", pbx.Hosts)
 	List     = pbx.Declare[Query, Page](Service, "List", Any, pbx.Query())
 	ReadLog  = pbx.Declare[LogQuery, LogPage](Service, "ReadLog", Any, pbx.Query())
@@ -147,20 +156,16 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, NewID, func(ctx context.Context, _ pbx.Peer, _ struct{}) (int64, error) {
 		return s.db.Sequence(ctx, "job")
 	})
-	pbx.Handle(mux, Add, func(ctx context.Context, _ pbx.Peer, j job.Job) (struct{}, error) {
-		return struct{}{}, s.add(ctx, j)
+	pbx.Handle(mux, Add, func(ctx context.Context, from pbx.Peer, n Added) (struct{}, error) {
+		return struct{}{}, s.add(ctx, from, n)
 	})
 	for _, m := range []*pbx.Method[Update, struct{}]{Activate, Ending, Finish} {
 		pbx.Handle(mux, m, func(ctx context.Context, from pbx.Peer, u Update) (struct{}, error) {
-			return struct{}{}, s.update(ctx, from, u)
+			return struct{}{}, s.commit(ctx, func(tx store.Tx) error { return s.update(ctx, tx, from, u) })
 		})
 	}
-	pbx.Handle(mux, Progress, func(ctx context.Context, from pbx.Peer, u Update) (struct{}, error) {
-		u.State, u.Status = "", 0 // the job manager's to say
-		if !from.Is(pbx.Master) {
-			u.BackupID, u.Say = "", nil
-		}
-		return struct{}{}, s.update(ctx, from, u)
+	pbx.Handle(mux, Progress, func(ctx context.Context, from pbx.Peer, us []Update) (struct{}, error) {
+		return struct{}{}, s.commit(ctx, func(tx store.Tx) error { return s.progress(ctx, tx, from, us) })
 	})
 	pbx.Handle(mux, AddLines, func(ctx context.Context, from pbx.Peer, q Lines) (struct{}, error) {
 		return struct{}{}, s.addLines(ctx, from, q)
@@ -172,53 +177,66 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	return mux
 }
 
-func (s *Server) add(ctx context.Context, j job.Job) error {
-	s.lock.Lock(ctx)
-	defer s.lock.Unlock(ctx)
-	if j.Try <= 1 && j.Created == 0 {
-		j.Created = rt.Now(ctx)
-	}
-	if j.State == job.Active && j.Started == 0 { // a restore may show as Active from the beginning
-		j.Started = rt.Now(ctx)
-	}
-	return s.commit(ctx, func(tx store.Tx) (job.Job, error) {
+func (s *Server) add(ctx context.Context, from pbx.Peer, n Added) error {
+	now := rt.Now(ctx)
+	return s.commit(ctx, func(tx store.Tx) error {
+		j := n.Job
+		if j.Try <= 1 && j.Created == 0 {
+			j.Created = now
+		}
+		if j.State == job.Active && j.Started == 0 { // a restore may show as Active from the beginning
+			j.Started = now
+		}
 		old, again, err := job.Table.Get(tx, j.ID)
 		if err != nil {
-			return j, err
+			return err
 		}
 		if again {
 			if old.Client != j.Client || old.Type != j.Type || old.Policy != j.Policy || old.Done() || j.Try <= old.Try {
-				return j, status.Errorf(status.BadParameter, "job %d exists already", j.ID)
+				return status.Errorf(status.BadParameter, "job %d exists already", j.ID)
 			}
 			j.Created, j.Media = old.Created, old.Media
 		}
-		return j, nil
+		return s.put(tx, j, from, now, n.Role, n.Say)
 	})
 }
 
+// errOver says that an update came after its job's end.
+var errOver = errors.New("the job has ended")
+
+// progress changes what is shown of jobs, but nothing that is the job manager's to say.
+func (s *Server) progress(ctx context.Context, tx store.Tx, from pbx.Peer, us []Update) error {
+	for _, u := range us {
+		u.State, u.Status = "", 0
+		if !from.Is(pbx.Master) {
+			u.BackupID, u.Say = "", nil
+		}
+		if err := s.update(ctx, tx, from, u); err != nil && !errors.Is(err, errOver) {
+			return err
+		}
+	}
+	return nil
+}
+
 // update changes a job, and adds what is said of it to its log.
-func (s *Server) update(ctx context.Context, from pbx.Peer, u Update) error {
-	s.lock.Lock(ctx)
-	defer s.lock.Unlock(ctx)
+func (s *Server) update(ctx context.Context, tx store.Tx, from pbx.Peer, u Update) error {
+	j, ok, err := job.Table.Get(tx, u.ID)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return status.Errorf(status.NotFound, "there is no job %d", u.ID)
+	}
+	if !from.Is(pbx.Master) && j.MediaServer != from.Name {
+		return status.Errorf(status.NotAllowed, "job %d does not run on %s", u.ID, from.Name)
+	}
+	if j.Done() {
+		// The final status is recorded once and never taken back.
+		return status.Errorf(status.Inconsistent, "job %d: %w with status %d", u.ID, errOver, j.Status)
+	}
 	now := rt.Now(ctx)
-	return s.commit(ctx, func(tx store.Tx) (job.Job, error) {
-		j, ok, err := job.Table.Get(tx, u.ID)
-		if err != nil {
-			return j, err
-		}
-		if !ok {
-			return j, status.Errorf(status.NotFound, "there is no job %d", u.ID)
-		}
-		if !from.Is(pbx.Master) && j.MediaServer != from.Name {
-			return j, status.Errorf(status.NotAllowed, "job %d does not run on %s", u.ID, from.Name)
-		}
-		if j.Done() {
-			// The final status is recorded once and never taken back.
-			return j, status.Errorf(status.Inconsistent, "job %d has ended with status %d", u.ID, j.Status)
-		}
-		apply(&j, u, now)
-		return j, s.putLines(tx, from, Lines{Job: u.ID, Try: j.Try, Time: now, Role: u.Role, Texts: u.Say})
-	})
+	apply(&j, u, now)
+	return s.put(tx, j, from, now, u.Role, u.Say)
 }
 
 func apply(j *job.Job, u Update, now rt.Time) {
@@ -255,26 +273,28 @@ func set(field *string, v string) {
 	}
 }
 
-// commit puts a changed job and tells those who wait for changes.
-func (s *Server) commit(ctx context.Context, change func(store.Tx) (job.Job, error)) error {
-	revision := s.revision + 1
-	err := s.db.Update(ctx, func(tx store.Tx) error {
-		j, err := change(tx)
-		if err != nil {
-			return err
-		}
-		j.Revision = revision
-		return job.Table.Put(tx, j.ID, j)
-	})
-	if err != nil {
+// commit makes a change and tells those who wait for one.
+func (s *Server) commit(ctx context.Context, change func(store.Tx) error) error {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	if err := s.db.Update(ctx, change); err != nil {
 		return dbError(err)
 	}
-	s.revision = revision
+	s.revision++
 	if s.changed != nil {
 		s.changed.Set()
 		s.changed = nil
 	}
 	return nil
+}
+
+// put puts a job that a change has changed, and what a role says of it.
+func (s *Server) put(tx store.Tx, j job.Job, from pbx.Peer, now rt.Time, role string, say []string) error {
+	j.Revision = s.revision + 1
+	if err := job.Table.Put(tx, j.ID, j); err != nil {
+		return err
+	}
+	return s.putLines(tx, from, Lines{Job: j.ID, Try: j.Try, Time: now, Role: role, Texts: say})
 }
 
 func dbError(err error) error {

@@ -8,6 +8,7 @@ package nbrb
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -66,8 +67,8 @@ var (
 	Waiters  = pbx.Declare[struct{}, []Waiter](Service, "Waiters", pbx.Hosts|pbx.User, pbx.Query())
 	// Granted is how nbrb answers a request, at the address that it names.
 	Granted = pbx.Declare[Grant, struct{}]("nbjm", "Granted", pbx.Master, pbx.Step("B5", "R11"))
-	// Blocked tells the same address why a request waits, when that changes.
-	Blocked = pbx.Declare[Grant, struct{}]("nbjm", "Blocked", pbx.Master)
+	// Blocked tells the same address why requests wait that have just come.
+	Blocked = pbx.Declare[[]Waiter, struct{}]("nbjm", "Blocked", pbx.Master)
 )
 
 // Server is the role.
@@ -202,23 +203,32 @@ func (s *Server) evaluate(ctx context.Context) {
 func (s *Server) tellFresh(ctx context.Context) {
 	s.lock.Lock(ctx)
 	s.queue.sweep()
-	var blocked []*waiting
-	var reasons []string
+	blocked := map[pbx.Addr][]Waiter{}
 	fresh := slices.DeleteFunc(s.fresh, func(w *waiting) bool { return w.gone })
 	order(fresh, rt.Mono(ctx))
 	s.fresh = nil
 	for _, w := range fresh {
 		if why := w.why(s.counts); why != "" {
-			blocked, reasons = append(blocked, w), append(reasons, why)
+			blocked[w.Reply] = append(blocked[w.Reply], w.shown(why))
 		} else {
 			s.fresh = append(s.fresh, w) // it came in this moment
 		}
 	}
 	s.lock.Unlock(ctx)
-	for i, w := range blocked {
-		err := s.tell(ctx, Blocked, w, Grant{Job: w.Job, Code: status.ServerBusy, Detail: reasons[i]})
-		_ = err // the job is over
+	for _, to := range slices.Sorted(maps.Keys(blocked)) {
+		for ws := range slices.Chunk(blocked[to], maxBlocked) {
+			_, err := Blocked.Call(ctx, to, ws)
+			_ = err // the jobs are over
+		}
 	}
+}
+
+// maxBlocked bounds a call that tells of many requests.
+const maxBlocked = 1000
+
+// shown is what people are told of a request that waits.
+func (w *waiting) shown(why string) Waiter {
+	return Waiter{Job: w.Job.ID, Priority: w.Priority, Since: w.time, Why: why}
 }
 
 // try asks nbemm; the result is why the request must wait on, nil if it was answered.
@@ -245,18 +255,12 @@ func (s *Server) try(ctx context.Context, w *waiting) *refusal {
 		s.changed(ctx)
 		return nil
 	}
-	if err := s.tell(ctx, Granted, w, g); err != nil && g.Err() == nil {
+	if _, err := Granted.Call(jctx, w.Reply, g); err != nil && g.Err() == nil {
 		// The job is over: nobody else would give it back.
 		_, err := s.giveBack(jctx, pbx.Peer{}, nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
 		_ = err // nbemm runs in this very process
 	}
 	return nil
-}
-
-func (s *Server) tell(ctx context.Context, m *pbx.Method[Grant, struct{}], w *waiting, g Grant) error {
-	jctx := trace.As(ctx, w.Job, Service)
-	_, err := m.Call(jctx, w.Reply, g)
-	return err
 }
 
 func (s *Server) waiters(ctx context.Context, _ pbx.Peer, _ struct{}) ([]Waiter, error) {
@@ -265,7 +269,7 @@ func (s *Server) waiters(ctx context.Context, _ pbx.Peer, _ struct{}) ([]Waiter,
 	queue := s.queue.ordered(rt.Mono(ctx))
 	ws := make([]Waiter, 0, len(queue))
 	for _, w := range queue {
-		ws = append(ws, Waiter{Job: w.Job.ID, Priority: w.Priority, Since: w.time, Why: w.why(s.counts)})
+		ws = append(ws, w.shown(w.why(s.counts)))
 	}
 	return ws, nil
 }
