@@ -209,45 +209,48 @@ func (s *Server) onUnit(ctx context.Context, tx store.Tx, u StorageUnit, q Reque
 	if u.Kind == Disk {
 		return a, nil
 	}
-	m, err := s.mediaForWrite(ctx, tx, u, q)
+	all, err := drivesOf(tx, u.Library)
 	if err != nil {
 		return a, err
 	}
-	a.Media = m
-	a.Drive, err = s.drive(ctx, tx, u.Library, m.ID)
+	if a.Media, err = s.mediaForWrite(ctx, tx, u, q, all); err != nil {
+		return a, err
+	}
+	a.Drive, err = s.drive(ctx, u.Library, all, a.Media.ID)
 	return a, err
 }
 
-// drive chooses a drive of a library as [dismount.Choose] says.
-func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string) (Drive, error) {
-	var all []Drive
+// drivesOf are the drives of a library.
+func drivesOf(tx store.Tx, library string) (all []Drive, err error) {
+	return all, drives.By(tx, "library", library, library+"\x00", func(d Drive) (bool, error) {
+		all = append(all, d)
+		return true, nil
+	})
+}
+
+// drive chooses one of a library's drives as [dismount.Choose] says.
+func (s *Server) drive(ctx context.Context, library string, all []Drive, mediaID string) (Drive, error) {
+	var free []dismount.Drive
 	var users []int64 // jobs that have drives
-	up := 0
-	if err := drives.All(tx, func(d Drive) (bool, error) {
-		if d.Library != library || !d.Up {
-			return true, nil
-		}
-		up++
-		if by, taken := s.drives[d.Name]; taken {
+	for i := range all {
+		d := &all[i]
+		if by, taken := s.drives[d.Name]; !d.Up {
+			continue
+		} else if taken {
 			users = append(users, by.job)
 		} else {
-			all = append(all, d)
+			free = append(free, dismount.Drive{Name: d.Name, Media: d.Media, LastUsed: int64(d.LastUsed)})
 		}
-		return true, nil
-	}); err != nil {
-		return Drive{}, err
 	}
-	if up == 0 {
+	switch {
+	case len(free) > 0:
+	case len(users) == 0:
 		return Drive{}, status.Errorf(status.NoDrive, "no drive of library %s is up", library)
+	default:
+		return Drive{}, status.Errorf(status.NoDrive, "the %d drives of library %s are in use by jobs %s", len(users), library, list(users))
 	}
-	if len(all) == 0 {
-		return Drive{}, status.Errorf(status.NoDrive, "the %d drives of library %s are in use by jobs %s", up, library, list(users))
-	}
-	free := make([]dismount.Drive, len(all))
-	for i, d := range all {
-		free[i] = dismount.Drive{Name: d.Name, Media: d.Media, LastUsed: int64(d.LastUsed)}
-	}
-	d := all[dismount.Choose(free, mediaID)]
+	name := free[dismount.Choose(free, mediaID)].Name
+	d := all[slices.IndexFunc(all, func(d Drive) bool { return d.Name == name })]
 	d.LastUsed = rt.Now(ctx)
 	return d, nil
 }
@@ -258,90 +261,76 @@ func list(jobs []int64) string {
 	return strings.Trim(fmt.Sprint(slices.Compact(jobs)), "[]")
 }
 
-// inDrives tells for each cartridge in a drive whether that drive is up.
-func inDrives(tx store.Tx) (map[string]bool, error) {
-	in := map[string]bool{}
-	return in, drives.All(tx, func(d Drive) (bool, error) {
-		if d.Media != "" {
-			in[d.Media] = d.Up
+// around finds the drive in which a cartridge is; nil if it is in none.
+func around(all []Drive, mediaID string) *Drive {
+	for i := range all {
+		if all[i].Media == mediaID {
+			return &all[i]
 		}
-		return true, nil
-	})
+	}
+	return nil
 }
 
 // mediaForWrite chooses a cartridge: one that is mounted, part full and kept as
 // long; another part full one; one of the pool without images; one of the
-// scratch pool, which then belongs to the pool. Ties: the least recently used.
-func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, q Request) (Media, error) {
+// scratch pool, which then belongs to the pool. A job that has filled a cartridge
+// (Held) prefers one without images. Ties: the least recently used.
+func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, q Request, all []Drive) (Media, error) {
 	pool := cmp.Or(q.Pool, u.Pool, DefaultPool)
-	mounted, err := inDrives(tx)
-	if err != nil {
-		return Media{}, err
+	kinds := [][2]string{{pool, partFull}, {pool, empty}, {Scratch, empty}}
+	if q.Held != "" {
+		kinds = [][2]string{{pool, empty}, {Scratch, empty}, {pool, partFull}}
 	}
-	var best Media
-	bestRank, wait := 0, ""
-	consider := func(m Media) (bool, error) {
-		rank := writeRank(&m, mounted[m.ID], pool, &u, &q)
-		if rank == 0 {
-			return true, nil
-		}
-		if by, taken := s.media[m.ID]; taken {
-			if !s.filled[m.ID] { // else two jobs could wait for each other's for ever
-				wait = fmt.Sprintf("%s by job %d", m.ID, by.job)
+	wait := ""
+	for _, k := range kinds {
+		var best Media
+		mounted := false
+		from := chosenFrom(k[0], u.Library, k[1])
+		if err := media.By(tx, "choice", from, store.PrefixEnd(from), func(m Media) (bool, error) {
+			if !fits(&m, &u, &q) {
+				return true, nil
 			}
-			return true, nil
-		}
-		if up, inside := mounted[m.ID]; inside && !up {
-			wait = m.ID + ", which is in a drive that is down"
-			return true, nil
-		}
-		if bestRank == 0 || rank < bestRank || rank == bestRank && less(m, best) {
-			best, bestRank = m, rank
-		}
-		return true, nil
-	}
-	for _, p := range slices.Compact([]string{pool, Scratch}) {
-		key := store.PairKey(p, u.Library)
-		if err := media.By(tx, "pool", key, key+"\x00", consider); err != nil {
+			if by, taken := s.media[m.ID]; taken {
+				if !s.filled[m.ID] { // else two jobs could wait for each other's for ever
+					wait = fmt.Sprintf("%s by job %d", m.ID, by.job)
+				}
+				return true, nil
+			}
+			in := around(all, m.ID)
+			if in != nil && !in.Up {
+				wait = m.ID + ", which is in a drive that is down"
+				return true, nil
+			}
+			mounted = in != nil && k[1] == partFull && q.Held == ""
+			if best.ID == "" || mounted {
+				best = m
+			}
+			// The first of the kind is the one, unless another of them is mounted.
+			return k[1] == partFull && q.Held == "" && !mounted, nil
+		}); err != nil {
 			return Media{}, err
 		}
+		if best.ID != "" {
+			if best.Pool != pool {
+				best.Pool, best.FromScratch = pool, true
+			}
+			best.LastUsed = rt.Now(ctx)
+			return best, nil
+		}
 	}
-	switch {
-	case bestRank == 0 && wait != "":
+	if wait != "" {
 		return Media{}, status.Errorf(status.MediaInUse, "every cartridge of pool %s in library %s that could be written is in use, %s", pool, u.Library, wait)
-	case bestRank == 0:
-		return Media{}, status.Errorf(status.NoMedia, "no cartridge of pool %s or %s in library %s can be written: add cartridges or let images expire", pool, Scratch, u.Library)
 	}
-	if best.Pool != pool {
-		best.Pool, best.FromScratch = pool, true
-	}
-	best.LastUsed = rt.Now(ctx)
-	return best, nil
+	return Media{}, status.Errorf(status.NoMedia, "no cartridge of pool %s or %s in library %s can be written: add cartridges or let images expire", pool, Scratch, u.Library)
 }
 
-// writeRank orders cartridges for writing; 0 is not at all. A job that has filled
-// a cartridge (Held) prefers one without images.
-func writeRank(m *Media, mounted bool, pool string, u *StorageUnit, q *Request) int {
+// fits tells whether a cartridge that can be written can be so for a request.
+func fits(m *Media, u *StorageUnit, q *Request) bool {
 	switch {
-	case m.Pool == CleaningPool, m.Full, m.Frozen, m.Suspended, slices.Contains(q.Avoid, m.ID), u.Density != "" && m.Density != u.Density:
-		return 0
-	case m.Images > 0 && (m.Pool != pool || m.Retention != q.Retention && !u.MixRetentions):
-		return 0
-	case m.Images > 0 && q.Held != "":
-		return 5
-	case m.Images > 0 && mounted:
-		return 1
-	case m.Images > 0:
-		return 2
-	case m.Pool == pool:
-		return 3
-	default:
-		return 4
+	case slices.Contains(q.Avoid, m.ID), u.Density != "" && m.Density != u.Density:
+		return false
 	}
-}
-
-func less(a, b Media) bool {
-	return cmp.Or(cmp.Compare(a.LastUsed, b.LastUsed), cmp.Compare(a.ID, b.ID)) < 0
+	return m.Images == 0 || m.Retention == q.Retention || u.MixRetentions
 }
 
 func (s *Server) forRead(ctx context.Context, tx store.Tx, q Request) (Allocation, error) {
@@ -349,34 +338,36 @@ func (s *Server) forRead(ctx context.Context, tx store.Tx, q Request) (Allocatio
 	if q.Media == "" {
 		return a, nil
 	}
-	m, err := s.mediaForRead(tx, q.Media, holder{q.Job, q.Try})
+	m, all, err := s.mediaForRead(tx, q.Media, holder{q.Job, q.Try})
 	if err != nil {
 		return a, err
 	}
 	a.Unit.Kind, a.Unit.Library, a.Media = Tape, m.Library, m
-	a.Drive, err = s.drive(ctx, tx, m.Library, m.ID)
+	a.Drive, err = s.drive(ctx, m.Library, all, m.ID)
 	return a, err
 }
 
-func (s *Server) mediaForRead(tx store.Tx, id string, h holder) (Media, error) {
+// mediaForRead finds a cartridge, and the drives of its library.
+func (s *Server) mediaForRead(tx store.Tx, id string, h holder) (m Media, all []Drive, err error) {
 	m, ok, err := media.Get(tx, id)
 	switch {
 	case err != nil:
-		return m, err
+		return m, nil, err
 	case !ok:
-		return m, status.Errorf(status.MediaNotDefined, "cartridge %s is not known: put it into a library and take an inventory", id)
+		return m, nil, status.Errorf(status.MediaNotDefined, "cartridge %s is not known: put it into a library and take an inventory", id)
 	case m.Library == "":
-		return m, status.Errorf(status.MediaMisplaced, "cartridge %s is in no library: put it back and take an inventory", id)
+		return m, nil, status.Errorf(status.MediaMisplaced, "cartridge %s is in no library: put it back and take an inventory", id)
 	}
 	if by, taken := s.media[id]; taken && by != h {
-		return m, status.Errorf(status.MediaInUse, "cartridge %s is in use by job %d", id, by.job)
+		return m, nil, status.Errorf(status.MediaInUse, "cartridge %s is in use by job %d", id, by.job)
 	}
-	if mounted, err := inDrives(tx); err != nil {
-		return m, err
-	} else if up, inside := mounted[id]; inside && !up {
-		return m, status.Errorf(status.MediaInUse, "cartridge %s is in a drive that is down", id)
+	if all, err = drivesOf(tx, m.Library); err != nil {
+		return m, nil, err
 	}
-	return m, nil
+	if in := around(all, id); in != nil && !in.Up {
+		return m, nil, status.Errorf(status.MediaInUse, "cartridge %s is in a drive that is down", id)
+	}
+	return m, all, nil
 }
 
 // nextMedia gives a job that keeps its drive another cartridge.
@@ -389,9 +380,12 @@ func (s *Server) nextMedia(ctx context.Context, tx store.Tx, q Request, h holder
 	var err error
 	if q.Write {
 		s.filled[old.Media.ID] = true
-		a.Media, err = s.mediaForWrite(ctx, tx, a.Unit, q)
+		var all []Drive
+		if all, err = drivesOf(tx, a.Unit.Library); err == nil {
+			a.Media, err = s.mediaForWrite(ctx, tx, a.Unit, q, all)
+		}
 	} else {
-		a.Media, err = s.mediaForRead(tx, q.Media, h)
+		a.Media, _, err = s.mediaForRead(tx, q.Media, h)
 	}
 	return a, err
 }
@@ -413,6 +407,9 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 		return struct{}{}, s.noteUsed(ctx, a, ends)
 	}
 	delete(s.has, h)
+	if !a.OnTape() {
+		return struct{}{}, nil
+	}
 	maps.DeleteFunc(s.filled, func(m string, _ bool) bool { return s.media[m] == h })
 	held := func(_ string, by holder) bool { return by == h }
 	maps.DeleteFunc(s.drives, held)
