@@ -160,7 +160,7 @@ func (s *Server) candidates(tx store.Tx, name string) ([]StorageUnit, error) {
 	if !ok {
 		return nil, status.Errorf(status.NoStorageUnit, "there is no storage unit or group %q", name)
 	}
-	var us []StorageUnit
+	us := make([]StorageUnit, 0, len(g.Units))
 	for _, n := range g.Units {
 		u, ok, err := units.Get(tx, n)
 		if err != nil {
@@ -281,7 +281,7 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 	if q.Held != "" {
 		kinds = [][2]string{{pool, empty}, {Scratch, empty}, {pool, partFull}}
 	}
-	wait := ""
+	var inUse, down string // what could be waited for
 	for _, k := range kinds {
 		var best Media
 		mounted := false
@@ -290,15 +290,15 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 			if !fits(&m, &u, &q) {
 				return true, nil
 			}
-			if by, taken := s.media[m.ID]; taken {
+			if _, taken := s.media[m.ID]; taken {
 				if !s.filled[m.ID] { // else two jobs could wait for each other's for ever
-					wait = fmt.Sprintf("%s by job %d", m.ID, by.job)
+					inUse = m.ID
 				}
 				return true, nil
 			}
 			in := around(all, m.ID)
 			if in != nil && !in.Up {
-				wait = m.ID + ", which is in a drive that is down"
+				down = m.ID
 				return true, nil
 			}
 			mounted = in != nil && k[1] == partFull && q.Held == ""
@@ -318,8 +318,12 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 			return best, nil
 		}
 	}
-	if wait != "" {
-		return Media{}, status.Errorf(status.MediaInUse, "every cartridge of pool %s in library %s that could be written is in use, %s", pool, u.Library, wait)
+	const busy = "every cartridge of pool %s in library %s that could be written is in use, "
+	switch {
+	case inUse != "":
+		return Media{}, status.Errorf(status.MediaInUse, busy+"%s by job %d", pool, u.Library, inUse, s.media[inUse].job)
+	case down != "":
+		return Media{}, status.Errorf(status.MediaInUse, busy+"%s, which is in a drive that is down", pool, u.Library, down)
 	}
 	return Media{}, status.Errorf(status.NoMedia, "no cartridge of pool %s or %s in library %s can be written: add cartridges or let images expire", pool, Scratch, u.Library)
 }
