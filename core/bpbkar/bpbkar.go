@@ -111,10 +111,12 @@ const maxProblems = 1000
 
 func send(ctx context.Context, env *host.Env, args Args, target Target) (Result, error) {
 	began := rt.Now(ctx)
+	log := bpjobd.NewLog(ctx, args.Master)
+	defer log.Flush(ctx)
 	problems := 0
 	reader, err := archive.NewReader(ctx, env.Files, args.Selection, func(p archive.Problem) {
 		if problems++; problems <= maxProblems {
-			bpjobd.Say(ctx, args.Master, p.String())
+			log.Say(ctx, p.String())
 		}
 	})
 	if err != nil {

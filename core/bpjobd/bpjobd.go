@@ -53,15 +53,6 @@ type Added struct {
 	Role string   `json:"role,omitempty"`
 }
 
-// Lines are what a role says in a job's log at one time.
-type Lines struct {
-	Job   int64    `json:"job"`
-	Try   int      `json:"try"`
-	Time  rt.Time  `json:"time"` // 0 is now
-	Role  string   `json:"role"`
-	Texts []string `json:"texts"`
-}
-
 // Query asks for jobs.
 type Query struct {
 	ID     int64     `json:"id,omitempty"`    // 0 is all
@@ -77,18 +68,6 @@ type Page struct {
 	Jobs     []job.Job `json:"jobs"`
 	Revision int64     `json:"revision"`
 	More     bool      `json:"more"`
-}
-
-// LogQuery asks for the lines of a job's log after line N.
-type LogQuery struct {
-	Job   int64 `json:"job"`
-	After int64 `json:"after"`
-}
-
-// LogPage is a part of a log.
-type LogPage struct {
-	Lines []job.Line `json:"lines"`
-	More  bool       `json:"more"`
 }
 
 // TraceQuery asks for a job's events after number N.
@@ -127,8 +106,7 @@ type event struct {
 	Event trace.Event
 }
 
-var eventTable = store.Declare[[2]int64, event]("trace", 1,
-	func(k [2]int64) string { return store.PairKey(store.IntKey(k[0]), store.IntKey(k[1])) }, nil)
+var eventTable = store.Declare[[2]int64, event]("trace", 1, store.IntPairKey, nil)
 
 // Schemas are the tables of the role.
 func Schemas() []*store.Schema {
@@ -196,6 +174,8 @@ func (s *Server) add(ctx context.Context, from pbx.Peer, n Added) error {
 				return status.Errorf(status.BadParameter, "job %d exists already", j.ID)
 			}
 			j.Created, j.Media = old.Created, old.Media
+		} else if _, known := s.lines[j.ID]; !known {
+			s.lines[j.ID] = 0 // its log is empty: nobody needs to look
 		}
 		return s.put(tx, j, from, now, n.Role, n.Say)
 	})
@@ -289,12 +269,12 @@ func (s *Server) commit(ctx context.Context, change func(store.Tx) error) error 
 }
 
 // put puts a job that a change has changed, and what a role says of it.
-func (s *Server) put(tx store.Tx, j job.Job, from pbx.Peer, now rt.Time, role string, say []string) error {
+func (s *Server) put(tx store.Tx, j job.Job, from pbx.Peer, now rt.Time, role string, texts []string) error {
 	j.Revision = s.revision + 1
 	if err := job.Table.Put(tx, j.ID, j); err != nil {
 		return err
 	}
-	return s.putLines(tx, from, Lines{Job: j.ID, Try: j.Try, Time: now, Role: role, Texts: say})
+	return s.putLines(tx, job.Lines{Job: j.ID, Try: j.Try, Role: role, Host: from.Name, Said: say(now, texts)})
 }
 
 func dbError(err error) error {
@@ -302,43 +282,6 @@ func dbError(err error) error {
 		return err
 	}
 	return status.Errorf(status.Database, "job database: %w", err)
-}
-
-func (s *Server) addLines(ctx context.Context, from pbx.Peer, q Lines) error {
-	s.lock.Lock(ctx)
-	defer s.lock.Unlock(ctx)
-	if q.Time == 0 {
-		q.Time = rt.Now(ctx)
-	}
-	return s.db.Update(ctx, func(tx store.Tx) error {
-		if err := s.check(tx, from, q.Job); err != nil {
-			return err
-		}
-		return s.putLines(tx, from, q)
-	})
-}
-
-// putLines adds lines at the end of a job's log. A number that a transaction took
-// and did not keep is not given again.
-func (s *Server) putLines(tx store.Tx, from pbx.Peer, q Lines) error {
-	n, known := s.lines[q.Job]
-	if !known && len(q.Texts) > 0 {
-		if err := job.Log.Range(tx, [2]int64{q.Job, 0}, [2]int64{q.Job + 1, 0}, func(old job.Line) (bool, error) {
-			n = old.N
-			return true, nil
-		}); err != nil {
-			return err
-		}
-	}
-	for _, text := range q.Texts {
-		n++
-		s.lines[q.Job] = n
-		l := job.Line{Job: q.Job, N: n, Try: q.Try, Time: q.Time, Role: q.Role, Host: from.Name, Text: text}
-		if err := job.Log.Put(tx, [2]int64{l.Job, l.N}, l); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // followTime is how long a list call waits for a change.
@@ -410,25 +353,6 @@ func (s *Server) check(tx store.Tx, from pbx.Peer, id int64) error {
 	return nil
 }
 
-func (s *Server) readLog(ctx context.Context, from pbx.Peer, q LogQuery) (LogPage, error) {
-	var p LogPage
-	err := s.db.View(ctx, func(tx store.Tx) error {
-		p = LogPage{}
-		if err := s.check(tx, from, q.Job); err != nil {
-			return err
-		}
-		return job.Log.Range(tx, [2]int64{q.Job, q.After + 1}, [2]int64{q.Job + 1, 0}, func(l job.Line) (bool, error) {
-			if len(p.Lines) == 1000 {
-				p.More = true
-				return false, nil
-			}
-			p.Lines = append(p.Lines, l)
-			return true, nil
-		})
-	})
-	return p, err
-}
-
 func (s *Server) addTrace(ctx context.Context, from pbx.Peer, events []trace.Event) (struct{}, error) {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
@@ -492,17 +416,4 @@ func (s *Server) readTrace(ctx context.Context, from pbx.Peer, q TraceQuery) (Tr
 		})
 	})
 	return p, err
-}
-
-// Say adds lines to the log of the context's job, from the context's role. Lines
-// that cannot be delivered are dropped: the trace has what matters.
-func Say(ctx context.Context, master string, texts ...string) {
-	j := trace.JobOf(ctx)
-	if j.ID == 0 {
-		return
-	}
-	_, err := AddLines.Call(ctx, pbx.At(master, Service), Lines{
-		Job: j.ID, Try: j.Try, Time: rt.Now(ctx), Role: trace.RoleOf(ctx), Texts: texts,
-	})
-	_ = err
 }

@@ -71,7 +71,7 @@ func TestRights(t *testing.T) {
 		call(bpjobd.ReadLog, at(bpjobd.Service), bpjobd.LogQuery{Job: b.ID}),
 		call(bpjobd.ReadTrace, at(bpjobd.Service), bpjobd.TraceQuery{Job: b.ID}),
 		call(bpjobd.AddTrace, at(bpjobd.Service), []trace.Event{{Host: loopback.Client, Job: trace.Job{ID: b.ID}}}),
-		call(bpjobd.AddLines, at(bpjobd.Service), bpjobd.Lines{Job: b.ID, Texts: []string{"forged"}}),
+		call(bpjobd.AddLines, at(bpjobd.Service), bpjobd.Lines{Job: b.ID, Said: []job.Said{{Text: "forged"}}}),
 		call(bpjobd.Add, at(bpjobd.Service), bpjobd.Added{Job: job.Job{ID: 99}}),
 		call(bpjobd.Finish, at(bpjobd.Service), bpjobd.Update{ID: b.ID}),
 		call(nbpem.BackupNow, at(nbpem.Service), nbpem.Backup{Policy: policyName, Client: loopback.Client}),
