@@ -193,6 +193,12 @@ type Release struct {
 	Quarantine bool `json:"quarantine,omitempty"`
 }
 
+// Released is the answer: the storage units and groups for whose requests something is
+// free now.
+type Released struct {
+	For []string `json:"for,omitempty"`
+}
+
 // Written says what a job wrote to a cartridge and proved to stand there.
 type Written struct {
 	Media     string  `json:"media"`
@@ -248,7 +254,7 @@ type DriveState struct {
 // The methods of nbemm.
 var (
 	Allocate    = pbx.Declare[Request, Allocation](Service, "Allocate", pbx.Master, pbx.Step("B4", "R10"))
-	ReleaseAll  = pbx.Declare[Release, struct{}](Service, "Release", pbx.Master, pbx.Step("B16", "R16"))
+	ReleaseAll  = pbx.Declare[Release, Released](Service, "Release", pbx.Master, pbx.Step("B16", "R16"))
 	MarkWritten = pbx.Declare[Written, struct{}](Service, "MarkWritten", pbx.Master)
 	// DeassignEmpty frees the cartridges whose images have all expired; the answer is
 	// their media ids.

@@ -394,13 +394,13 @@ func (s *Server) nextMedia(ctx context.Context, tx store.Tx, q Request, h holder
 	return a, err
 }
 
-func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, error) {
+func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (r Released, err error) {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
 	h := holder{q.Job, q.Try}
 	a := s.has[h]
 	if a == nil {
-		return struct{}{}, nil
+		return r, nil
 	}
 	ends := a.OnTape() && !a.Quarantine // of the drive's use; what was quarantined was used until then
 	if !a.Quarantine {
@@ -408,32 +408,54 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 	}
 	if q.Quarantine && a.OnTape() {
 		a.Quarantine = true
-		return struct{}{}, s.noteUsed(ctx, a, ends)
+	} else {
+		delete(s.has, h)
+		if a.OnTape() {
+			maps.DeleteFunc(s.filled, func(m string, _ bool) bool { return s.media[m] == h })
+			held := func(_ string, by holder) bool { return by == h }
+			maps.DeleteFunc(s.drives, held)
+			maps.DeleteFunc(s.media, held)
+		}
 	}
-	delete(s.has, h)
-	if !a.OnTape() {
-		return struct{}{}, nil
-	}
-	maps.DeleteFunc(s.filled, func(m string, _ bool) bool { return s.media[m] == h })
-	held := func(_ string, by holder) bool { return by == h }
-	maps.DeleteFunc(s.drives, held)
-	maps.DeleteFunc(s.media, held)
-	return struct{}{}, s.noteUsed(ctx, a, ends)
+	err = s.db.Update(ctx, func(tx store.Tx) (err error) {
+		if ends {
+			if err := noteUsed(ctx, tx, a.Drive.Name); err != nil {
+				return err
+			}
+		}
+		r.For, err = sharing(tx, &a.Unit)
+		return err
+	})
+	return r, err
 }
 
-// noteUsed notes that a job's use of a drive has ended, if it has. What is in it may
-// stay, and of such drives the least recently used is the first that others get.
-func (s *Server) noteUsed(ctx context.Context, a *Allocation, ends bool) error {
-	if !ends {
-		return nil
+// noteUsed notes that a job's use of a drive has ended. What is in it may stay, and of
+// such drives the least recently used is the first that others get.
+func noteUsed(ctx context.Context, tx store.Tx, drive string) error {
+	d, ok, err := drives.Get(tx, drive)
+	if err != nil || !ok {
+		return err
 	}
-	return s.db.Update(ctx, func(tx store.Tx) error {
-		d, ok, err := drives.Get(tx, a.Drive.Name)
-		if err != nil || !ok {
-			return err
+	d.LastUsed = rt.Now(ctx)
+	return drives.Put(tx, d.Name, d)
+}
+
+// sharing are the storage units that use what u does, and the groups that have one of them.
+func sharing(tx store.Tx, u *StorageUnit) (names []string, err error) {
+	if err := units.All(tx, func(o StorageUnit) (bool, error) {
+		if o.Name == u.Name || o.Kind == Tape && o.Library == u.Library {
+			names = append(names, o.Name)
 		}
-		d.LastUsed = rt.Now(ctx)
-		return drives.Put(tx, d.Name, d)
+		return true, nil
+	}); err != nil {
+		return nil, err
+	}
+	same := len(names)
+	return names, groups.All(tx, func(g Group) (bool, error) {
+		if slices.ContainsFunc(g.Units, func(n string) bool { return slices.Contains(names[:same], n) }) {
+			names = append(names, g.Name)
+		}
+		return true, nil
 	})
 }
 
