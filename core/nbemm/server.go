@@ -119,6 +119,9 @@ func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocatio
 				return err
 			}
 		}
+		if q.Held != "" {
+			return nil // what is in the drive has changed since the job got it
+		}
 		return drives.Put(tx, a.Drive.Name, a.Drive)
 	})
 	if err != nil {
@@ -216,7 +219,7 @@ func (s *Server) onUnit(ctx context.Context, tx store.Tx, u StorageUnit, q Reque
 	if a.Media, err = s.mediaForWrite(ctx, tx, u, q, all); err != nil {
 		return a, err
 	}
-	a.Drive, err = s.drive(ctx, u.Library, all, a.Media.ID)
+	err = s.giveDrive(ctx, &a, all)
 	return a, err
 }
 
@@ -228,13 +231,14 @@ func drivesOf(tx store.Tx, library string) (all []Drive, err error) {
 	})
 }
 
-// drive chooses one of a library's drives as [dismount.Choose] says.
-func (s *Server) drive(ctx context.Context, library string, all []Drive, mediaID string) (Drive, error) {
+// giveDrive chooses one of a library's drives as [dismount.Choose] says, of those that
+// the media server has.
+func (s *Server) giveDrive(ctx context.Context, a *Allocation, all []Drive) error {
 	var free []dismount.Drive
 	var users []int64 // jobs that have drives
 	for i := range all {
 		d := &all[i]
-		if by, taken := s.drives[d.Name]; !d.Up {
+		if by, taken := s.drives[d.Name]; d.MediaServer != a.MediaServer || !d.Up {
 			continue
 		} else if taken {
 			users = append(users, by.job)
@@ -245,14 +249,24 @@ func (s *Server) drive(ctx context.Context, library string, all []Drive, mediaID
 	switch {
 	case len(free) > 0:
 	case len(users) == 0:
-		return Drive{}, status.Errorf(status.NoDrive, "no drive of library %s is up", library)
+		return status.Errorf(status.NoDrive, "no drive of library %s is up at media server %s", a.Unit.Library, a.MediaServer)
 	default:
-		return Drive{}, status.Errorf(status.NoDrive, "the %d drives of library %s are in use by jobs %s", len(users), library, list(users))
+		return status.Errorf(status.NoDrive, "the %d drives of library %s are in use at media server %s, by jobs %s", len(users), a.Unit.Library, a.MediaServer, list(users))
 	}
-	name := free[dismount.Choose(free, mediaID)].Name
-	d := all[slices.IndexFunc(all, func(d Drive) bool { return d.Name == name })]
-	d.LastUsed = rt.Now(ctx)
-	return d, nil
+	name := free[dismount.Choose(free, a.Media.ID)].Name
+	a.Drive = all[slices.IndexFunc(all, func(d Drive) bool { return d.Name == name })]
+	a.Drive.LastUsed = rt.Now(ctx)
+	a.From = elsewhere(all, a)
+	return nil
+}
+
+// elsewhere is the media server that has an allocation's cartridge in one of its drives,
+// if it is not the one that is to mount it.
+func elsewhere(all []Drive, a *Allocation) string {
+	if in := around(all, a.Media.ID); in != nil && in.MediaServer != a.MediaServer {
+		return in.MediaServer
+	}
+	return ""
 }
 
 // list joins job numbers for people.
@@ -301,7 +315,7 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 				down = m.ID
 				return true, nil
 			}
-			mounted = in != nil && k[1] == partFull && q.Held == ""
+			mounted = in != nil && in.MediaServer == u.MediaServer && k[1] == partFull && q.Held == ""
 			if best.ID == "" || mounted {
 				best = m
 			}
@@ -347,7 +361,7 @@ func (s *Server) forRead(ctx context.Context, tx store.Tx, q Request) (Allocatio
 		return a, err
 	}
 	a.Unit.Kind, a.Unit.Library, a.Media = Tape, m.Library, m
-	a.Drive, err = s.drive(ctx, m.Library, all, m.ID)
+	err = s.giveDrive(ctx, &a, all)
 	return a, err
 }
 
@@ -381,15 +395,18 @@ func (s *Server) nextMedia(ctx context.Context, tx store.Tx, q Request, h holder
 		return Allocation{}, status.Errorf(status.MediaRequest, "job %d does not hold drive %s", q.Job, q.Held)
 	}
 	a := *old
+	var all []Drive
 	var err error
 	if q.Write {
 		s.filled[old.Media.ID] = true
-		var all []Drive
 		if all, err = drivesOf(tx, a.Unit.Library); err == nil {
 			a.Media, err = s.mediaForWrite(ctx, tx, a.Unit, q, all)
 		}
 	} else {
-		a.Media, _, err = s.mediaForRead(tx, q.Media, h)
+		a.Media, all, err = s.mediaForRead(tx, q.Media, h)
+	}
+	if err == nil {
+		a.From = elsewhere(all, &a)
 	}
 	return a, err
 }
@@ -527,10 +544,10 @@ func (s *Server) hello(ctx context.Context, from pbx.Peer, q Hello) (struct{}, e
 			if err != nil {
 				return err
 			}
-			if ok && old.MediaServer != from.Name {
-				return status.Errorf(status.NotAllowed, "library %s belongs to media server %s, not to %s", l.Name, old.MediaServer, from.Name)
+			l.MediaServer = cmp.Or(l.MediaServer, from.Name)
+			if ok && old.MediaServer != l.MediaServer {
+				return status.Errorf(status.NotAllowed, "the robot of library %s is controlled by media server %s, not by %s as %s says", l.Name, old.MediaServer, l.MediaServer, from.Name)
 			}
-			l.MediaServer = from.Name
 			if err := libraries.Put(tx, l.Name, l); err != nil {
 				return err
 			}
