@@ -93,7 +93,10 @@ func checkChoice(ctx context.Context, r *rapid.T) {
 		}
 		order := func(m *Media) int {
 			d := around(in, m.ID)
-			return rank(m, d != nil && d.MediaServer == u.MediaServer, pool, &q)
+			if d != nil && d.MediaServer != u.MediaServer {
+				return rank(m, false, pool, &q) + 10
+			}
+			return rank(m, d != nil, pool, &q)
 		}
 		if best.ID == "" || cmp.Or(cmp.Compare(order(m), order(&best)), cmp.Compare(m.LastUsed, best.LastUsed), cmp.Compare(m.ID, best.ID)) < 0 {
 			best = *m

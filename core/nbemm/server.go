@@ -288,7 +288,8 @@ func around(all []Drive, mediaID string) *Drive {
 // mediaForWrite chooses a cartridge: one that is mounted, part full and kept as
 // long; another part full one; one of the pool without images; one of the
 // scratch pool, which then belongs to the pool. A job that has filled a cartridge
-// (Held) prefers one without images. Ties: the least recently used.
+// (Held) prefers one without images. Ties: the least recently used. One that stays in
+// a drive of another media server comes after all others: that one may want it, or be down.
 func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, q Request, all []Drive) (Media, error) {
 	pool := cmp.Or(q.Pool, u.Pool, DefaultPool)
 	kinds := [][2]string{{pool, partFull}, {pool, empty}, {Scratch, empty}}
@@ -296,8 +297,11 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 		kinds = [][2]string{{pool, empty}, {Scratch, empty}, {pool, partFull}}
 	}
 	var inUse, down string // what could be waited for
+	var best, away Media
 	for _, k := range kinds {
-		var best Media
+		if best.ID != "" {
+			break
+		}
 		mounted := false
 		from := chosenFrom(k[0], u.Library, k[1])
 		if err := media.By(tx, "choice", from, store.PrefixEnd(from), func(m Media) (bool, error) {
@@ -311,11 +315,17 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 				return true, nil
 			}
 			in := around(all, m.ID)
-			if in != nil && !in.Up {
+			switch {
+			case in != nil && !in.Up:
 				down = m.ID
 				return true, nil
+			case in != nil && in.MediaServer != u.MediaServer:
+				if away.ID == "" {
+					away = m
+				}
+				return true, nil
 			}
-			mounted = in != nil && in.MediaServer == u.MediaServer && k[1] == partFull && q.Held == ""
+			mounted = in != nil && k[1] == partFull && q.Held == ""
 			if best.ID == "" || mounted {
 				best = m
 			}
@@ -324,16 +334,18 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 		}); err != nil {
 			return Media{}, err
 		}
-		if best.ID != "" {
-			if best.Pool != pool {
-				best.Pool, best.FromScratch = pool, true
-			}
-			best.LastUsed = rt.Now(ctx)
-			return best, nil
-		}
+	}
+	if best.ID == "" {
+		best = away
 	}
 	const busy = "every cartridge of pool %s in library %s that could be written is in use, "
 	switch {
+	case best.ID != "":
+		if best.Pool != pool {
+			best.Pool, best.FromScratch = pool, true
+		}
+		best.LastUsed = rt.Now(ctx)
+		return best, nil
 	case inUse != "":
 		return Media{}, status.Errorf(status.MediaInUse, busy+"%s by job %d", pool, u.Library, inUse, s.media[inUse].job)
 	case down != "":
