@@ -233,7 +233,7 @@ func newJobsLog() *cobra.Command {
 	cmd := newJobCommand(&cobra.Command{
 		Use:     "log JOB",
 		Short:   "Show what a job's roles had to say",
-		Long:    "Show the lines of a job's log: what its roles had to say, on every host. A log, and a\ntrace, is kept for 30 days after the job's end.\n\n" + exitCodes,
+		Long:    "Show the lines of a job's log: what its roles had to say, on every host. A line\nis there a second after it was said, at the latest; a process that is killed loses what\nit said in its last second. A log, and a trace, is kept for 30 days after the job's end.\n\n" + exitCodes,
 		Example: "  capstan jobs log 12",
 	}, func(ctx context.Context, cmd *cobra.Command, m master, id int64) error {
 		ls, err := m.log(ctx, id, 0)

@@ -9,6 +9,7 @@ import (
 	"capstan/core/dev"
 	"capstan/core/media"
 	"capstan/core/pbx"
+	"capstan/core/rt"
 	"capstan/core/status"
 )
 
@@ -39,6 +40,8 @@ var LookAt = pbx.Declare[Look, Seen](Service, "Look", pbx.Media, pbx.Step("B10",
 // Mux is what the role answers on a media server.
 func Mux(ctx context.Context, host string, devices dev.Finder) *pbx.Mux {
 	mux := pbx.NewMux(ctx, Service, 0)
+	lock := rt.NewLock(ctx)
+	var spare []byte // of the last look
 	pbx.Handle(mux, LookAt, func(ctx context.Context, from pbx.Peer, q Look) (Seen, error) {
 		if from.Name != host { // it rewinds
 			return Seen{}, status.Errorf(status.NotAllowed, "%s has no part in the drives of %s", from, host)
@@ -48,7 +51,18 @@ func Mux(ctx context.Context, host string, devices dev.Finder) *pbx.Mux {
 			return Seen{}, status.Errorf(status.MediaOpen, "drive %s: %w", q.Drive, err)
 		}
 		defer d.Close()
-		return look(ctx, d)
+		lock.Lock()
+		buf := spare
+		spare = nil
+		lock.Unlock()
+		if buf == nil {
+			buf = make([]byte, maxLabel)
+		}
+		seen, err := look(ctx, d, buf)
+		lock.Lock()
+		spare = buf
+		lock.Unlock()
+		return seen, err
 	})
 	return mux
 }
@@ -59,7 +73,8 @@ const Application = "CAPSTAN"
 // maxLabel is larger than any label of ours; a longer first block is not one.
 const maxLabel = 16 << 10
 
-func look(ctx context.Context, d dev.Drive) (Seen, error) {
+// look looks at what is in a drive; buf is room for a label.
+func look(ctx context.Context, d dev.Drive, buf []byte) (Seen, error) {
 	st, err := d.Status(ctx)
 	if err != nil {
 		return Seen{}, status.Errorf(status.MediaOpen, "status: %w", err)
@@ -80,7 +95,6 @@ func look(ctx context.Context, d dev.Drive) (Seen, error) {
 	if err := done(d.Rewind(ctx)); err != nil {
 		return seen, status.Errorf(status.MediaPosition, "rewinding: %w", err)
 	}
-	buf := make([]byte, maxLabel)
 	n, err := d.Read(ctx, buf)
 	switch err = done(err); {
 	case errors.Is(err, dev.ErrEndOfData):

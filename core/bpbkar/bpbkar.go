@@ -54,6 +54,7 @@ type Batch struct {
 	// Amended take the place of entries that were told before: of files that were
 	// read since.
 	Amended []catalog.Entry `json:"amended,omitempty"`
+	Last    bool            `json:"last,omitempty"`
 }
 
 // Before asks what the backups that this one builds on show at a path or, page by
@@ -112,10 +113,12 @@ const maxProblems = 1000
 
 func send(ctx context.Context, env *host.Env, args Args, target Target) (Result, error) {
 	began := rt.Now(ctx)
+	log := bpjobd.NewLog(ctx, args.Master)
+	defer log.Flush(ctx)
 	problems := 0
 	reader, err := archive.NewReader(ctx, env.Files, args.Selection, func(p archive.Problem) {
 		if problems++; problems <= maxProblems {
-			bpjobd.Say(ctx, args.Master, p.String())
+			log.Say(ctx, p.String())
 		}
 	})
 	if err != nil {
@@ -249,6 +252,7 @@ func (t *teller) flush(ctx context.Context) error {
 
 // finish sends what is left and waits until bpbrm has it all.
 func (t *teller) finish(ctx context.Context) error {
+	t.batch.Last = true
 	err := t.flush(t.ctx)
 	t.queue.Close()
 	return errors.Join(t.group.Wait(ctx), err)

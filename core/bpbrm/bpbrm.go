@@ -73,6 +73,7 @@ var (
 type manager struct {
 	env  *host.Env
 	args Args
+	log  *bpjobd.Log
 	job  trace.Job
 	stop *rt.Event // tells those that it started to stop
 
@@ -88,7 +89,7 @@ type manager struct {
 // Main is the process's main function.
 func Main(ctx context.Context, env *host.Env, args Args, ready func()) (struct{}, error) {
 	ctx = trace.WithRole(ctx, Role)
-	m := &manager{env: env, args: args, job: trace.JobOf(ctx), stop: rt.NewEvent(ctx), told: rt.NewEvent(ctx), ready: rt.NewEvent(ctx), lock: rt.NewLock(ctx)}
+	m := &manager{env: env, args: args, log: bpjobd.NewLog(ctx, args.Master), job: trace.JobOf(ctx), stop: rt.NewEvent(ctx), told: rt.NewEvent(ctx), ready: rt.NewEvent(ctx), lock: rt.NewLock(ctx)}
 	stop, err := env.Calls.Serve(ctx, env.Addr.Service(), m.mux(ctx))
 	if err != nil {
 		return struct{}{}, err
@@ -108,6 +109,7 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (struct{}
 		run = m.importImages
 	}
 	f := run(ctx)
+	m.log.Flush(ctx)
 	_, err = tell.Call(rt.WithoutCancel(ctx), to, f)
 	return struct{}{}, err
 }
@@ -171,6 +173,9 @@ func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (s
 	if err != nil {
 		return struct{}{}, err
 	}
+	if b.Last {
+		return struct{}{}, nil // the job's end will show it
+	}
 	u := bpjobd.Update{ID: trace.JobOf(ctx).ID}
 	for i := range b.Entries {
 		u.Files += b.Entries[i].Files()
@@ -180,7 +185,7 @@ func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (s
 	m.batch += u.Files
 	u.Files = m.batch
 	m.lock.Unlock()
-	_, err = bpjobd.Progress.Call(ctx, pbx.At(m.args.Master, bpjobd.Service), u)
+	_, err = bpjobd.Progress.Call(ctx, pbx.At(m.args.Master, bpjobd.Service), []bpjobd.Update{u})
 	_ = err // shown, not needed
 	return struct{}{}, nil
 }
@@ -310,20 +315,21 @@ func (m *manager) backup(ctx context.Context) Finished {
 		Master: a.Master, Bpbrm: m.env.Addr, Nbjm: a.Nbjm, Epoch: a.Epoch, Client: a.Client,
 		BackupID: a.BackupID, Expires: a.Expires, Pool: a.Pool, Image: a.Image,
 	}
-	bpjobd.Say(ctx, a.Master, "connecting to client "+a.Client)
+	m.log.Say(ctx, "connecting to client "+a.Client)
 	client, err := host.StartOn(ctx, "B8", a.Client, bpbkar.Role, 0, a.Epoch,
 		bpbkar.Args{Master: a.Master, Bpbrm: m.env.Addr, Selection: a.Selection})
 	if err != nil {
 		return failed(noClient(err), "client %s: %v", a.Client, err)
 	}
-	bpjobd.Say(ctx, a.Master, "connected to client "+a.Client, "started process bpbkar on "+a.Client)
+	m.log.Say(ctx, "connected to client "+a.Client, "started process bpbkar on "+a.Client)
 	tm, err := host.StartOn(ctx, "B8", m.env.Host, bptm.Role, 0, a.Epoch, bptmArgs)
 	if err != nil {
 		m.stop.Set()
 		m.await(ctx, client)
 		return failed(status.SystemCall, "bptm: %v", err)
 	}
-	bpjobd.Say(ctx, a.Master, "started process bptm")
+	m.log.Say(ctx, "started process bptm")
+	m.log.Flush(ctx) // what bptm says comes behind it
 	if _, err := bptm.Go.Call(ctx, tm, struct{}{}); err != nil {
 		m.stop.Set()
 	}

@@ -43,7 +43,8 @@ func (m *manager) restore(ctx context.Context) Finished {
 		m.await(ctx, child)
 		return failed(status.SystemCall, "bptm: %v", err)
 	}
-	bpjobd.Say(ctx, a.Master, "started process bptm")
+	m.log.Say(ctx, "started process bptm")
+	m.log.Flush(ctx) // what bptm says comes behind it
 	for _, p := range []func() error{
 		func() error { _, err := childGo.Call(ctx, child, struct{}{}); return err },
 		func() error { _, err := bptm.Go.Call(ctx, tm, struct{}{}); return err },
@@ -75,7 +76,8 @@ func (m *manager) importImages(ctx context.Context) Finished {
 	if err != nil {
 		return failed(status.SystemCall, "bptm: %v", err)
 	}
-	bpjobd.Say(ctx, a.Master, "started process bptm")
+	m.log.Say(ctx, "started process bptm")
+	m.log.Flush(ctx) // what bptm says comes behind it
 	if _, err := bptm.Go.Call(ctx, tm, struct{}{}); err != nil {
 		m.stop.Set() // the process is gone; its end says why
 	}
@@ -87,7 +89,7 @@ func (m *manager) importImages(ctx context.Context) Finished {
 // and hands the connection to bptm (R8), and ends when tar has (R15).
 func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (tar.Result, error) {
 	ctx = trace.WithRole(ctx, Role)
-	m := &manager{env: env, args: args.Args, stop: rt.NewEvent(ctx), told: rt.NewEvent(ctx), lock: rt.NewLock(ctx)}
+	m := &manager{env: env, args: args.Args, log: bpjobd.NewLog(ctx, args.Args.Master), stop: rt.NewEvent(ctx), told: rt.NewEvent(ctx), lock: rt.NewLock(ctx)}
 	mux := pbx.NewMux(ctx, Role, 0)
 	host.HandleAttend(mux, m.stop)
 	pbx.Handle(mux, childGo, func(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, error) {
@@ -99,6 +101,7 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (ta
 		return tar.Result{}, err
 	}
 	defer stop()
+	defer m.log.Flush(ctx)
 	ready()
 	ctx, cancel := host.Attend(ctx, args.Parent)
 	defer cancel(nil)
@@ -107,7 +110,7 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (ta
 	}
 	a := &args.Args
 	ticket := stream.NewTicket(ctx, env.Addr)
-	bpjobd.Say(ctx, a.Master, "connecting to client "+a.Client)
+	m.log.Say(ctx, "connecting to client "+a.Client)
 	var names pbx.Addr
 	if a.Named {
 		names = a.Starter
@@ -121,7 +124,7 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (ta
 	if err != nil {
 		return tar.Result{}, status.Errorf(noClient(err), "client %s: %w", a.Client, err)
 	}
-	bpjobd.Say(ctx, a.Master, "connected to client "+a.Client, "started process tar on "+a.Client)
+	m.log.Say(ctx, "connected to client "+a.Client, "started process tar on "+a.Client)
 	if _, err := bptm.Connect.Call(ctx, args.Bptm, bptm.Connection{Tar: client, Ticket: ticket}); err != nil {
 		m.stop.Set()
 	}

@@ -7,6 +7,7 @@ package bpjobd
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -45,13 +46,11 @@ type Update struct {
 	Role string   `json:"role,omitempty"`
 }
 
-// Lines are what a role says in a job's log at one time.
-type Lines struct {
-	Job   int64    `json:"job"`
-	Try   int      `json:"try"`
-	Time  rt.Time  `json:"time"` // 0 is now
-	Role  string   `json:"role"`
-	Texts []string `json:"texts"`
+// Added is a job that begins, with the first lines of its log in the words of Role.
+type Added struct {
+	Job  job.Job  `json:"job"`
+	Say  []string `json:"say,omitempty"`
+	Role string   `json:"role,omitempty"`
 }
 
 // Query asks for jobs.
@@ -71,18 +70,6 @@ type Page struct {
 	More     bool      `json:"more"`
 }
 
-// LogQuery asks for the lines of a job's log after line N.
-type LogQuery struct {
-	Job   int64 `json:"job"`
-	After int64 `json:"after"`
-}
-
-// LogPage is a part of a log.
-type LogPage struct {
-	Lines []job.Line `json:"lines"`
-	More  bool       `json:"more"`
-}
-
 // TraceQuery asks for a job's events after number N.
 type TraceQuery struct {
 	Job   int64 `json:"job"`
@@ -99,11 +86,12 @@ type TracePage struct {
 // The methods of bpjobd.
 var (
 	NewID    = pbx.Declare[struct{}, int64](Service, "NewID", pbx.Master)
-	Add      = pbx.Declare[job.Job, struct{}](Service, "Add", pbx.Master, pbx.Step("B2", "R3"))
+	Add      = pbx.Declare[Added, struct{}](Service, "Add", pbx.Master, pbx.Step("B2", "R3"))
 	Activate = pbx.Declare[Update, struct{}](Service, "Activate", pbx.Master, pbx.Step("B5", ""))
 	Ending   = pbx.Declare[Update, struct{}](Service, "Ending", pbx.Master, pbx.Step("B14", ""))
 	Finish   = pbx.Declare[Update, struct{}](Service, "Finish", pbx.Master, pbx.Step("", "R17"))
-	Progress = pbx.Declare[Update, struct{}](Service, "Progress", pbx.Master|pbx.Media)
+	// Progress changes what is shown of jobs under way, and passes over those that have ended.
+	Progress = pbx.Declare[[]Update, struct{}](Service, "Progress", pbx.Master|pbx.Media)
 	AddLines = pbx.Declare[Lines, struct{}](Service, "AddLines", pbx.Hosts)
 	List     = pbx.Declare[Query, Page](Service, "List", Any, pbx.Query())
 	ReadLog  = pbx.Declare[LogQuery, LogPage](Service, "ReadLog", Any, pbx.Query())
@@ -118,8 +106,7 @@ type event struct {
 	Event trace.Event
 }
 
-var eventTable = store.Declare[[2]int64, event]("trace", 1,
-	func(k [2]int64) string { return store.PairKey(store.IntKey(k[0]), store.IntKey(k[1])) }, nil)
+var eventTable = store.Declare[[2]int64, event]("trace", 1, store.IntPairKey, nil)
 
 // Schemas are the tables of the role.
 func Schemas() []*store.Schema {
@@ -147,20 +134,16 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	pbx.Handle(mux, NewID, func(ctx context.Context, _ pbx.Peer, _ struct{}) (int64, error) {
 		return s.db.Sequence(ctx, "job")
 	})
-	pbx.Handle(mux, Add, func(ctx context.Context, _ pbx.Peer, j job.Job) (struct{}, error) {
-		return struct{}{}, s.add(ctx, j)
+	pbx.Handle(mux, Add, func(ctx context.Context, from pbx.Peer, n Added) (struct{}, error) {
+		return struct{}{}, s.add(ctx, from, n)
 	})
 	for _, m := range []*pbx.Method[Update, struct{}]{Activate, Ending, Finish} {
 		pbx.Handle(mux, m, func(ctx context.Context, from pbx.Peer, u Update) (struct{}, error) {
-			return struct{}{}, s.update(ctx, from, u)
+			return struct{}{}, s.commit(ctx, func(tx store.Tx) error { return s.update(ctx, tx, from, u) })
 		})
 	}
-	pbx.Handle(mux, Progress, func(ctx context.Context, from pbx.Peer, u Update) (struct{}, error) {
-		u.State, u.Status = "", 0 // the job manager's to say
-		if !from.Is(pbx.Master) {
-			u.BackupID, u.Say = "", nil
-		}
-		return struct{}{}, s.update(ctx, from, u)
+	pbx.Handle(mux, Progress, func(ctx context.Context, from pbx.Peer, us []Update) (struct{}, error) {
+		return struct{}{}, s.commit(ctx, func(tx store.Tx) error { return s.progress(ctx, tx, from, us) })
 	})
 	pbx.Handle(mux, AddLines, func(ctx context.Context, from pbx.Peer, q Lines) (struct{}, error) {
 		return struct{}{}, s.addLines(ctx, from, q)
@@ -172,53 +155,68 @@ func (s *Server) Mux(ctx context.Context, epoch uint64) *pbx.Mux {
 	return mux
 }
 
-func (s *Server) add(ctx context.Context, j job.Job) error {
-	s.lock.Lock(ctx)
-	defer s.lock.Unlock(ctx)
-	if j.Try <= 1 && j.Created == 0 {
-		j.Created = rt.Now(ctx)
-	}
-	if j.State == job.Active && j.Started == 0 { // a restore may show as Active from the beginning
-		j.Started = rt.Now(ctx)
-	}
-	return s.commit(ctx, func(tx store.Tx) (job.Job, error) {
+func (s *Server) add(ctx context.Context, from pbx.Peer, n Added) error {
+	now := rt.Now(ctx)
+	return s.commit(ctx, func(tx store.Tx) error {
+		j := n.Job
+		if j.Try <= 1 && j.Created == 0 {
+			j.Created = now
+		}
+		if j.State == job.Active && j.Started == 0 { // a restore may show as Active from the beginning
+			j.Started = now
+		}
 		old, again, err := job.Table.Get(tx, j.ID)
 		if err != nil {
-			return j, err
+			return err
 		}
 		if again {
 			if old.Client != j.Client || old.Type != j.Type || old.Policy != j.Policy || old.Done() || j.Try <= old.Try {
-				return j, status.Errorf(status.BadParameter, "job %d exists already", j.ID)
+				return status.Errorf(status.BadParameter, "job %d exists already", j.ID)
 			}
 			j.Created, j.Media = old.Created, old.Media
+		} else if _, known := s.lines[j.ID]; !known {
+			s.lines[j.ID] = 0 // its log is empty: nobody needs to look
 		}
-		return j, nil
+		return s.put(tx, j, from, now, n.Role, n.Say)
 	})
 }
 
+// errOver says that an update came after its job's end.
+var errOver = errors.New("the job has ended")
+
+// progress changes what is shown of jobs, but nothing that is the job manager's to say.
+func (s *Server) progress(ctx context.Context, tx store.Tx, from pbx.Peer, us []Update) error {
+	for _, u := range us {
+		u.State, u.Status = "", 0
+		if !from.Is(pbx.Master) {
+			u.BackupID, u.Say = "", nil
+		}
+		if err := s.update(ctx, tx, from, u); err != nil && !errors.Is(err, errOver) {
+			return err
+		}
+	}
+	return nil
+}
+
 // update changes a job, and adds what is said of it to its log.
-func (s *Server) update(ctx context.Context, from pbx.Peer, u Update) error {
-	s.lock.Lock(ctx)
-	defer s.lock.Unlock(ctx)
+func (s *Server) update(ctx context.Context, tx store.Tx, from pbx.Peer, u Update) error {
+	j, ok, err := job.Table.Get(tx, u.ID)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return status.Errorf(status.NotFound, "there is no job %d", u.ID)
+	}
+	if !from.Is(pbx.Master) && j.MediaServer != from.Name {
+		return status.Errorf(status.NotAllowed, "job %d does not run on %s", u.ID, from.Name)
+	}
+	if j.Done() {
+		// The final status is recorded once and never taken back.
+		return status.Errorf(status.Inconsistent, "job %d: %w with status %d", u.ID, errOver, j.Status)
+	}
 	now := rt.Now(ctx)
-	return s.commit(ctx, func(tx store.Tx) (job.Job, error) {
-		j, ok, err := job.Table.Get(tx, u.ID)
-		if err != nil {
-			return j, err
-		}
-		if !ok {
-			return j, status.Errorf(status.NotFound, "there is no job %d", u.ID)
-		}
-		if !from.Is(pbx.Master) && j.MediaServer != from.Name {
-			return j, status.Errorf(status.NotAllowed, "job %d does not run on %s", u.ID, from.Name)
-		}
-		if j.Done() {
-			// The final status is recorded once and never taken back.
-			return j, status.Errorf(status.Inconsistent, "job %d has ended with status %d", u.ID, j.Status)
-		}
-		apply(&j, u, now)
-		return j, s.putLines(tx, from, Lines{Job: u.ID, Try: j.Try, Time: now, Role: u.Role, Texts: u.Say})
-	})
+	apply(&j, u, now)
+	return s.put(tx, j, from, now, u.Role, u.Say)
 }
 
 func apply(j *job.Job, u Update, now rt.Time) {
@@ -255,21 +253,14 @@ func set(field *string, v string) {
 	}
 }
 
-// commit puts a changed job and tells those who wait for changes.
-func (s *Server) commit(ctx context.Context, change func(store.Tx) (job.Job, error)) error {
-	revision := s.revision + 1
-	err := s.db.Update(ctx, func(tx store.Tx) error {
-		j, err := change(tx)
-		if err != nil {
-			return err
-		}
-		j.Revision = revision
-		return job.Table.Put(tx, j.ID, j)
-	})
-	if err != nil {
+// commit makes a change and tells those who wait for one.
+func (s *Server) commit(ctx context.Context, change func(store.Tx) error) error {
+	s.lock.Lock(ctx)
+	defer s.lock.Unlock(ctx)
+	if err := s.db.Update(ctx, change); err != nil {
 		return dbError(err)
 	}
-	s.revision = revision
+	s.revision++
 	if s.changed != nil {
 		s.changed.Set()
 		s.changed = nil
@@ -277,48 +268,20 @@ func (s *Server) commit(ctx context.Context, change func(store.Tx) (job.Job, err
 	return nil
 }
 
+// put puts a job that a change has changed, and what a role says of it.
+func (s *Server) put(tx store.Tx, j job.Job, from pbx.Peer, now rt.Time, role string, texts []string) error {
+	j.Revision = s.revision + 1
+	if err := job.Table.Put(tx, j.ID, j); err != nil {
+		return err
+	}
+	return s.putLines(tx, job.Lines{Job: j.ID, Try: j.Try, Role: role, Host: from.Name, Said: say(now, texts)})
+}
+
 func dbError(err error) error {
 	if status.Of(err, 0) != 0 {
 		return err
 	}
 	return status.Errorf(status.Database, "job database: %w", err)
-}
-
-func (s *Server) addLines(ctx context.Context, from pbx.Peer, q Lines) error {
-	s.lock.Lock(ctx)
-	defer s.lock.Unlock(ctx)
-	if q.Time == 0 {
-		q.Time = rt.Now(ctx)
-	}
-	return s.db.Update(ctx, func(tx store.Tx) error {
-		if err := s.check(tx, from, q.Job); err != nil {
-			return err
-		}
-		return s.putLines(tx, from, q)
-	})
-}
-
-// putLines adds lines at the end of a job's log. A number that a transaction took
-// and did not keep is not given again.
-func (s *Server) putLines(tx store.Tx, from pbx.Peer, q Lines) error {
-	n, known := s.lines[q.Job]
-	if !known && len(q.Texts) > 0 {
-		if err := job.Log.Range(tx, [2]int64{q.Job, 0}, [2]int64{q.Job + 1, 0}, func(old job.Line) (bool, error) {
-			n = old.N
-			return true, nil
-		}); err != nil {
-			return err
-		}
-	}
-	for _, text := range q.Texts {
-		n++
-		s.lines[q.Job] = n
-		l := job.Line{Job: q.Job, N: n, Try: q.Try, Time: q.Time, Role: q.Role, Host: from.Name, Text: text}
-		if err := job.Log.Put(tx, [2]int64{l.Job, l.N}, l); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // followTime is how long a list call waits for a change.
@@ -390,25 +353,6 @@ func (s *Server) check(tx store.Tx, from pbx.Peer, id int64) error {
 	return nil
 }
 
-func (s *Server) readLog(ctx context.Context, from pbx.Peer, q LogQuery) (LogPage, error) {
-	var p LogPage
-	err := s.db.View(ctx, func(tx store.Tx) error {
-		p = LogPage{}
-		if err := s.check(tx, from, q.Job); err != nil {
-			return err
-		}
-		return job.Log.Range(tx, [2]int64{q.Job, q.After + 1}, [2]int64{q.Job + 1, 0}, func(l job.Line) (bool, error) {
-			if len(p.Lines) == 1000 {
-				p.More = true
-				return false, nil
-			}
-			p.Lines = append(p.Lines, l)
-			return true, nil
-		})
-	})
-	return p, err
-}
-
 func (s *Server) addTrace(ctx context.Context, from pbx.Peer, events []trace.Event) (struct{}, error) {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
@@ -472,17 +416,4 @@ func (s *Server) readTrace(ctx context.Context, from pbx.Peer, q TraceQuery) (Tr
 		})
 	})
 	return p, err
-}
-
-// Say adds lines to the log of the context's job, from the context's role. Lines
-// that cannot be delivered are dropped: the trace has what matters.
-func Say(ctx context.Context, master string, texts ...string) {
-	j := trace.JobOf(ctx)
-	if j.ID == 0 {
-		return
-	}
-	_, err := AddLines.Call(ctx, pbx.At(master, Service), Lines{
-		Job: j.ID, Try: j.Try, Time: rt.Now(ctx), Role: trace.RoleOf(ctx), Texts: texts,
-	})
-	_ = err
 }

@@ -84,7 +84,7 @@ func (s *Server) cleanLogs(ctx context.Context) (more bool, err error) {
 func removeLog(tx store.Tx, id int64) error {
 	from, to := [2]int64{id, 0}, [2]int64{id + 1, 0}
 	var lines, events [][2]int64
-	if err := job.Log.Range(tx, from, to, func(l job.Line) (bool, error) {
+	if err := job.Log.Range(tx, from, to, func(l job.Lines) (bool, error) {
 		lines = append(lines, [2]int64{id, l.N})
 		return true, nil
 	}); err != nil {

@@ -221,11 +221,8 @@ func (s *Server) lead(ctx context.Context, q Request, owner string) {
 	for i := range groups {
 		j.Expected += groups[i].Bytes
 	}
-	if _, aerr := bpjobd.Add.Call(ctx, s.at(bpjobd.Service), j); aerr != nil { // R3
+	if _, aerr := bpjobd.Add.Call(ctx, s.at(bpjobd.Service), bpjobd.Added{Job: j, Say: notes, Role: Service}); aerr != nil { // R3
 		err = cmp.Or(err, aerr)
-	}
-	for _, text := range notes {
-		bpjobd.Say(ctx, s.env.Host, text)
 	}
 	total := bpbrm.Finished{}
 	for i := 0; i < len(groups) && err == nil; i++ {
@@ -253,9 +250,9 @@ func (s *Server) finish(ctx context.Context, id int64, what string, f *bpbrm.Fin
 	s.lock.Lock()
 	delete(s.stops, id)
 	s.lock.Unlock()
-	bpjobd.Say(ctx, s.env.Host, fmt.Sprintf("end of %s: status %d, %s", what, f.Status, f.Status.Message()))
 	_, err := bpjobd.Finish.Call(ctx, s.at(bpjobd.Service), bpjobd.Update{
 		ID: id, State: job.Completed, Status: f.Status, Detail: f.Detail, Bytes: f.Bytes, Files: f.Files,
+		Say: []string{fmt.Sprintf("end of %s: status %d, %s", what, f.Status, f.Status.Message())}, Role: Service,
 	})
 	_ = err // bpjobd runs in this very process
 }

@@ -43,7 +43,7 @@ func (s *Server) leadImport(ctx context.Context, q *ImportRequest, owner string)
 	j := job.Job{
 		ID: q.Job, Type: job.Import, State: job.Active, Try: 1, Owner: owner, Priority: job.RestorePriority, StorageUnit: q.Storage,
 	}
-	if _, aerr := bpjobd.Add.Call(ctx, s.at(bpjobd.Service), j); aerr != nil { // R3
+	if _, aerr := bpjobd.Add.Call(ctx, s.at(bpjobd.Service), bpjobd.Added{Job: j}); aerr != nil { // R3
 		err = cmp.Or(err, aerr)
 	}
 	var f bpbrm.Finished

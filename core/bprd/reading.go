@@ -322,7 +322,7 @@ func (r *reading) complete(ctx context.Context, im *found, end *media.ImageEnd) 
 	im.begun, im.done = false, true
 	r.files += im.files
 	r.bytes += im.bytes
-	_, err := bpjobd.Progress.Call(ctx, r.service(bpjobd.Service), bpjobd.Update{ID: r.q.Job, Files: r.files, Bytes: r.bytes})
+	_, err := bpjobd.Progress.Call(ctx, r.service(bpjobd.Service), []bpjobd.Update{{ID: r.q.Job, Files: r.files, Bytes: r.bytes}})
 	_ = err // shown, not needed
 }
 

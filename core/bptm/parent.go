@@ -23,6 +23,7 @@ import (
 type parent struct {
 	env    *host.Env
 	args   Args
+	log    *bpjobd.Log
 	told   *rt.Event               // by bpbrm: go
 	grants *rt.Queue[nbrb.Grant]   // by nbjm
 	tars   *rt.Queue[Connection]   // by bpbrm's child
@@ -44,7 +45,7 @@ const ringSlots = 32
 func Main(ctx context.Context, env *host.Env, args Args, ready func()) (struct{}, error) {
 	ctx = trace.WithRole(ctx, Role)
 	p := &parent{
-		env: env, args: args, told: rt.NewEvent(ctx), grants: rt.NewQueue[nbrb.Grant](ctx, 0),
+		env: env, args: args, log: bpjobd.NewLog(ctx, args.Master), told: rt.NewEvent(ctx), grants: rt.NewQueue[nbrb.Grant](ctx, 0),
 		tars: rt.NewQueue[Connection](ctx, 0), stop: rt.NewEvent(ctx), child: rt.NewQueue[childOutcome](ctx, 0),
 	}
 	stop, err := env.Calls.Serve(ctx, env.Addr.Service(), p.mux(ctx))
@@ -52,6 +53,7 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (struct{}
 		return struct{}{}, err
 	}
 	defer stop()
+	defer p.log.Flush(ctx)
 	ready()
 	ctx, cancel := host.Attend(ctx, args.Bpbrm)
 	defer cancel(nil)
@@ -97,12 +99,13 @@ func (p *parent) mux(ctx context.Context) *pbx.Mux {
 }
 
 func (p *parent) say(ctx context.Context, format string, args ...any) {
-	bpjobd.Say(ctx, p.args.Master, fmt.Sprintf(format, args...))
+	p.log.Say(ctx, fmt.Sprintf(format, args...))
 }
 
 // ask asks nbjm for media and waits for the answer (B9; R7 to R11).
 func (p *parent) ask(ctx context.Context, q Media) (nbemm.Allocation, error) {
 	q.Reply = p.env.Addr
+	p.log.Flush(ctx) // what nbjm says of the answer comes behind it
 	if _, err := AskMedia.Call(ctx, p.args.Nbjm, q); err != nil {
 		return nbemm.Allocation{}, err
 	}
@@ -210,7 +213,7 @@ func (p *parent) childEnd(ctx context.Context) (w stream.Waits, err error) {
 // sayPace says in the job's log what has ended, and there and in its trace what is
 // known of its pace.
 func (p *parent) sayPace(ctx context.Context, first string, c *pace) {
-	bpjobd.Say(ctx, p.args.Master, append([]string{first}, c.lines()...)...)
+	p.log.Say(ctx, append([]string{first}, c.lines()...)...)
 	if t := trace.From(ctx); t != nil && !c.hollow {
 		s := t.Stamp(ctx)
 		t.Emit(ctx, trace.Event{Begin: trace.Stamp{Wall: s.Wall.Add(-c.took)}, End: s, What: trace.Paced, Detail: c.slower().traced()})

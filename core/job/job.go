@@ -3,6 +3,7 @@
 package job
 
 import (
+	"encoding/json"
 	"time"
 
 	"capstan/core/rt"
@@ -82,9 +83,42 @@ type Line struct {
 var Table = store.Declare("jobs", 1, store.IntKey, nil,
 	store.Index[Job]{Name: "state", Key: func(j Job) string { return string(j.State) }})
 
-// Log holds the lines of the jobs' logs.
-var Log = store.Declare[[2]int64, Line]("job_log", 1,
-	func(k [2]int64) string { return store.PairKey(store.IntKey(k[0]), store.IntKey(k[1])) }, nil)
+// Lines are lines of a job's log that follow each other: one role of one host said them.
+type Lines struct {
+	Job  int64  `json:"job"`
+	N    int64  `json:"n"` // of the first line, from 1
+	Try  int    `json:"try"`
+	Role string `json:"role"`
+	Host string `json:"host"`
+	Said []Said `json:"said"`
+}
+
+// Said is the text of a line, and when it was said by the clock of its host.
+type Said struct {
+	Time rt.Time `json:"time"`
+	Text string  `json:"text"`
+}
+
+// Last is the number of the last line.
+func (l *Lines) Last() int64 { return l.N + int64(len(l.Said)) - 1 }
+
+// Line is the line at an index.
+func (l *Lines) Line(i int) Line {
+	return Line{Job: l.Job, N: l.N + int64(i), Try: l.Try, Time: l.Said[i].Time, Role: l.Role, Host: l.Host, Text: l.Said[i].Text}
+}
+
+// Log holds the jobs' logs by job and first line. Until version 1 each line was by itself.
+var Log = store.Declare("job_log", 2, store.IntPairKey, decodeLines)
+
+func decodeLines(version int, b []byte) (ls Lines, err error) {
+	if version > 1 {
+		err = json.Unmarshal(b, &ls)
+		return ls, err
+	}
+	var l Line
+	err = json.Unmarshal(b, &l)
+	return Lines{Job: l.Job, N: l.N, Try: l.Try, Role: l.Role, Host: l.Host, Said: []Said{{l.Time, l.Text}}}, err
+}
 
 // Start is what nbpem asks nbjm to run: the parameters of policy and schedule.
 type Start struct {

@@ -18,7 +18,6 @@ import (
 	"capstan/core/rt"
 	"capstan/core/status"
 	"capstan/core/trace"
-	"capstan/core/txxcd"
 	"capstan/core/txxd"
 )
 
@@ -225,25 +224,14 @@ func (s *Server) with(ctx context.Context, d *drive, fn func(dr dev.Drive) error
 
 // bring has a cartridge brought and makes it ready.
 func (s *Server) bring(ctx context.Context, d *drive, dr dev.Drive, barcode string) error {
-	inside, err := s.inside(ctx, d)
-	if err != nil {
-		return err
-	}
-	if inside != "" && inside != barcode {
+	m, err := s.fetch(ctx, d, barcode)
+	if err == nil && m.Other != "" {
 		if err := traced(ctx, trace.Unmounted, d.name, "", func() error { return s.takeHome(ctx, d, dr) }); err != nil {
 			return err
 		}
-	}
-	move := func() error {
-		_, err := txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
-			Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
-		})
-		return err
-	}
-	if inside == barcode { // txxd says so, and moves nothing
-		err = move()
-	} else {
-		err = traced(ctx, trace.Moved, d.name, MediaID(barcode), move)
+		if m, err = s.fetch(ctx, d, barcode); err == nil && m.Other != "" {
+			err = status.Errorf(status.DriveNotReady, "drive %s: cartridge %s is in it, which was to go home", d.name, m.Other)
+		}
 	}
 	if err != nil {
 		return err
@@ -253,6 +241,18 @@ func (s *Server) bring(ctx context.Context, d *drive, dr dev.Drive, barcode stri
 	}
 	s.holds(d, barcode)
 	return nil
+}
+
+// fetch has a cartridge moved into a drive, if it is not there and no other is.
+func (s *Server) fetch(ctx context.Context, d *drive, barcode string) (m txxd.Mounted, err error) {
+	begin := trace.From(ctx).Stamp(ctx)
+	m, err = txxd.MountIt.Call(ctx, pbx.At(s.host, txxd.Service), txxd.Mount{
+		Library: d.library.Name, Control: d.library.Control, Barcode: barcode, Element: d.element,
+	})
+	if !m.There && m.Other == "" {
+		done(ctx, begin, trace.Moved, d.name, MediaID(barcode), err)
+	}
+	return m, err
 }
 
 // load makes the cartridge ready, waiting while the drive says that it becomes so.
@@ -321,15 +321,20 @@ func (s *Server) eject(ctx context.Context, d *drive, dr dev.Drive) error {
 
 // traced records what fn does with a drive and a cartridge, and how long it takes.
 func traced(ctx context.Context, what, drive, media string, fn func() error) error {
-	t := trace.From(ctx)
-	begin := t.Stamp(ctx)
+	begin := trace.From(ctx).Stamp(ctx)
 	err := fn()
+	done(ctx, begin, what, drive, media, err)
+	return err
+}
+
+// done records what was done with a drive and a cartridge since begin.
+func done(ctx context.Context, begin trace.Stamp, what, drive, media string, err error) {
 	code := status.OK
 	if err != nil {
 		code = status.Of(err, status.SystemError)
 	}
+	t := trace.From(ctx)
 	t.Emit(ctx, trace.Event{Begin: begin, End: t.Stamp(ctx), What: what, Drive: drive, Media: media, Status: int(code)})
-	return err
 }
 
 // reset empties the drive and tells nbemm.
@@ -348,20 +353,6 @@ func (s *Server) empty(ctx context.Context, d *drive) error {
 		}
 		return s.eject(ctx, d, dr)
 	})
-}
-
-// inside is the barcode of what the robot sees in a drive.
-func (s *Server) inside(ctx context.Context, d *drive) (string, error) {
-	elements, err := txxcd.Inventory.Call(ctx, pbx.At(d.library.Control, txxcd.Service), d.library.Name)
-	if err != nil {
-		return "", err
-	}
-	for _, e := range elements {
-		if e.Address == d.element && e.Full {
-			return e.Barcode, nil
-		}
-	}
-	return "", nil
 }
 
 func (s *Server) mark(ctx context.Context, drive, media string) error {

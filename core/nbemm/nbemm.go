@@ -115,10 +115,34 @@ var (
 	units     = store.Declare[string, StorageUnit]("storage_units", 1, store.StringKey, nil)
 	groups    = store.Declare[string, Group]("storage_unit_groups", 1, store.StringKey, nil)
 	libraries = store.Declare[string, Library]("libraries", 1, store.StringKey, nil)
-	drives    = store.Declare[string, Drive]("drives", 1, store.StringKey, nil)
-	media     = store.Declare("media", 1, store.StringKey, nil,
-		store.Index[Media]{Name: "pool", Key: func(m Media) string { return store.PairKey(m.Pool, m.Library) }})
+	drives    = store.Declare("drives", 1, store.StringKey, nil,
+		store.Index[Drive]{Name: "library", Key: func(d Drive) string { return d.Library }})
+	// media are found as they are chosen for writing: see [Server.mediaForWrite].
+	media = store.Declare("media", 1, store.StringKey, nil, store.Index[Media]{Name: "choice", Key: Media.choice})
 )
+
+// What can be written of the cartridges of a pool and library.
+const (
+	partFull   = "part"  // has images, and room
+	empty      = "empty" // has none
+	unwritable = ""
+)
+
+// choice is the cartridge's place among those of its pool and library: of a kind, the
+// least recently used first.
+func (m Media) choice() string {
+	kind := partFull
+	switch {
+	case m.Pool == CleaningPool, m.Full, m.Frozen, m.Suspended:
+		kind = unwritable
+	case m.Images == 0:
+		kind = empty
+	}
+	return store.PairKey(m.Pool, m.Library, kind, store.IntKey(int64(m.LastUsed)))
+}
+
+// chosenFrom is what the places of a kind of cartridges begin with.
+func chosenFrom(pool, library, kind string) string { return store.PairKey(pool, library, kind, "") }
 
 // Schemas are the tables of the role.
 func Schemas() []*store.Schema {
@@ -170,6 +194,12 @@ type Release struct {
 	// Quarantine says that the drive could not be emptied yet: drive and cartridge
 	// stay with the job until a release without it.
 	Quarantine bool `json:"quarantine,omitempty"`
+}
+
+// Released is the answer: the storage units and groups for whose requests something is
+// free now.
+type Released struct {
+	For []string `json:"for,omitempty"`
 }
 
 // Written says what a job wrote to a cartridge and proved to stand there.
@@ -227,7 +257,7 @@ type DriveState struct {
 // The methods of nbemm.
 var (
 	Allocate    = pbx.Declare[Request, Allocation](Service, "Allocate", pbx.Master, pbx.Step("B4", "R10"))
-	ReleaseAll  = pbx.Declare[Release, struct{}](Service, "Release", pbx.Master, pbx.Step("B16", "R16"))
+	ReleaseAll  = pbx.Declare[Release, Released](Service, "Release", pbx.Master, pbx.Step("B16", "R16"))
 	MarkWritten = pbx.Declare[Written, struct{}](Service, "MarkWritten", pbx.Master)
 	// DeassignEmpty frees the cartridges whose images have all expired; the answer is
 	// their media ids.

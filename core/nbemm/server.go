@@ -110,9 +110,6 @@ func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocatio
 			return err
 		}
 		// Only now is it sure that these are the ones.
-		if a.From, err = otherServer(tx, a.Media.ID, a.MediaServer); err != nil {
-			return err
-		}
 		if q.Write {
 			if a.Media.UUID == "" {
 				r := rt.Rand(ctx, Service, fmt.Sprintf("label %s %d", a.Media.ID, rt.Now(ctx)))
@@ -166,7 +163,7 @@ func (s *Server) candidates(tx store.Tx, name string) ([]StorageUnit, error) {
 	if !ok {
 		return nil, status.Errorf(status.NoStorageUnit, "there is no storage unit or group %q", name)
 	}
-	var us []StorageUnit
+	us := make([]StorageUnit, 0, len(g.Units))
 	for _, n := range g.Units {
 		u, ok, err := units.Get(tx, n)
 		if err != nil {
@@ -215,48 +212,61 @@ func (s *Server) onUnit(ctx context.Context, tx store.Tx, u StorageUnit, q Reque
 	if u.Kind == Disk {
 		return a, nil
 	}
-	m, err := s.mediaForWrite(ctx, tx, u, q)
+	all, err := drivesOf(tx, u.Library)
 	if err != nil {
 		return a, err
 	}
-	a.Media = m
-	a.Drive, err = s.drive(ctx, tx, u.Library, u.MediaServer, m.ID)
+	if a.Media, err = s.mediaForWrite(ctx, tx, u, q, all); err != nil {
+		return a, err
+	}
+	err = s.giveDrive(ctx, &a, all)
 	return a, err
 }
 
-// drive chooses a drive of a library as [dismount.Choose] says, of those that the
-// media server has.
-func (s *Server) drive(ctx context.Context, tx store.Tx, library, server, mediaID string) (Drive, error) {
-	var all []Drive
+// drivesOf are the drives of a library.
+func drivesOf(tx store.Tx, library string) (all []Drive, err error) {
+	return all, drives.By(tx, "library", library, library+"\x00", func(d Drive) (bool, error) {
+		all = append(all, d)
+		return true, nil
+	})
+}
+
+// giveDrive chooses one of a library's drives as [dismount.Choose] says, of those that
+// the media server has.
+func (s *Server) giveDrive(ctx context.Context, a *Allocation, all []Drive) error {
+	var free []dismount.Drive
 	var users []int64 // jobs that have drives
-	up := 0
-	if err := drives.All(tx, func(d Drive) (bool, error) {
-		if d.Library != library || d.MediaServer != server || !d.Up {
-			return true, nil
-		}
-		up++
-		if by, taken := s.drives[d.Name]; taken {
+	for i := range all {
+		d := &all[i]
+		if by, taken := s.drives[d.Name]; d.MediaServer != a.MediaServer || !d.Up {
+			continue
+		} else if taken {
 			users = append(users, by.job)
 		} else {
-			all = append(all, d)
+			free = append(free, dismount.Drive{Name: d.Name, Media: d.Media, LastUsed: int64(d.LastUsed)})
 		}
-		return true, nil
-	}); err != nil {
-		return Drive{}, err
 	}
-	if up == 0 {
-		return Drive{}, status.Errorf(status.NoDrive, "no drive of library %s is up at media server %s", library, server)
+	switch {
+	case len(free) > 0:
+	case len(users) == 0:
+		return status.Errorf(status.NoDrive, "no drive of library %s is up at media server %s", a.Unit.Library, a.MediaServer)
+	default:
+		return status.Errorf(status.NoDrive, "the %d drives of library %s are in use at media server %s, by jobs %s", len(users), a.Unit.Library, a.MediaServer, list(users))
 	}
-	if len(all) == 0 {
-		return Drive{}, status.Errorf(status.NoDrive, "the %d drives of library %s are in use at media server %s, by jobs %s", up, library, server, list(users))
+	name := free[dismount.Choose(free, a.Media.ID)].Name
+	a.Drive = all[slices.IndexFunc(all, func(d Drive) bool { return d.Name == name })]
+	a.Drive.LastUsed = rt.Now(ctx)
+	a.From = elsewhere(all, a)
+	return nil
+}
+
+// elsewhere is the media server that has an allocation's cartridge in one of its drives,
+// if it is not the one that is to mount it.
+func elsewhere(all []Drive, a *Allocation) string {
+	if in := around(all, a.Media.ID); in != nil && in.MediaServer != a.MediaServer {
+		return in.MediaServer
 	}
-	free := make([]dismount.Drive, len(all))
-	for i, d := range all {
-		free[i] = dismount.Drive{Name: d.Name, Media: d.Media, LastUsed: int64(d.LastUsed)}
-	}
-	d := all[dismount.Choose(free, mediaID)]
-	d.LastUsed = rt.Now(ctx)
-	return d, nil
+	return ""
 }
 
 // list joins job numbers for people.
@@ -265,108 +275,92 @@ func list(jobs []int64) string {
 	return strings.Trim(fmt.Sprint(slices.Compact(jobs)), "[]")
 }
 
-// inDrives tells for each cartridge in a drive which that is.
-func inDrives(tx store.Tx) (map[string]Drive, error) {
-	in := map[string]Drive{}
-	return in, drives.All(tx, func(d Drive) (bool, error) {
-		if d.Media != "" {
-			in[d.Media] = d
+// around finds the drive in which a cartridge is; nil if it is in none.
+func around(all []Drive, mediaID string) *Drive {
+	for i := range all {
+		if all[i].Media == mediaID {
+			return &all[i]
 		}
-		return true, nil
-	})
-}
-
-// otherServer is the media server that has a cartridge in one of its drives, if it is
-// not the one that is to mount it.
-func otherServer(tx store.Tx, mediaID, server string) (string, error) {
-	mounted, err := inDrives(tx)
-	if d := mounted[mediaID]; err == nil && d.MediaServer != server {
-		return d.MediaServer, nil
 	}
-	return "", err
+	return nil
 }
-
-// elsewhere is how much a cartridge comes after all others that stays in a drive of
-// another media server: that one may want it, or be down.
-const elsewhere = 10
 
 // mediaForWrite chooses a cartridge: one that is mounted, part full and kept as
 // long; another part full one; one of the pool without images; one of the
-// scratch pool, which then belongs to the pool. Ties: the least recently used.
-func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, q Request) (Media, error) {
+// scratch pool, which then belongs to the pool. A job that has filled a cartridge
+// (Held) prefers one without images. Ties: the least recently used. One that stays in
+// a drive of another media server comes after all others: that one may want it, or be down.
+func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, q Request, all []Drive) (Media, error) {
 	pool := cmp.Or(q.Pool, u.Pool, DefaultPool)
-	mounted, err := inDrives(tx)
-	if err != nil {
-		return Media{}, err
+	kinds := [][2]string{{pool, partFull}, {pool, empty}, {Scratch, empty}}
+	if q.Held != "" {
+		kinds = [][2]string{{pool, empty}, {Scratch, empty}, {pool, partFull}}
 	}
-	var best Media
-	bestRank, wait := 0, ""
-	consider := func(m Media) (bool, error) {
-		in, inside := mounted[m.ID]
-		rank := writeRank(&m, inside && in.MediaServer == u.MediaServer, pool, &u, &q)
-		if rank == 0 {
-			return true, nil
+	var inUse, down string // what could be waited for
+	var best, away Media
+	for _, k := range kinds {
+		if best.ID != "" {
+			break
 		}
-		if by, taken := s.media[m.ID]; taken {
-			if !s.filled[m.ID] { // else two jobs could wait for each other's for ever
-				wait = fmt.Sprintf("%s by job %d", m.ID, by.job)
+		mounted := false
+		from := chosenFrom(k[0], u.Library, k[1])
+		if err := media.By(tx, "choice", from, store.PrefixEnd(from), func(m Media) (bool, error) {
+			if !fits(&m, &u, &q) {
+				return true, nil
 			}
-			return true, nil
-		}
-		if inside && !in.Up {
-			wait = m.ID + ", which is in a drive that is down"
-			return true, nil
-		}
-		if inside && in.MediaServer != u.MediaServer {
-			rank += elsewhere
-		}
-		if bestRank == 0 || rank < bestRank || rank == bestRank && less(m, best) {
-			best, bestRank = m, rank
-		}
-		return true, nil
-	}
-	for _, p := range slices.Compact([]string{pool, Scratch}) {
-		key := store.PairKey(p, u.Library)
-		if err := media.By(tx, "pool", key, key+"\x00", consider); err != nil {
+			if _, taken := s.media[m.ID]; taken {
+				if !s.filled[m.ID] { // else two jobs could wait for each other's for ever
+					inUse = m.ID
+				}
+				return true, nil
+			}
+			in := around(all, m.ID)
+			switch {
+			case in != nil && !in.Up:
+				down = m.ID
+				return true, nil
+			case in != nil && in.MediaServer != u.MediaServer:
+				if away.ID == "" {
+					away = m
+				}
+				return true, nil
+			}
+			mounted = in != nil && k[1] == partFull && q.Held == ""
+			if best.ID == "" || mounted {
+				best = m
+			}
+			// The first of the kind is the one, unless another of them is mounted.
+			return k[1] == partFull && q.Held == "" && !mounted, nil
+		}); err != nil {
 			return Media{}, err
 		}
 	}
+	if best.ID == "" {
+		best = away
+	}
+	const busy = "every cartridge of pool %s in library %s that could be written is in use, "
 	switch {
-	case bestRank == 0 && wait != "":
-		return Media{}, status.Errorf(status.MediaInUse, "every cartridge of pool %s in library %s that could be written is in use, %s", pool, u.Library, wait)
-	case bestRank == 0:
-		return Media{}, status.Errorf(status.NoMedia, "no cartridge of pool %s or %s in library %s can be written: add cartridges or let images expire", pool, Scratch, u.Library)
+	case best.ID != "":
+		if best.Pool != pool {
+			best.Pool, best.FromScratch = pool, true
+		}
+		best.LastUsed = rt.Now(ctx)
+		return best, nil
+	case inUse != "":
+		return Media{}, status.Errorf(status.MediaInUse, busy+"%s by job %d", pool, u.Library, inUse, s.media[inUse].job)
+	case down != "":
+		return Media{}, status.Errorf(status.MediaInUse, busy+"%s, which is in a drive that is down", pool, u.Library, down)
 	}
-	if best.Pool != pool {
-		best.Pool, best.FromScratch = pool, true
-	}
-	best.LastUsed = rt.Now(ctx)
-	return best, nil
+	return Media{}, status.Errorf(status.NoMedia, "no cartridge of pool %s or %s in library %s can be written: add cartridges or let images expire", pool, Scratch, u.Library)
 }
 
-// writeRank orders cartridges for writing; 0 is not at all. A job that has filled
-// a cartridge (Held) prefers one without images.
-func writeRank(m *Media, mounted bool, pool string, u *StorageUnit, q *Request) int {
+// fits tells whether a cartridge that can be written can be so for a request.
+func fits(m *Media, u *StorageUnit, q *Request) bool {
 	switch {
-	case m.Pool == CleaningPool, m.Full, m.Frozen, m.Suspended, slices.Contains(q.Avoid, m.ID), u.Density != "" && m.Density != u.Density:
-		return 0
-	case m.Images > 0 && (m.Pool != pool || m.Retention != q.Retention && !u.MixRetentions):
-		return 0
-	case m.Images > 0 && q.Held != "":
-		return 5
-	case m.Images > 0 && mounted:
-		return 1
-	case m.Images > 0:
-		return 2
-	case m.Pool == pool:
-		return 3
-	default:
-		return 4
+	case slices.Contains(q.Avoid, m.ID), u.Density != "" && m.Density != u.Density:
+		return false
 	}
-}
-
-func less(a, b Media) bool {
-	return cmp.Or(cmp.Compare(a.LastUsed, b.LastUsed), cmp.Compare(a.ID, b.ID)) < 0
+	return m.Images == 0 || m.Retention == q.Retention || u.MixRetentions
 }
 
 func (s *Server) forRead(ctx context.Context, tx store.Tx, q Request) (Allocation, error) {
@@ -374,34 +368,36 @@ func (s *Server) forRead(ctx context.Context, tx store.Tx, q Request) (Allocatio
 	if q.Media == "" {
 		return a, nil
 	}
-	m, err := s.mediaForRead(tx, q.Media, holder{q.Job, q.Try})
+	m, all, err := s.mediaForRead(tx, q.Media, holder{q.Job, q.Try})
 	if err != nil {
 		return a, err
 	}
 	a.Unit.Kind, a.Unit.Library, a.Media = Tape, m.Library, m
-	a.Drive, err = s.drive(ctx, tx, m.Library, q.Server, m.ID)
+	err = s.giveDrive(ctx, &a, all)
 	return a, err
 }
 
-func (s *Server) mediaForRead(tx store.Tx, id string, h holder) (Media, error) {
+// mediaForRead finds a cartridge, and the drives of its library.
+func (s *Server) mediaForRead(tx store.Tx, id string, h holder) (m Media, all []Drive, err error) {
 	m, ok, err := media.Get(tx, id)
 	switch {
 	case err != nil:
-		return m, err
+		return m, nil, err
 	case !ok:
-		return m, status.Errorf(status.MediaNotDefined, "cartridge %s is not known: put it into a library and take an inventory", id)
+		return m, nil, status.Errorf(status.MediaNotDefined, "cartridge %s is not known: put it into a library and take an inventory", id)
 	case m.Library == "":
-		return m, status.Errorf(status.MediaMisplaced, "cartridge %s is in no library: put it back and take an inventory", id)
+		return m, nil, status.Errorf(status.MediaMisplaced, "cartridge %s is in no library: put it back and take an inventory", id)
 	}
 	if by, taken := s.media[id]; taken && by != h {
-		return m, status.Errorf(status.MediaInUse, "cartridge %s is in use by job %d", id, by.job)
+		return m, nil, status.Errorf(status.MediaInUse, "cartridge %s is in use by job %d", id, by.job)
 	}
-	if mounted, err := inDrives(tx); err != nil {
-		return m, err
-	} else if d, inside := mounted[id]; inside && !d.Up {
-		return m, status.Errorf(status.MediaInUse, "cartridge %s is in a drive that is down", id)
+	if all, err = drivesOf(tx, m.Library); err != nil {
+		return m, nil, err
 	}
-	return m, nil
+	if in := around(all, id); in != nil && !in.Up {
+		return m, nil, status.Errorf(status.MediaInUse, "cartridge %s is in a drive that is down", id)
+	}
+	return m, all, nil
 }
 
 // nextMedia gives a job that keeps its drive another cartridge.
@@ -411,23 +407,29 @@ func (s *Server) nextMedia(ctx context.Context, tx store.Tx, q Request, h holder
 		return Allocation{}, status.Errorf(status.MediaRequest, "job %d does not hold drive %s", q.Job, q.Held)
 	}
 	a := *old
+	var all []Drive
 	var err error
 	if q.Write {
 		s.filled[old.Media.ID] = true
-		a.Media, err = s.mediaForWrite(ctx, tx, a.Unit, q)
+		if all, err = drivesOf(tx, a.Unit.Library); err == nil {
+			a.Media, err = s.mediaForWrite(ctx, tx, a.Unit, q, all)
+		}
 	} else {
-		a.Media, err = s.mediaForRead(tx, q.Media, h)
+		a.Media, all, err = s.mediaForRead(tx, q.Media, h)
+	}
+	if err == nil {
+		a.From = elsewhere(all, &a)
 	}
 	return a, err
 }
 
-func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, error) {
+func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (r Released, err error) {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
 	h := holder{q.Job, q.Try}
 	a := s.has[h]
 	if a == nil {
-		return struct{}{}, nil
+		return r, nil
 	}
 	ends := a.OnTape() && !a.Quarantine // of the drive's use; what was quarantined was used until then
 	if !a.Quarantine {
@@ -435,29 +437,54 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (struct{}, 
 	}
 	if q.Quarantine && a.OnTape() {
 		a.Quarantine = true
-		return struct{}{}, s.noteUsed(ctx, a, ends)
+	} else {
+		delete(s.has, h)
+		if a.OnTape() {
+			maps.DeleteFunc(s.filled, func(m string, _ bool) bool { return s.media[m] == h })
+			held := func(_ string, by holder) bool { return by == h }
+			maps.DeleteFunc(s.drives, held)
+			maps.DeleteFunc(s.media, held)
+		}
 	}
-	delete(s.has, h)
-	maps.DeleteFunc(s.filled, func(m string, _ bool) bool { return s.media[m] == h })
-	held := func(_ string, by holder) bool { return by == h }
-	maps.DeleteFunc(s.drives, held)
-	maps.DeleteFunc(s.media, held)
-	return struct{}{}, s.noteUsed(ctx, a, ends)
+	err = s.db.Update(ctx, func(tx store.Tx) (err error) {
+		if ends {
+			if err := noteUsed(ctx, tx, a.Drive.Name); err != nil {
+				return err
+			}
+		}
+		r.For, err = sharing(tx, &a.Unit)
+		return err
+	})
+	return r, err
 }
 
-// noteUsed notes that a job's use of a drive has ended, if it has. What is in it may
-// stay, and of such drives the least recently used is the first that others get.
-func (s *Server) noteUsed(ctx context.Context, a *Allocation, ends bool) error {
-	if !ends {
-		return nil
+// noteUsed notes that a job's use of a drive has ended. What is in it may stay, and of
+// such drives the least recently used is the first that others get.
+func noteUsed(ctx context.Context, tx store.Tx, drive string) error {
+	d, ok, err := drives.Get(tx, drive)
+	if err != nil || !ok {
+		return err
 	}
-	return s.db.Update(ctx, func(tx store.Tx) error {
-		d, ok, err := drives.Get(tx, a.Drive.Name)
-		if err != nil || !ok {
-			return err
+	d.LastUsed = rt.Now(ctx)
+	return drives.Put(tx, d.Name, d)
+}
+
+// sharing are the storage units that use what u does, and the groups that have one of them.
+func sharing(tx store.Tx, u *StorageUnit) (names []string, err error) {
+	if err := units.All(tx, func(o StorageUnit) (bool, error) {
+		if o.Name == u.Name || o.Kind == Tape && o.Library == u.Library {
+			names = append(names, o.Name)
 		}
-		d.LastUsed = rt.Now(ctx)
-		return drives.Put(tx, d.Name, d)
+		return true, nil
+	}); err != nil {
+		return nil, err
+	}
+	same := len(names)
+	return names, groups.All(tx, func(g Group) (bool, error) {
+		if slices.ContainsFunc(g.Units, func(n string) bool { return slices.Contains(names[:same], n) }) {
+			names = append(names, g.Name)
+		}
+		return true, nil
 	})
 }
 

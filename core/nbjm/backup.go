@@ -48,13 +48,15 @@ func (s *Server) backup(ctx context.Context, r *running) {
 // work is B2 to B13: until bpbrm has judged, or something on the way has failed.
 func (s *Server) work(ctx context.Context, r *running) (image.Header, bpbrm.Finished) {
 	q := &r.start
-	if _, err := bpjobd.Add.Call(ctx, s.at(bpjobd.Service), job.Job{ // B2
-		ID: q.ID, Type: job.Backup, State: job.Queued, Try: q.Try, Policy: q.Policy, Schedule: q.Schedule, Client: q.Client,
-		StorageUnit: q.Storage, Priority: q.Priority, Owner: q.Owner, Expected: q.Expected,
+	if _, err := bpjobd.Add.Call(ctx, s.at(bpjobd.Service), bpjobd.Added{ // B2
+		Job: job.Job{
+			ID: q.ID, Type: job.Backup, State: job.Queued, Try: q.Try, Policy: q.Policy, Schedule: q.Schedule, Client: q.Client,
+			StorageUnit: q.Storage, Priority: q.Priority, Owner: q.Owner, Expected: q.Expected,
+		},
+		Say: []string{"requesting resource " + q.Storage}, Role: Service,
 	}); err != nil {
 		return image.Header{}, failed(err, status.JobManager)
 	}
-	bpjobd.Say(ctx, s.host, "requesting resource "+q.Storage)
 	if _, err := nbrb.Ask.Call(rt.WithoutCancel(ctx), s.at(nbrb.Service), s.request(r)); err != nil { // B3
 		return image.Header{}, failed(err, status.ResourceFailed)
 	}
@@ -102,18 +104,21 @@ func activation(id int64, a *nbemm.Allocation) bpjobd.Update {
 func (s *Server) show(ctx context.Context, a *nbemm.Allocation) {
 	u := activation(trace.JobOf(ctx).ID, a)
 	u.State = ""
-	_, err := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), u)
+	_, err := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), []bpjobd.Update{u})
 	_ = err // shown, not needed
 }
 
-// blocked shows why a job waits.
-func (s *Server) blocked(ctx context.Context, _ pbx.Peer, g nbrb.Grant) (struct{}, error) {
+// blocked shows why jobs wait.
+func (s *Server) blocked(ctx context.Context, _ pbx.Peer, ws []nbrb.Waiter) (struct{}, error) {
 	ctx = trace.WithRole(ctx, Service)
-	u := bpjobd.Update{ID: g.Job.ID, Waiting: g.Detail, Role: Service}
-	if s.mayLog(g.Job.ID) {
-		u.Say = []string{"awaiting resource: " + g.Detail}
+	us := make([]bpjobd.Update, len(ws))
+	for i, w := range ws {
+		us[i] = bpjobd.Update{ID: w.Job, Waiting: w.Why, Role: Service}
+		if s.mayLog(w.Job) {
+			us[i].Say = []string{"awaiting resource: " + w.Why}
+		}
 	}
-	_, err := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), u)
+	_, err := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), us)
 	_ = err // shown, not needed
 	return struct{}{}, nil
 }
@@ -153,7 +158,7 @@ func (s *Server) startBpbrm(ctx context.Context, r *running, h *image.Header) er
 	if err == nil {
 		u.Say = []string{fmt.Sprintf("started process bpbrm (pid=%d) on %s", started.Pid, a.MediaServer)}
 	}
-	_, shown := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), u)
+	_, shown := bpjobd.Progress.Call(ctx, s.at(bpjobd.Service), []bpjobd.Update{u})
 	_ = shown // not needed
 	if err != nil {
 		return err
@@ -171,11 +176,10 @@ func (s *Server) awaitBpbrm(ctx context.Context, r *running) bpbrm.Finished {
 	addr := pbx.ProcessAt(r.allocation().MediaServer, bpbrm.Role, r.job.ID, r.job.Try, 0)
 	var exit host.Exit
 	var lost error
-	gone := rt.NewEvent(ctx)
 	wctx := rt.WithoutCancel(ctx)
 	rt.Go(wctx, "await bpbrm", func(ctx context.Context) {
 		exit, lost = host.Await(ctx, addr)
-		gone.Set()
+		r.gone.Set()
 		r.finished.Set() // after which there will be no judgement
 	})
 	if err := r.finished.Wait(ctx); err != nil { // cancelled
@@ -188,7 +192,7 @@ func (s *Server) awaitBpbrm(ctx context.Context, r *running) bpbrm.Finished {
 	switch {
 	case r.result.Status != 0 || r.result.Bytes != 0:
 		return r.result
-	case !gone.IsSet():
+	case !r.gone.IsSet():
 		return failed(status.Errorf(status.NoData, "bpbrm reports an empty image"), status.NoData)
 	case lost != nil:
 		return failed(lost, status.NetworkBroken)
@@ -213,7 +217,9 @@ func (s *Server) end(ctx context.Context, r *running, h *image.Header, f bpbrm.F
 		return f
 	}
 	a := &g.Allocation
-	s.endProcesses(ctx, f.Status.Succeeded(), a.MediaServer, r.start.Client)
+	if !s.endedWell(ctx, r, f) {
+		s.endProcesses(ctx, f.Status.Succeeded(), a.MediaServer, r.start.Client)
+	}
 	if h.ID == "" {
 		return f
 	}
@@ -245,6 +251,17 @@ func (s *Server) complete(ctx context.Context, r *running, h *image.Header, f *b
 		*h = done
 	}
 	return err
+}
+
+// endedWell tells whether a job's processes have all ended by themselves. A bpbrm
+// that reports a success has seen the ends of the others, and ends next.
+func (s *Server) endedWell(ctx context.Context, r *running, f bpbrm.Finished) bool {
+	if !f.Status.Succeeded() {
+		return false
+	}
+	tctx, cancel := rt.WithTimeout(ctx, stopGrace)
+	defer cancel()
+	return r.gone.Wait(tctx) == nil
 }
 
 // endProcesses returns when nothing runs of the job on hosts, as far as they can

@@ -85,6 +85,7 @@ type running struct {
 	awaits   int       // reasons for waiting so far
 	finished *rt.Event // bpbrm has judged
 	result   bpbrm.Finished
+	gone     *rt.Event // a backup's bpbrm has ended
 	done     *rt.Event // bptm is done with the media
 	giving   bool      // a restore's resources are being given back
 	given    *rt.Event // and were
@@ -141,7 +142,7 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 // add makes a job known; nil if one of its number is.
 func (s *Server) add(ctx context.Context, r *running) *running {
 	r.stop, r.granted, r.finished, r.done = rt.NewEvent(ctx), rt.NewEvent(ctx), rt.NewEvent(ctx), rt.NewEvent(ctx)
-	r.given = rt.NewEvent(ctx)
+	r.given, r.gone = rt.NewEvent(ctx), rt.NewEvent(ctx)
 	r.lock = s.lock
 	s.lock.Lock()
 	defer s.lock.Unlock()

@@ -73,6 +73,7 @@ func Schemas() []*store.Schema {
 type Server struct {
 	host  string
 	db    store.DB
+	put   *rt.Mutex // of who changes policies, until the tasks know
 	lock  rt.Lock
 	tasks map[string]*task // by policy and client
 	waits map[int64]*waiter
@@ -85,7 +86,7 @@ type waiter struct {
 
 // New makes the role.
 func New(ctx context.Context, hostName string, db store.DB) *Server {
-	return &Server{host: hostName, db: db, lock: rt.NewLock(ctx), tasks: map[string]*task{}, waits: map[int64]*waiter{}}
+	return &Server{host: hostName, db: db, put: rt.NewMutex(ctx), lock: rt.NewLock(ctx), tasks: map[string]*task{}, waits: map[int64]*waiter{}}
 }
 
 // Start starts a task for each client of each policy, once the other roles of
@@ -164,6 +165,8 @@ func (s *Server) Put(ctx context.Context, p policy.Policy) error {
 			return status.Errorf(status.BadParameter, "policy %s, schedule %s: it has windows and no frequency: say how often it is to run", p.Name, sch.Name)
 		}
 	}
+	s.put.Lock(ctx)
+	defer s.put.Unlock(ctx)
 	if err := s.db.Update(ctx, func(tx store.Tx) error { return policy.Table.Put(tx, p.Name, p) }); err != nil {
 		return status.Errorf(status.Database, "policy %s: %w", p.Name, err)
 	}
@@ -188,6 +191,8 @@ func (s *Server) deletePolicy(ctx context.Context, _ pbx.Peer, name string) (str
 	if !ok {
 		return struct{}{}, status.Errorf(status.NotFound, "there is no policy %s", name)
 	}
+	s.put.Lock(ctx)
+	defer s.put.Unlock(ctx)
 	if err := s.db.Update(ctx, func(tx store.Tx) error { return policy.Table.Delete(tx, name) }); err != nil {
 		return struct{}{}, status.Errorf(status.Database, "policy %s: %w", name, err)
 	}
@@ -202,19 +207,29 @@ func (s *Server) schedule(ctx context.Context, p *policy.Policy) {
 	ctx = trace.As(rt.WithoutCancel(ctx), trace.Job{}, Service)
 	s.lock.Lock()
 	defer s.lock.Unlock()
+	has := make(map[string]bool, len(p.Clients))
 	for _, c := range p.Clients {
+		has[c] = true
 		key := store.PairKey(p.Name, c)
 		if s.tasks[key] == nil {
-			t := &task{s: s, policy: p.Name, client: c, pokes: rt.NewQueue[struct{}](ctx, 0)}
+			t := &task{s: s, policy: p.Name, client: c, key: key, pokes: rt.NewQueue[struct{}](ctx, 0)}
 			s.tasks[key] = t
 			rt.Go(ctx, "PolicyClient "+p.Name+" "+c, t.run)
 		}
 	}
 	for _, key := range s.keys() {
 		if t := s.tasks[key]; t.policy == p.Name {
+			t.over = !has[t.client]
 			t.poke(ctx)
 		}
 	}
+}
+
+// over tells whether a task's policy does not back its client up any more.
+func (s *Server) over(t *task) bool {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return t.over
 }
 
 func (s *Server) keys() []string {

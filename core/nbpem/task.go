@@ -23,6 +23,8 @@ type task struct {
 	s      *Server
 	policy string
 	client string
+	key    string              // of policy and client, in the tables
+	over   bool                // the policy does not back the client up any more; under the server's lock
 	pokes  *rt.Queue[struct{}] // to look at the policy, the history and the clock again
 	due    Due                 // for the worklist; under the server's lock
 }
@@ -99,14 +101,15 @@ func (t *task) wait(ctx context.Context, p *plan) (due bool, err error) {
 // plan chooses the schedule that is due first; at the same time a full backup
 // comes before an incremental.
 func (t *task) plan(ctx context.Context) (best plan, alive bool, err error) {
-	p, ok, err := t.s.policy(ctx, t.policy)
+	h, err := t.history(ctx)
 	if err != nil {
 		return best, true, err
 	}
-	if !ok || !p.HasClient(t.client) {
+	if !h.known || t.s.over(t) {
 		return best, false, nil
 	}
-	best.policy = p
+	p := &h.policy
+	best.policy = *p
 	if !p.Active {
 		return best, true, nil
 	}
@@ -114,60 +117,56 @@ func (t *task) plan(ctx context.Context) (best plan, alive bool, err error) {
 	if err != nil {
 		return best, true, err
 	}
-	now := rt.Now(ctx)
-	failed, err := t.failed(ctx)
-	if err != nil {
-		return best, true, err
-	}
-	now = mayTry(failed, now)
-	for _, s := range p.Schedules {
-		l, err := t.s.lastOf(ctx, t.key(counting(&p, s)...))
-		if err != nil {
-			return best, true, err
-		}
-		at, span, ok := s.Due(l.Began, now, loc)
+	now := mayTry(h.failed, rt.Now(ctx))
+	for i := range p.Schedules {
+		s := &p.Schedules[i]
+		at, span, ok := s.Due(h.counting(s), now, loc)
 		if ok && (!best.ok || at < best.at || at == best.at && s.Type == policy.Full) {
-			best.schedule, best.at, best.span, best.ok = s, at, span, true
+			best.schedule, best.at, best.span, best.ok = *s, at, span, true
 		}
 	}
 	return best, true, nil
 }
 
-// counting are the schedules whose backups count for the frequency of s: for an
-// incremental every schedule, for a full the full ones.
-func counting(p *policy.Policy, s policy.Schedule) (names []string) {
-	for _, o := range p.Schedules {
-		if s.Type == policy.Differential || o.Type == policy.Full {
-			names = append(names, o.Name)
+// history is a policy, and what has become of the backups of a client by it.
+type history struct {
+	policy policy.Policy
+	known  bool
+	failed []rt.Time // tries that count, oldest first
+	began  []rt.Time // the last backup of each schedule
+}
+
+func (t *task) history(ctx context.Context) (h history, err error) {
+	err = t.s.db.View(ctx, func(tx store.Tx) (err error) {
+		h = history{}
+		if h.policy, h.known, err = policy.Table.Get(tx, t.policy); err != nil || !h.known {
+			return err
 		}
-	}
-	return names
-}
-
-func (t *task) key(schedules ...string) []string {
-	keys := make([]string, len(schedules))
-	for i, s := range schedules {
-		keys[i] = store.PairKey(t.policy, t.client, s)
-	}
-	return keys
-}
-
-// lastOf is the newest of the last backups under some keys.
-func (s *Server) lastOf(ctx context.Context, keys []string) (newest last, err error) {
-	err = s.db.View(ctx, func(tx store.Tx) error {
-		newest = last{}
-		for _, k := range keys {
-			l, _, err := lastTable.Get(tx, k)
+		if h.failed, _, err = failures.Get(tx, t.key); err != nil {
+			return err
+		}
+		h.began = make([]rt.Time, len(h.policy.Schedules))
+		for i := range h.began {
+			l, _, err := lastTable.Get(tx, store.PairKey(t.key, h.policy.Schedules[i].Name))
 			if err != nil {
 				return err
 			}
-			if l.Began > newest.Began {
-				newest = l
-			}
+			h.began[i] = l.Began
 		}
 		return nil
 	})
-	return newest, err
+	return h, err
+}
+
+// counting is when the last backup began that counts for the frequency of s: for an
+// incremental of every schedule, for a full of the full ones.
+func (h *history) counting(s *policy.Schedule) (newest rt.Time) {
+	for i, began := range h.began {
+		if s.Type == policy.Differential || h.policy.Schedules[i].Type == policy.Full {
+			newest = max(newest, began)
+		}
+	}
+	return newest
 }
 
 // A policy's client is tried twice in twelve hours, judged from what has failed,
@@ -181,7 +180,7 @@ const (
 // failed are the failed tries that count, oldest first.
 func (t *task) failed(ctx context.Context) (times []rt.Time, err error) {
 	err = t.s.db.View(ctx, func(tx store.Tx) (err error) {
-		times, _, err = failures.Get(tx, store.PairKey(t.policy, t.client))
+		times, _, err = failures.Get(tx, t.key)
 		return err
 	})
 	return times, err
@@ -216,8 +215,8 @@ func (s *Server) forget(t *task) bool {
 	if t.pokes.Len() > 0 {
 		return false
 	}
-	if key := store.PairKey(t.policy, t.client); s.tasks[key] == t {
-		delete(s.tasks, key)
+	if s.tasks[t.key] == t {
+		delete(s.tasks, t.key)
 	}
 	return true
 }
@@ -320,14 +319,16 @@ func (t *task) start(ctx context.Context, p *plan, id int64, try int) (job.Start
 	if kept := pol.Kept(sch); kept > 0 {
 		q.Expires, q.Retention = rt.Now(ctx).Add(kept), kept
 	}
-	own, err := t.s.lastOf(ctx, t.key(sch.Name))
-	if err != nil {
+	if err := t.s.db.View(ctx, func(tx store.Tx) error {
+		own, _, err := lastTable.Get(tx, store.PairKey(t.key, sch.Name))
+		q.Expected = own.Bytes
+		return err
+	}); err != nil {
 		return q, err
 	}
-	q.Expected = own.Bytes
 	if sch.Type == policy.Differential {
-		q.Since, err = t.since(ctx, pol)
-		if err != nil {
+		var err error
+		if q.Since, err = t.since(ctx, pol); err != nil {
 			return q, err
 		}
 		if q.Since == 0 { // an incremental with nothing to build on is a full backup
@@ -403,7 +404,6 @@ func recent(failed []rt.Time, now rt.Time) (kept []rt.Time) {
 // record notes how a job ended; it tells whether it was a success. A job that
 // was never begun, as its window closed, is no try.
 func (t *task) record(ctx context.Context, schedule string, c nbjm.Completed) bool {
-	key := store.PairKey(t.policy, t.client)
 	ok := c.Status.Succeeded()
 	if c.Status == status.WindowClosed {
 		return false
@@ -411,16 +411,16 @@ func (t *task) record(ctx context.Context, schedule string, c nbjm.Completed) bo
 	now := rt.Now(ctx)
 	err := t.s.db.Update(ctx, func(tx store.Tx) error {
 		if ok {
-			if err := failures.Delete(tx, key); err != nil {
+			if err := failures.Delete(tx, t.key); err != nil {
 				return err
 			}
-			return lastTable.Put(tx, store.PairKey(key, schedule), last{Began: c.Began, Bytes: c.Bytes})
+			return lastTable.Put(tx, store.PairKey(t.key, schedule), last{Began: c.Began, Bytes: c.Bytes})
 		}
-		old, _, err := failures.Get(tx, key)
+		old, _, err := failures.Get(tx, t.key)
 		if err != nil {
 			return err
 		}
-		return failures.Put(tx, key, append(recent(old, now), now))
+		return failures.Put(tx, t.key, append(recent(old, now), now))
 	})
 	_ = err // the job database has the job's own record
 	return ok

@@ -8,6 +8,7 @@ package nbrb
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -66,8 +67,8 @@ var (
 	Waiters  = pbx.Declare[struct{}, []Waiter](Service, "Waiters", pbx.Hosts|pbx.User, pbx.Query())
 	// Granted is how nbrb answers a request, at the address that it names.
 	Granted = pbx.Declare[Grant, struct{}]("nbjm", "Granted", pbx.Master, pbx.Step("B5", "R11"))
-	// Blocked tells the same address why a request waits, when that changes.
-	Blocked = pbx.Declare[Grant, struct{}]("nbjm", "Blocked", pbx.Master)
+	// Blocked tells the same address why requests wait that have just come.
+	Blocked = pbx.Declare[[]Waiter, struct{}]("nbjm", "Blocked", pbx.Master)
 )
 
 // Server is the role.
@@ -78,6 +79,8 @@ type Server struct {
 	fresh  []*waiting       // whose reason for waiting nobody was told
 	active map[job]*waiting // granted and not yet given back
 	counts map[string]int   // active jobs of each policy and client
+	closed map[want]*closed // what nbemm has refused since the last look at all
+	looked time.Duration    // when that was, monotonic
 	work   *rt.Queue[struct{}]
 }
 
@@ -86,7 +89,7 @@ type Server struct {
 func New(ctx context.Context, master string) *Server {
 	s := &Server{
 		master: master, lock: rt.NewMutex(ctx), queue: newQueue(), active: map[job]*waiting{}, counts: map[string]int{},
-		work: rt.NewQueue[struct{}](ctx, 0),
+		closed: map[want]*closed{}, work: rt.NewQueue[struct{}](ctx, 0),
 	}
 	rt.Go(ctx, "nbrb evaluate", s.run)
 	return s
@@ -128,7 +131,8 @@ func (s *Server) cancel(ctx context.Context, _ pbx.Peer, j trace.Job) (struct{},
 
 func (s *Server) giveBack(ctx context.Context, _ pbx.Peer, q nbemm.Release) (struct{}, error) {
 	j := trace.JobOf(ctx)
-	if _, err := nbemm.ReleaseAll.Call(trace.WithRole(ctx, Service), pbx.At(s.master, nbemm.Service), q); err != nil {
+	r, err := nbemm.ReleaseAll.Call(trace.WithRole(ctx, Service), pbx.At(s.master, nbemm.Service), q)
+	if err != nil {
 		return struct{}{}, err
 	}
 	s.lock.Lock(ctx)
@@ -137,9 +141,24 @@ func (s *Server) giveBack(ctx context.Context, _ pbx.Peer, q nbemm.Release) (str
 		s.count(w, -1)
 		s.queue.rejoin(w.Client, rt.Mono(ctx))
 	}
+	s.reopen(r)
 	s.lock.Unlock(ctx)
 	s.changed(ctx)
 	return struct{}{}, nil
+}
+
+// reopen lets requests through that were refused, as something was given back.
+func (s *Server) reopen(r nbemm.Released) {
+	for w, c := range s.closed { //capstan:unordered each by itself
+		if w.write && !slices.Contains(r.For, w.storage) {
+			continue
+		}
+		if c.code == status.MediaInUse {
+			delete(s.closed, w) // a job may give back several cartridges
+		} else {
+			c.pass++
+		}
+	}
 }
 
 func (s *Server) count(w *waiting, d int) {
@@ -153,8 +172,8 @@ func (s *Server) count(w *waiting, d int) {
 	}
 }
 
-// lookAgain is how often waiting requests are evaluated without a reason: what they
-// wait for may be a drive that comes up, or a cartridge that is put in.
+// lookAgain is how often nbemm is asked without a reason for what it has refused: what
+// requests wait for may be a drive that comes up, or a cartridge that is put in.
 const lookAgain = time.Minute
 
 func (s *Server) run(ctx context.Context) {
@@ -180,19 +199,23 @@ func (s *Server) await(ctx context.Context) {
 
 // evaluate tries the requests in the order in which they are served. What one was
 // refused for the moment is not asked for again by those behind it that want the
-// same; those that want something else are served, whatever the priority of who waits.
+// same, until something is given back; those that want something else are served,
+// whatever the priority of who waits.
 func (s *Server) evaluate(ctx context.Context) {
-	refused := map[want]refusal{}
+	if now := rt.Mono(ctx); now-s.looked >= lookAgain {
+		s.lock.Lock(ctx)
+		clear(s.closed)
+		s.lock.Unlock(ctx)
+		s.looked = now
+	}
 	for ctx.Err() == nil {
 		s.lock.Lock(ctx)
-		w := s.queue.next(rt.Mono(ctx), refused, s.counts)
+		w := s.queue.next(rt.Mono(ctx), s.closed, s.counts)
 		s.lock.Unlock(ctx)
 		if w == nil {
 			break
 		}
-		if no := s.try(ctx, w); no != nil {
-			refused[w.line.want] = *no
-		}
+		s.try(ctx, w)
 	}
 	s.tellFresh(ctx)
 }
@@ -202,33 +225,47 @@ func (s *Server) evaluate(ctx context.Context) {
 func (s *Server) tellFresh(ctx context.Context) {
 	s.lock.Lock(ctx)
 	s.queue.sweep()
-	var blocked []*waiting
-	var reasons []string
+	blocked := map[pbx.Addr][]Waiter{}
 	fresh := slices.DeleteFunc(s.fresh, func(w *waiting) bool { return w.gone })
 	order(fresh, rt.Mono(ctx))
 	s.fresh = nil
 	for _, w := range fresh {
 		if why := w.why(s.counts); why != "" {
-			blocked, reasons = append(blocked, w), append(reasons, why)
+			blocked[w.Reply] = append(blocked[w.Reply], w.shown(why))
 		} else {
 			s.fresh = append(s.fresh, w) // it came in this moment
 		}
 	}
 	s.lock.Unlock(ctx)
-	for i, w := range blocked {
-		err := s.tell(ctx, Blocked, w, Grant{Job: w.Job, Code: status.ServerBusy, Detail: reasons[i]})
-		_ = err // the job is over
+	for _, to := range slices.Sorted(maps.Keys(blocked)) {
+		for ws := range slices.Chunk(blocked[to], maxBlocked) {
+			_, err := Blocked.Call(ctx, to, ws)
+			_ = err // the jobs are over
+		}
 	}
 }
 
-// try asks nbemm; the result is why the request must wait on, nil if it was answered.
-func (s *Server) try(ctx context.Context, w *waiting) *refusal {
+// maxBlocked bounds a call that tells of many requests.
+const maxBlocked = 1000
+
+// shown is what people are told of a request that waits.
+func (w *waiting) shown(why string) Waiter {
+	return Waiter{Job: w.Job.ID, Priority: w.Priority, Since: w.time, Why: why}
+}
+
+// try asks nbemm, and answers the request unless it must wait on.
+func (s *Server) try(ctx context.Context, w *waiting) {
 	jctx := trace.As(ctx, w.Job, Service)
 	a, err := nbemm.Allocate.Call(jctx, pbx.At(s.master, nbemm.Service), w.Need)
-	if nbemm.Later(err) {
-		return &refusal{status.Of(err, status.ServerBusy), status.Detail(err)}
-	}
 	s.lock.Lock(ctx)
+	if nbemm.Later(err) {
+		s.closed[w.line.want] = &closed{refusal: refusal{status.Of(err, status.ServerBusy), status.Detail(err)}}
+		s.lock.Unlock(ctx)
+		return
+	}
+	if c := s.closed[w.line.want]; c != nil {
+		c.pass--
+	}
 	waited := s.remove(ctx, w)
 	if waited && err == nil && s.active[jobOf(w.Job)] == nil {
 		s.active[jobOf(w.Job)] = w
@@ -240,23 +277,19 @@ func (s *Server) try(ctx context.Context, w *waiting) *refusal {
 	case err != nil:
 		g = Grant{Job: w.Job, Code: status.Of(err, status.ResourceFailed), Detail: status.Detail(err)}
 	case !waited: // cancelled meanwhile
-		_, err := nbemm.ReleaseAll.Call(ctx, pbx.At(s.master, nbemm.Service), nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
+		r, err := nbemm.ReleaseAll.Call(ctx, pbx.At(s.master, nbemm.Service), nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
 		_ = err // nbemm runs in this very process
+		s.lock.Lock(ctx)
+		s.reopen(r)
+		s.lock.Unlock(ctx)
 		s.changed(ctx)
-		return nil
+		return
 	}
-	if err := s.tell(ctx, Granted, w, g); err != nil && g.Err() == nil {
+	if _, err := Granted.Call(jctx, w.Reply, g); err != nil && g.Err() == nil {
 		// The job is over: nobody else would give it back.
 		_, err := s.giveBack(jctx, pbx.Peer{}, nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
 		_ = err // nbemm runs in this very process
 	}
-	return nil
-}
-
-func (s *Server) tell(ctx context.Context, m *pbx.Method[Grant, struct{}], w *waiting, g Grant) error {
-	jctx := trace.As(ctx, w.Job, Service)
-	_, err := m.Call(jctx, w.Reply, g)
-	return err
 }
 
 func (s *Server) waiters(ctx context.Context, _ pbx.Peer, _ struct{}) ([]Waiter, error) {
@@ -265,7 +298,7 @@ func (s *Server) waiters(ctx context.Context, _ pbx.Peer, _ struct{}) ([]Waiter,
 	queue := s.queue.ordered(rt.Mono(ctx))
 	ws := make([]Waiter, 0, len(queue))
 	for _, w := range queue {
-		ws = append(ws, Waiter{Job: w.Job.ID, Priority: w.Priority, Since: w.time, Why: w.why(s.counts)})
+		ws = append(ws, w.shown(w.why(s.counts)))
 	}
 	return ws, nil
 }

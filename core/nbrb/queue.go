@@ -35,6 +35,13 @@ type want struct {
 	media, held   string
 }
 
+// closed is a want that was refused. What a job gives back is one drive, and one of the
+// jobs that a unit takes: so each time one more request may pass, and need ask.
+type closed struct {
+	refusal
+	pass int
+}
+
 // lane is what requests of one line have in common: they are served in the order
 // in which they came.
 type lane struct {
@@ -188,16 +195,16 @@ func (q *queue) sweep() {
 }
 
 // next is the request that is to be tried now, nil if none is: the first of all
-// lines' first that no limit keeps waiting and that want something that was not
-// refused. counts are the active jobs of each policy and client.
-func (q *queue) next(now time.Duration, refused map[want]refusal, counts map[string]int) (best *waiting) {
+// lines' first that no limit keeps waiting and that want something that is not
+// closed. counts are the active jobs of each policy and client.
+func (q *queue) next(now time.Duration, closed map[want]*closed, counts map[string]int) (best *waiting) {
 	for _, l := range q.lines {
 		if why := l.policyLimit(counts); why != "" {
 			l.because(now, refusal{status.ServerBusy, why})
 			continue
 		}
-		if no, is := refused[l.want]; is {
-			l.because(now, no)
+		if c := closed[l.want]; c != nil && c.pass <= 0 {
+			l.because(now, c.refusal)
 			continue
 		}
 		w := l.first()

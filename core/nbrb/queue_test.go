@@ -105,11 +105,11 @@ func TestLinesAreTheRule(t *testing.T) {
 			}
 			wanted := pass(slices.Clone(all), now, counts, free)
 			var tried []int64
-			refused := map[want]refusal{}
+			refused := map[want]*closed{}
 			for w := q.next(now, refused, counts); w != nil; w = q.next(now, refused, counts) {
 				tried = append(tried, w.Job.ID)
 				if free[w.Need.Storage] == 0 {
-					refused[w.line.want] = refusal{status.NoDrive, "busy"}
+					refused[w.line.want] = &closed{refusal: refusal{status.NoDrive, "busy"}}
 					continue
 				}
 				free[w.Need.Storage]--

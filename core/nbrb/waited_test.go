@@ -28,7 +28,7 @@ func TestWaited(t *testing.T) {
 	l.because(50*s, refusal{status.ServerBusy, "limit"})
 	q.remove(second, 52*s)
 	counts := map[string]int{"client a": 1}
-	if w := q.next(60*s, map[want]refusal{}, counts); w != nil || !third.apart {
+	if w := q.next(60*s, map[want]*closed{}, counts); w != nil || !third.apart {
 		t.Fatalf("request %v is next; it should stand aside", w)
 	}
 	l.because(60*s, refusal{status.NoDrive, "drives"})

@@ -57,6 +57,9 @@ func IntKey(n int64) string {
 	return string(b[:])
 }
 
+// IntPairKey is [PairKey] of two numbers.
+func IntPairKey(k [2]int64) string { return IntKey(k[0]) + "\x00" + IntKey(k[1]) }
+
 // StringKey is the key of a table whose keys are strings.
 func StringKey(s string) string { return s }
 

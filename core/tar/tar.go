@@ -72,10 +72,12 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (Result, 
 		return Result{}, status.Errorf(status.NetworkRead, "waiting for the data of %s: %w", args.Server, err)
 	}
 	defer conn.Close()
+	log := bpjobd.NewLog(ctx, args.Master)
+	defer log.Flush(ctx)
 	problems := 0
 	w, err := archive.NewWriter(ctx, env.Files, args.Options, func(p archive.Problem) {
 		if problems++; problems <= maxProblems {
-			bpjobd.Say(ctx, args.Master, p.String())
+			log.Say(ctx, p.String())
 		}
 	})
 	if err != nil {

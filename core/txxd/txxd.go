@@ -24,6 +24,13 @@ type Mount struct {
 	Element int    `json:"element"` // of the drive
 }
 
+// Mounted is the answer. A cartridge that was in the drive already is There; if another
+// one is, whose barcode is Other, nothing was moved.
+type Mounted struct {
+	There bool   `json:"there,omitempty"`
+	Other string `json:"other,omitempty"`
+}
+
 // Unmount asks to take what is in a drive element back to where it came from.
 type Unmount struct {
 	Library string `json:"library"`
@@ -33,7 +40,7 @@ type Unmount struct {
 
 // The methods of txxd.
 var (
-	MountIt   = pbx.Declare[Mount, struct{}](Service, "Mount", pbx.Media, pbx.Step("B10", "R12"))
+	MountIt   = pbx.Declare[Mount, Mounted](Service, "Mount", pbx.Media, pbx.Step("B10", "R12"))
 	UnmountIt = pbx.Declare[Unmount, struct{}](Service, "Unmount", pbx.Media, pbx.Step("", "R15"))
 )
 
@@ -45,26 +52,33 @@ func Mux(ctx context.Context) *pbx.Mux {
 	return mux
 }
 
-func mount(ctx context.Context, _ pbx.Peer, q Mount) (struct{}, error) {
+func mount(ctx context.Context, _ pbx.Peer, q Mount) (Mounted, error) {
 	control := pbx.At(q.Control, txxcd.Service)
 	elements, err := txxcd.Inventory.Call(ctx, control, q.Library)
 	if err != nil {
-		return struct{}{}, err
+		return Mounted{}, err
 	}
-	for _, e := range elements {
-		if !e.Full || e.Barcode != q.Barcode {
-			continue
+	var at *dev.Element
+	for i := range elements {
+		switch e := &elements[i]; {
+		case !e.Full:
+		case e.Address == q.Element && e.Barcode != q.Barcode && e.Barcode != "":
+			return Mounted{Other: e.Barcode}, nil
+		case e.Barcode == q.Barcode && at == nil:
+			at = e
 		}
-		switch {
-		case e.Address == q.Element:
-			trace.Note(ctx, step(ctx), trace.There, q.Barcode)
-			return struct{}{}, nil
-		case e.Kind == dev.DriveElement:
-			return struct{}{}, status.Errorf(status.MediaInUse, "cartridge %s is in the drive at element %d of library %s", q.Barcode, e.Address, q.Library)
-		}
-		return txxcd.MoveMedium.Call(ctx, control, txxcd.Move{Library: q.Library, From: e.Address, To: q.Element})
 	}
-	return struct{}{}, status.Errorf(status.MediaMisplaced, "cartridge %s is not in library %s: put it in and take an inventory", q.Barcode, q.Library)
+	switch {
+	case at == nil:
+		return Mounted{}, status.Errorf(status.MediaMisplaced, "cartridge %s is not in library %s: put it in and take an inventory", q.Barcode, q.Library)
+	case at.Address == q.Element:
+		trace.Note(ctx, step(ctx), trace.There, q.Barcode)
+		return Mounted{There: true}, nil
+	case at.Kind == dev.DriveElement:
+		return Mounted{}, status.Errorf(status.MediaInUse, "cartridge %s is in the drive at element %d of library %s", q.Barcode, at.Address, q.Library)
+	}
+	_, err = txxcd.MoveMedium.Call(ctx, control, txxcd.Move{Library: q.Library, From: at.Address, To: q.Element})
+	return Mounted{}, err
 }
 
 // step is the step of the flow that a mount is part of.

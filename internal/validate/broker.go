@@ -93,10 +93,12 @@ func (b *broker) granted(_ context.Context, _ pbx.Peer, g nbrb.Grant) (struct{},
 	return struct{}{}, nil
 }
 
-func (b *broker) blocked(_ context.Context, _ pbx.Peer, g nbrb.Grant) (struct{}, error) {
-	if v := b.asked[g.Job.ID]; v != nil && v.hurried {
-		v.left = true
-		v.decided.Set()
+func (b *broker) blocked(_ context.Context, _ pbx.Peer, ws []nbrb.Waiter) (struct{}, error) {
+	for _, w := range ws {
+		if v := b.asked[w.Job]; v != nil && v.hurried {
+			v.left = true
+			v.decided.Set()
+		}
 	}
 	return struct{}{}, nil
 }

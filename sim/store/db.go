@@ -23,6 +23,7 @@ type DB struct {
 	known  map[string]bool // tables declared at opening; nil allows every table
 	seq    map[string]int64
 	cur    *tx
+	undo   []change // room for the next transaction's
 	closed bool
 	check  bool
 }
@@ -86,7 +87,7 @@ func (db *DB) transact(ctx context.Context, write bool, fn func(store.Tx) error)
 	if db.closed {
 		return store.ErrClosed
 	}
-	t := &tx{db: db, write: write}
+	t := &tx{db: db, write: write, undo: db.undo}
 	db.cur = t
 	// Also when fn panics, or unwinds because its process was killed: nothing of
 	// the transaction stays, as in a database whose client went away.
@@ -103,7 +104,7 @@ func (db *DB) transact(ctx context.Context, write bool, fn func(store.Tx) error)
 	if t.err != nil {
 		return t.err
 	}
-	t.undo = nil // committed
+	t.forget() // it is committed
 	return nil
 }
 

@@ -136,6 +136,13 @@ func (x *tx) rollback() {
 		c := x.undo[i]
 		c.t.set(c.key, c.old)
 	}
+	x.forget()
+}
+
+// forget leaves what was changed as it is now, and the room for it to the next transaction.
+func (x *tx) forget() {
+	clear(x.undo)
+	x.db.undo = x.undo[:0]
 	x.undo = nil
 }
 
@@ -176,14 +183,14 @@ func (x *tx) Put(s *store.Schema, key string, index []string, v any) error {
 	if len(index) != len(t.index) {
 		return fmt.Errorf("table %s: a record with %d index keys for %d indexes", s.Name, len(index), len(t.index))
 	}
-	p := putting{version: s.Version}
+	json := ""
 	if x.db.check {
-		if p.json, err = fingerprint(s, key, v); err != nil {
+		if json, err = fingerprint(s, key, v); err != nil {
 			return err
 		}
 	}
-	if t.put == nil || *t.put != p {
-		t.put = &p
+	if t.put == nil || t.put.version != s.Version || t.put.json != json {
+		t.put = &putting{s.Version, json}
 	}
 	if slices.Equal(index, t.keys) {
 		index = t.keys
