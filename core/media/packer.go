@@ -33,13 +33,15 @@ type Packer struct {
 	size   int64
 	limits Limits
 
-	buf     []byte          // of the next slot
-	start   int64           // where buf begins in the stream
+	buf     []byte          // of the next slot,
+	run     int64           // or the hollow bytes of it
+	via     []dev.Resource  // that those crossed
+	start   int64           // where the next slot begins in the stream
 	cut     bool            // the next Data slot begins a fragment
-	entries []catalog.Entry // not yet given: they begin in buf, or after it
-	reached int             // how many of entries begin in buf
+	entries []catalog.Entry // not yet given: they begin in the next slot, or after it
+	reached int             // how many of entries begin in it
 
-	memberEnd int64 // of the member that buf ends in
+	memberEnd int64 // of the member that the next slot ends in, so far
 	headEnd   int64 // of its headers
 	fragStart int64
 	fragCount int // entries of the fragment
@@ -75,7 +77,7 @@ func (p *Packer) Put(ctx context.Context, f *stream.Frame) error {
 }
 
 // pos is where the next byte goes in the stream.
-func (p *Packer) pos() int64 { return p.start + int64(len(p.buf)) }
+func (p *Packer) pos() int64 { return p.start + int64(len(p.buf)) + p.run }
 
 // members notes entries; they come in the order of the stream.
 func (p *Packer) members(es []catalog.Entry) error {
@@ -135,7 +137,8 @@ func (p *Packer) boundary(ctx context.Context) error {
 func (p *Packer) beginMember(ctx context.Context) error {
 	e := p.entries[p.reached]
 	whole := e.End() - e.Offset
-	straddles := int64(len(p.buf))+e.HeadLen > p.size
+	// The headers that a hollow entry stands for may lie in any number of blocks.
+	straddles := e.Count == 0 && int64(len(p.buf))+e.HeadLen > p.size
 	room := p.size - int64(len(p.buf)) // of the slot in which the member begins
 	if straddles {
 		room = p.size
@@ -169,19 +172,22 @@ func (p *Packer) cutHere() {
 	}
 }
 
-// flush hands over the entries that begin in buf, then buf.
+// flush hands over the entries that begin in the next slot, then that slot.
 func (p *Packer) flush(ctx context.Context) error {
-	if len(p.buf) == 0 {
+	if len(p.buf) == 0 && p.run == 0 {
 		return nil
 	}
 	if err := p.flushEntries(ctx); err != nil {
 		return err
 	}
-	s := stream.Slot{Kind: stream.Data, Flags: p.flags(), Bytes: p.buf, Len: int64(len(p.buf)), Offset: p.start}
+	s := stream.Slot{Kind: stream.Data, Flags: p.flags(), Len: p.pos() - p.start, Offset: p.start, Via: p.via}
+	if p.run == 0 {
+		s.Bytes = p.buf
+	}
 	if err := p.fill(ctx, s); err != nil {
 		return err
 	}
-	p.start, p.buf = p.pos(), p.buf[:0]
+	p.start, p.buf, p.run, p.via = p.pos(), p.buf[:0], 0, nil
 	return nil
 }
 
@@ -222,40 +228,42 @@ func (p *Packer) fill(ctx context.Context, s stream.Slot) error {
 	return p.ring.Fill(ctx, s)
 }
 
-// hollow takes n bytes that nobody holds: all of one member, or a part of it.
+// hollow takes n bytes that nobody holds, of one member or of several: they are one
+// slot, but where a fragment ends.
 func (p *Packer) hollow(ctx context.Context, n int64, via []dev.Resource) error {
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
-	if p.reached < len(p.entries) && p.entries[p.reached].Offset == p.pos() {
-		if err := p.beginMember(ctx); err != nil {
-			return err
-		}
-		if err := p.flushEntries(ctx); err != nil {
-			return err
-		}
-	}
 	for n > 0 {
+		if p.reached < len(p.entries) && p.entries[p.reached].Offset == p.pos() {
+			if err := p.beginMember(ctx); err != nil {
+				return err
+			}
+		}
 		part := n
+		if p.reached < len(p.entries) {
+			part = min(n, p.entries[p.reached].Offset-p.pos())
+		}
 		if p.limits.Bytes > 0 {
 			room := p.limits.Bytes - (p.pos() - p.fragStart)
-			if room <= 0 || room < p.size && room < n {
+			if room <= 0 || room < p.size && room < part {
+				if err := p.flush(ctx); err != nil {
+					return err
+				}
 				p.cutHere()
 				room = p.limits.Bytes
 			}
-			part = min(n, max(room-room%p.size, min(room, p.size)))
+			part = min(part, max(room-room%p.size, min(room, p.size)))
 		}
-		if _, err := p.ring.Empty(ctx); err != nil {
-			return err
-		}
-		s := stream.Slot{Kind: stream.Data, Flags: p.flags(), Len: part, Offset: p.start, Via: via}
-		if err := p.ring.Fill(ctx, s); err != nil {
-			return err
-		}
-		p.start += part
+		p.run, p.via = p.run+part, via
 		n -= part
 	}
-	return nil
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	// Whoever sends the data is not done, and may still fail, before the ring has room.
+	_, err := p.ring.Empty(ctx)
+	return err
 }
 
 // encodeEnd and decodeEnd: the stream's length and digest, little endian.
