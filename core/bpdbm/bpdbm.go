@@ -259,10 +259,20 @@ func (s *Server) create(ctx context.Context, _ pbx.Peer, q Create) (image.Header
 	return h, s.openFiles(ctx, &h)
 }
 
-// openFiles creates both files of an image that is in the table.
+// openFiles creates both files of an image that is in the table. Neither needs to be
+// durable: complete writes them anew, and after a crash before that New removes them.
 func (s *Server) openFiles(ctx context.Context, h *image.Header) error {
-	if err := s.writeHeader(ctx, h); err != nil {
+	b, err := headerText(h)
+	if err != nil {
 		return failed(err)
+	}
+	f, err := s.dir.Create(ctx, h.FileName())
+	if err != nil {
+		return failed(err)
+	}
+	_, err = f.WriteAt(b, 0)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return failed(fmt.Errorf("%s: %w", h.FileName(), err))
 	}
 	w, err := catalog.Create(ctx, s.dir, h.FileName()+".f", catalog.Options{})
 	if err != nil {
@@ -562,14 +572,19 @@ func blocksName(h *image.Header, copy, number int) string {
 	return fmt.Sprintf("%s_C%d_F%d.blk", h.FileName(), copy, number)
 }
 
-// writeHeader writes the header file: JSON, indented, for people and for the day
+// headerText is what the header file says: JSON, indented, for people and for the day
 // on which the database is gone.
-func (s *Server) writeHeader(ctx context.Context, h *image.Header) error {
+func headerText(h *image.Header) ([]byte, error) {
 	b, err := json.MarshalIndent(h, "", "  ")
+	return append(b, '\n'), err
+}
+
+func (s *Server) writeHeader(ctx context.Context, h *image.Header) error {
+	b, err := headerText(h)
 	if err != nil {
 		return err
 	}
-	return s.writeWhole(ctx, h.FileName(), append(b, '\n'))
+	return s.writeWhole(ctx, h.FileName(), b)
 }
 
 func (s *Server) writeWhole(ctx context.Context, name string, b []byte) error {
