@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"slices"
 
+	"capstan/core/archive/pax"
 	"capstan/core/catalog"
 	"capstan/core/dev"
 	"capstan/core/rt"
@@ -32,6 +33,7 @@ type Reader struct {
 	looked  []string         // paths of the selection that exist, or that do not: the others could not be looked at
 	links   map[inode]string // first path of each inode with several names
 	member  *member          // whose bytes come next
+	head    []byte           // memory of members' headers
 	ended   bool             // the walk is over, and the zeros at the end are written
 	closed  bool
 	buf     []byte          // of the next Data frame
@@ -48,6 +50,9 @@ type Reader struct {
 }
 
 type inode struct{ dev, ino uint64 }
+
+// endOfArchive are two blocks of zeros.
+var endOfArchive [2 * pax.BlockSize]byte
 
 // member is the rest of a member whose headers have been made.
 type member struct {
@@ -219,7 +224,7 @@ func (r *Reader) nextMember(ctx context.Context) error {
 	if it == nil {
 		r.endRun()
 		r.ended = true
-		r.member = &member{head: make([]byte, 1024), entry: -1}
+		r.member = &member{head: endOfArchive[:], entry: -1}
 		return nil
 	}
 	if it.info.Files > 0 && it.info.Type == catalog.Regular {

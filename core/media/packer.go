@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"capstan/core/catalog"
 	"capstan/core/dev"
@@ -81,6 +82,7 @@ func (p *Packer) pos() int64 { return p.start + int64(len(p.buf)) + p.run }
 
 // members notes entries; they come in the order of the stream.
 func (p *Packer) members(es []catalog.Entry) error {
+	p.entries = slices.Grow(p.entries, len(es))
 	last := max(p.pos(), p.memberEnd)
 	if n := len(p.entries); n > p.reached {
 		last = p.entries[n-1].End()
@@ -107,7 +109,7 @@ func (p *Packer) data(ctx context.Context, b []byte) error {
 		if p.reached < len(p.entries) {
 			n = min(n, p.entries[p.reached].Offset-p.pos())
 		}
-		p.buf = append(p.buf, b[:n]...)
+		p.buf = append(slices.Grow(p.buf, int(min(int64(len(b)), p.size-int64(len(p.buf))))), b[:n]...)
 		b = b[n:]
 	}
 	return nil
@@ -201,15 +203,8 @@ func (p *Packer) flags() uint8 {
 
 func (p *Packer) flushEntries(ctx context.Context) error {
 	es := p.entries[:p.reached]
-	for len(es) > 0 {
-		b, n := encodeEntries(nil, es, int(p.size))
-		if n == 0 {
-			return fmt.Errorf("the entry of %.100q… needs more than a block of %d bytes", es[0].Path, p.size)
-		}
-		if err := p.fill(ctx, stream.Slot{Kind: stream.Member, Bytes: b, Len: int64(len(b))}); err != nil {
-			return err
-		}
-		es = es[n:]
+	if err := fillEntries(ctx, p.ring, es); err != nil {
+		return err
 	}
 	p.entries = p.entries[:copy(p.entries, p.entries[p.reached:])]
 	p.reached = 0

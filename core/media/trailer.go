@@ -77,7 +77,7 @@ type TrailerWriter struct {
 
 // NewTrailerWriter begins a trailer; put is given each finished block and keeps it.
 func NewTrailerWriter(h FragmentHeader, put func(block []byte) error) (*TrailerWriter, error) {
-	w := &TrailerWriter{head: h, put: put}
+	w := &TrailerWriter{head: h, put: put, pending: make([]byte, 0, 1<<10)}
 	var err error
 	if w.id, err = EncodeFragmentHeader(h); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (w *TrailerWriter) Entries(es []catalog.Entry) error {
 				return err
 			}
 			w.paths = len(es[i].Path)
-			if with = appendEntry(nil, &es[i], ""); len(with) > w.room() {
+			if with = appendEntry(w.pending, &es[i], ""); len(with) > w.room() {
 				return fmt.Errorf("trailer: the entry of %.100q… needs more than a block", es[i].Path)
 			}
 		}
@@ -113,7 +113,7 @@ func (w *TrailerWriter) flush() error {
 		return nil
 	}
 	err := w.block(partEntries, w.pending)
-	w.pending, w.before, w.paths = nil, "", 0
+	w.pending, w.before, w.paths = w.pending[:0], "", 0
 	return err
 }
 
