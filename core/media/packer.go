@@ -1,6 +1,7 @@
 package media
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -41,6 +42,7 @@ type Packer struct {
 	cut     bool            // the next Data slot begins a fragment
 	entries []catalog.Entry // not yet given: they begin in the next slot, or after it
 	reached int             // how many of entries begin in it
+	amended []catalog.Entry // of entries that were given
 
 	memberEnd int64 // of the member that the next slot ends in, so far
 	headEnd   int64 // of its headers
@@ -68,8 +70,13 @@ func (p *Packer) Put(ctx context.Context, f *stream.Frame) error {
 			return p.hollow(ctx, f.Len, f.Via)
 		}
 		return p.data(ctx, f.Bytes)
+	case stream.Amend:
+		return p.amend(ctx, f.Entries)
 	case stream.End:
 		if err := p.flush(ctx); err != nil {
+			return err
+		}
+		if err := fillEntries(ctx, p.ring, stream.Amend, p.amended); err != nil {
 			return err
 		}
 		return p.fill(ctx, stream.Slot{Kind: stream.End, Bytes: encodeEnd(f.Total, f.Digest)})
@@ -95,6 +102,39 @@ func (p *Packer) members(es []catalog.Entry) error {
 		}
 		last = e.End()
 		p.entries = append(p.entries, *e)
+	}
+	return nil
+}
+
+// amendedAtOnce is how many amended entries go into a slot: one for each would be
+// another slot for each larger file.
+const amendedAtOnce = 128
+
+// amend takes entries that were noted before. They are changed where they still are, or
+// go to who has them.
+func (p *Packer) amend(ctx context.Context, es []catalog.Entry) error {
+	for i := range es {
+		if e := p.kept(&es[i]); e != nil {
+			e.CRC, e.Damage = es[i].CRC, es[i].Damage
+		} else {
+			p.amended = append(p.amended, es[i])
+		}
+	}
+	if len(p.amended) < amendedAtOnce {
+		return nil
+	}
+	err := fillEntries(ctx, p.ring, stream.Amend, p.amended)
+	p.amended = p.amended[:0]
+	return err
+}
+
+// kept is an entry that was not yet given, nil if it was.
+func (p *Packer) kept(e *catalog.Entry) *catalog.Entry {
+	i, _ := slices.BinarySearchFunc(p.entries, e.Offset, func(k catalog.Entry, offset int64) int { return cmp.Compare(k.Offset, offset) })
+	for ; i < len(p.entries) && p.entries[i].Offset == e.Offset; i++ {
+		if p.entries[i].Path == e.Path {
+			return &p.entries[i]
+		}
 	}
 	return nil
 }
@@ -202,8 +242,7 @@ func (p *Packer) flags() uint8 {
 }
 
 func (p *Packer) flushEntries(ctx context.Context) error {
-	es := p.entries[:p.reached]
-	if err := fillEntries(ctx, p.ring, es); err != nil {
+	if err := fillEntries(ctx, p.ring, stream.Member, p.entries[:p.reached]); err != nil {
 		return err
 	}
 	p.entries = p.entries[:copy(p.entries, p.entries[p.reached:])]
@@ -320,7 +359,7 @@ func (u *Unpacker) free(ctx context.Context) error {
 	return u.ring.Free(ctx)
 }
 
-// DecodeMembers reads the entries of a slot of kind Member.
+// DecodeMembers reads the entries of a slot of kind Member or Amend.
 func DecodeMembers(s stream.Slot) ([]catalog.Entry, error) { return decodeEntries(s.Bytes, false) }
 
 // DecodeEnd reads the total and the digest of a slot of kind End.
