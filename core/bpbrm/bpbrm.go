@@ -277,24 +277,23 @@ func judge(os []outcome) (status.Code, string) {
 // others are told to stop.
 func (m *manager) await(ctx context.Context, addrs ...pbx.Addr) []outcome {
 	os := make([]outcome, len(addrs))
-	left, all := len(addrs), rt.NewEvent(ctx)
+	g, _ := rt.NewGroup(ctx)
 	wctx := rt.WithoutCancel(ctx)
 	for i, a := range addrs {
 		os[i].role, os[i].host = a.Role(), a.Host()
-		rt.Go(wctx, "await "+string(a), func(ctx context.Context) {
+		g.Go(wctx, "await "+string(a), func(ctx context.Context) error {
 			os[i].exit, os[i].err = host.Await(ctx, a)
 			if os[i].code() != status.OK {
 				m.stop.Set()
 			}
-			m.lock.Lock()
-			left--
-			last := left == 0
-			m.lock.Unlock()
-			if last {
-				all.Set()
-			}
+			return nil
 		})
 	}
+	all := rt.NewEvent(ctx)
+	rt.Go(wctx, "await all", func(ctx context.Context) {
+		_ = g.Wait(ctx) // the tasks return no errors
+		all.Set()
+	})
 	if all.Wait(ctx) != nil {
 		m.stop.Set() // cancelled: the processes attend to this event
 		_ = all.Wait(wctx)
@@ -317,17 +316,14 @@ func (m *manager) backup(ctx context.Context) Finished {
 	if err != nil {
 		return failed(noClient(err), "client %s: %v", a.Client, err)
 	}
-	started := []string{"connected to client " + a.Client, "started process bpbkar on " + a.Client}
+	bpjobd.Say(ctx, a.Master, "connected to client "+a.Client, "started process bpbkar on "+a.Client)
 	tm, err := host.StartOn(ctx, "B8", m.env.Host, bptm.Role, 0, a.Epoch, bptmArgs)
-	if err == nil {
-		started = append(started, "started process bptm")
-	}
-	bpjobd.Say(ctx, a.Master, started...)
 	if err != nil {
 		m.stop.Set()
 		m.await(ctx, client)
 		return failed(status.SystemCall, "bptm: %v", err)
 	}
+	bpjobd.Say(ctx, a.Master, "started process bptm")
 	if _, err := bptm.Go.Call(ctx, tm, struct{}{}); err != nil {
 		m.stop.Set()
 	}

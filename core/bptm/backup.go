@@ -127,13 +127,13 @@ func (w *writer) openVolume(ctx context.Context) error {
 		return err
 	}
 	end := trace.Begin(ctx, "B10", "position")
-	w.p.say(ctx, fmt.Sprintf("positioning %s to file %d", w.alloc.Media.ID, max(w.alloc.Media.NextFile, 1)))
+	w.p.say(ctx, "positioning %s to file %d", w.alloc.Media.ID, max(w.alloc.Media.NextFile, 1))
 	if err := t.openForAppend(ctx); err != nil {
 		end(err.Error(), int(status.Of(err, status.MediaPosition)))
 		return err
 	}
 	end(fmt.Sprintf("%s, file %d", w.alloc.Media.ID, t.file), 0)
-	w.p.hold("positioned " + w.alloc.Media.ID)
+	w.p.say(ctx, "positioned %s", w.alloc.Media.ID)
 	w.tape, w.volume, w.full = t, t, t.warned
 	return nil
 }
@@ -331,7 +331,7 @@ func (w *writer) nextVolume(ctx context.Context) error {
 	if err := w.closeVolume(ctx, true); err != nil {
 		return err
 	}
-	w.p.say(ctx, w.alloc.Media.ID+" is full")
+	w.p.say(ctx, "%s is full", w.alloc.Media.ID)
 	w.used = append(w.used, w.alloc.Media.ID)
 	if w.onMedia > 0 {
 		w.before = w.alloc.Media.ID
@@ -346,9 +346,7 @@ func (w *writer) nextVolume(ctx context.Context) error {
 		return err
 	}
 	w.alloc = a
-	err = w.openVolume(ctx)
-	w.p.say(ctx) // that it is positioned
-	return err
+	return w.openVolume(ctx)
 }
 
 // closeVolume writes the end header and notes what is on the cartridge now.

@@ -31,7 +31,6 @@ func (im *importer) cartridge(ctx context.Context) error {
 	if im.tape, err = im.p.mount(ctx, &im.alloc); err != nil {
 		return err
 	}
-	im.p.say(ctx) // that it is mounted
 	t := im.tape
 	if err := t.checkForImport(); err != nil {
 		return im.refuse(ctx, err)

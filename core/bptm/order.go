@@ -2,7 +2,6 @@ package bptm
 
 import (
 	"context"
-	"fmt"
 
 	"capstan/core/dev"
 	"capstan/core/image"
@@ -60,5 +59,5 @@ func (r *reader) sort(ctx context.Context, f *image.Fragment, table media.BlockT
 		sorted[i] = parts[k]
 	}
 	copy(parts, sorted)
-	r.p.say(ctx, fmt.Sprintf("reading %d parts of %s in the order that the drive recommends", len(parts), v.name()))
+	r.p.say(ctx, "reading %d parts of %s in the order that the drive recommends", len(parts), v.name())
 }

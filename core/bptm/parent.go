@@ -29,7 +29,6 @@ type parent struct {
 	stop   *rt.Event               // tells the child to stop
 	child  *rt.Queue[childOutcome] // how the child ended
 	ring   stream.Ring
-	held   []string // lines of the job's log that go with the next
 }
 
 type childOutcome struct {
@@ -70,7 +69,6 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (struct{}
 	if err != nil {
 		p.stop.Set()
 	}
-	p.say(ctx)
 	return struct{}{}, err
 }
 
@@ -98,16 +96,9 @@ func (p *parent) mux(ctx context.Context) *pbx.Mux {
 	return mux
 }
 
-// say adds lines to the job's log, behind those that were held.
-func (p *parent) say(ctx context.Context, texts ...string) {
-	if texts = append(p.held, texts...); len(texts) > 0 {
-		bpjobd.Say(ctx, p.args.Master, texts...)
-	}
-	p.held = nil
+func (p *parent) say(ctx context.Context, format string, args ...any) {
+	bpjobd.Say(ctx, p.args.Master, fmt.Sprintf(format, args...))
 }
-
-// hold is say for a line that others follow at once: it goes with them, in one call.
-func (p *parent) hold(text string) { p.held = append(p.held, text) }
 
 // ask asks nbjm for media and waits for the answer (B9; R7 to R11).
 func (p *parent) ask(ctx context.Context, q Media) (nbemm.Allocation, error) {
@@ -219,7 +210,7 @@ func (p *parent) childEnd(ctx context.Context) (w stream.Waits, err error) {
 // sayPace says in the job's log what has ended, and there and in its trace what is
 // known of its pace.
 func (p *parent) sayPace(ctx context.Context, first string, c *pace) {
-	p.say(ctx, append([]string{first}, c.lines()...)...)
+	bpjobd.Say(ctx, p.args.Master, append([]string{first}, c.lines()...)...)
 	if t := trace.From(ctx); t != nil && !c.hollow {
 		s := t.Stamp(ctx)
 		t.Emit(ctx, trace.Event{Begin: trace.Stamp{Wall: s.Wall.Add(-c.took)}, End: s, What: trace.Paced, Detail: c.slower().traced()})
@@ -229,12 +220,12 @@ func (p *parent) sayPace(ctx context.Context, first string, c *pace) {
 // mount has ltid bring the allocated cartridge to the drive, and reserves the
 // drive for this job.
 func (p *parent) mount(ctx context.Context, a *nbemm.Allocation) (*tape, error) {
-	p.say(ctx, "mounting "+a.Media.ID)
+	p.say(ctx, "mounting %s", a.Media.ID)
 	seen, err := ltid.MountIt.Call(ctx, pbx.At(p.env.Host, ltid.Service), ltid.Mount{Drive: a.Drive.Name, Barcode: a.Media.Barcode, From: a.From})
 	if err != nil {
 		return nil, err
 	}
-	p.hold("mounted " + a.Media.ID + " in drive " + a.Drive.Name)
+	p.say(ctx, "mounted %s in drive %s", a.Media.ID, a.Drive.Name)
 	d, err := p.env.Devices.Drive(ctx, a.Drive.Name)
 	if err != nil {
 		return nil, status.Errorf(status.MediaOpen, "drive %s: %w", a.Drive.Name, err)
@@ -252,10 +243,10 @@ func (p *parent) mount(ctx context.Context, a *nbemm.Allocation) (*tape, error) 
 // what decides.
 func (p *parent) sayCondition(ctx context.Context, t *tape) {
 	if t.seen.CleaningNeeded {
-		p.say(ctx, "drive "+t.alloc.Drive.Name+" asks to be cleaned")
+		p.say(ctx, "drive %s asks to be cleaned", t.alloc.Drive.Name)
 	}
 	if m := t.seen.Memory; m != "" && t.seen.Labelled && m != t.seen.Label.MediaID {
-		p.say(ctx, fmt.Sprintf("the memory of cartridge %s says that it is %s: the label on its tape counts", t.seen.Label.MediaID, m))
+		p.say(ctx, "the memory of cartridge %s says that it is %s: the label on its tape counts", t.seen.Label.MediaID, m)
 	}
 }
 
@@ -266,7 +257,7 @@ func (p *parent) sayAlerts(ctx context.Context, t *tape) {
 		return
 	}
 	if t.cleaning && !t.seen.CleaningNeeded {
-		p.say(ctx, "drive "+t.alloc.Drive.Name+" asks to be cleaned")
+		p.say(ctx, "drive %s asks to be cleaned", t.alloc.Drive.Name)
 	}
 	a, ok := t.drive.(dev.TapeAlerter)
 	if !ok {
@@ -277,7 +268,7 @@ func (p *parent) sayAlerts(ctx context.Context, t *tape) {
 		return
 	}
 	for _, f := range alerts {
-		p.say(ctx, fmt.Sprintf("drive %s, cartridge %s: %v", t.alloc.Drive.Name, t.alloc.Media.ID, f))
+		p.say(ctx, "drive %s, cartridge %s: %v", t.alloc.Drive.Name, t.alloc.Media.ID, f)
 	}
 }
 

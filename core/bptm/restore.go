@@ -71,7 +71,7 @@ func (r *reader) run(ctx context.Context) error {
 		}
 		images = q.Images
 		r.blockSize = q.BlockSize
-		r.p.say(ctx, "restoring image "+q.BackupID)
+		r.p.say(ctx, "restoring image %s", q.BackupID)
 		picker := pick(q.Ranges)
 		for _, f := range q.Fragments {
 			next, ok := picker.Next()
@@ -88,7 +88,7 @@ func (r *reader) run(ctx context.Context) error {
 		if at, left := picker.Next(); left {
 			return status.Errorf(status.NoFragments, "image %s: no fragment holds byte %d", q.BackupID, at)
 		}
-		r.p.say(ctx, "restored image "+q.BackupID)
+		r.p.say(ctx, "restored image %s", q.BackupID)
 	}
 	if r.feed == nil {
 		return status.Errorf(status.NoImage, "the restore needs nothing")
@@ -267,7 +267,6 @@ func (r *reader) open(ctx context.Context, id string, f *image.Fragment, table m
 			if r.tape, err = r.p.mount(ctx, &r.alloc); err != nil { // R12
 				return nil, err
 			}
-			r.p.say(ctx) // that it is mounted
 			if err := r.tape.checkForRead(); err != nil {
 				return nil, err
 			}
@@ -284,12 +283,12 @@ func (r *reader) begin(ctx context.Context, f *image.Fragment, table media.Block
 	next, _ := picker.Next()
 	i, _ := table.Find(next - f.Offset)
 	end := trace.Begin(ctx, "R12", "position")
-	r.p.say(ctx, fmt.Sprintf("positioning %s to file %d", v.name(), f.File))
+	r.p.say(ctx, "positioning %s to file %d", v.name(), f.File)
 	if err := v.seek(ctx, i); err != nil {
 		end(err.Error(), int(status.MediaPosition))
 		return i, err
 	}
-	r.p.say(ctx, "positioned "+v.name())
+	r.p.say(ctx, "positioned %s", v.name())
 	end(v.name(), 0)
 	return i, r.spawn(ctx, r.blockSize)
 }
