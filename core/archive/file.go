@@ -122,11 +122,12 @@ func (r *Reader) describe(ctx context.Context, it *item, link string, b *body) (
 			h.Name = path.Join(path.Dir(h.Name), "GNUSparseFile.0", path.Base(h.Name))
 		}
 	}
-	head, err := h.Append(nil)
+	head, err := h.Append(r.head[:0])
 	if err != nil {
 		return nil, e, err
 	}
 	head = append(head, sparseMap...)
+	r.head = head
 	e.HeadLen = int64(len(head))
 	if b != nil {
 		e.DataLen = b.size

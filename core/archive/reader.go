@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"slices"
 
+	"capstan/core/archive/pax"
 	"capstan/core/catalog"
 	"capstan/core/dev"
 	"capstan/core/rt"
@@ -32,6 +33,7 @@ type Reader struct {
 	looked  []string         // paths of the selection that exist, or that do not: the others could not be looked at
 	links   map[inode]string // first path of each inode with several names
 	member  *member          // whose bytes come next
+	head    []byte           // memory of members' headers
 	ended   bool             // the walk is over, and the zeros at the end are written
 	closed  bool
 	buf     []byte          // of the next Data frame
@@ -41,12 +43,16 @@ type Reader struct {
 	given   []stream.Frame  // memory of queue
 	out     []byte          // memory of the Data frame last given
 
-	offset int64 // of the end of buf in the stream
+	run    int64 // bytes of the hollow members in pending: buf is empty while there are any
+	offset int64 // of the end of buf, or of the run, in the stream
 	digest uint32
 	hollow bool
 }
 
 type inode struct{ dev, ino uint64 }
+
+// endOfArchive are two blocks of zeros.
+var endOfArchive [2 * pax.BlockSize]byte
 
 // member is the rest of a member whose headers have been made.
 type member struct {
@@ -216,14 +222,16 @@ func (r *Reader) nextMember(ctx context.Context) error {
 		return err
 	}
 	if it == nil {
+		r.endRun()
 		r.ended = true
-		r.member = &member{head: make([]byte, 1024), entry: -1}
+		r.member = &member{head: endOfArchive[:], entry: -1}
 		return nil
 	}
 	if it.info.Files > 0 && it.info.Type == catalog.Regular {
 		r.hollowMember(it)
 		return nil
 	}
+	r.endRun()
 	m, e, err := r.open(ctx, it)
 	if err != nil {
 		r.fileFailed(ctx, it.path, err)
@@ -236,23 +244,38 @@ func (r *Reader) nextMember(ctx context.Context) error {
 	return nil
 }
 
-// hollowMember queues an entry that stands for files nobody holds, and a run of
-// the length that their members would have.
+// hollowMember adds an entry that stands for files nobody holds, and the length that
+// their members would have, to the run of those before it.
 func (r *Reader) hollowMember(it *item) {
 	r.flush()
 	e := it.entry()
 	e.Offset, e.Count = r.offset, it.info.Files
 	e.HeadLen, e.DataLen = HollowHead*e.Count, it.info.Size
-	f := stream.Frame{Kind: stream.Data, Len: e.End() - e.Offset}
+	r.pending = append(r.pending, e)
+	r.run += e.End() - e.Offset
+	r.offset = e.End()
+	r.stats.Files += e.Count
+	if len(r.pending) == maxRun {
+		r.endRun()
+	}
+}
+
+// maxRun is how many hollow members one frame stands for at most.
+const maxRun = 64
+
+// endRun queues the hollow members that came one behind the other as one frame: what
+// a backup costs depends on frames, not on what they stand for.
+func (r *Reader) endRun() {
+	if r.run == 0 {
+		return
+	}
+	f := stream.Frame{Kind: stream.Data, Len: r.run}
 	if d, ok := r.fs.(Disk); ok {
 		f.Via = []dev.Resource{d.Disk()}
 	}
-	r.queue = append(r.queue, stream.Frame{Kind: stream.Member, Entries: append(r.pending, e)}, f)
-	r.pending = nil
-	r.offset += f.Len
-	r.stats.Bytes += f.Len
-	r.stats.Files += e.Count
-	r.hollow = true
+	r.queue = append(r.queue, stream.Frame{Kind: stream.Member, Entries: r.pending}, f)
+	r.stats.Bytes += r.run
+	r.pending, r.run, r.hollow = nil, 0, true
 }
 
 // HollowHead is the length of the headers of a hollow file's member, as that of most

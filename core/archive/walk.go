@@ -130,7 +130,10 @@ func (w *walker) enterTop(ctx context.Context) *item {
 
 // look decides about one name of a directory.
 func (w *walker) look(ctx context.Context, l *level, name string) *item {
-	full := path.Join(l.path, name)
+	full := l.path + "/" + name
+	if l.path == "/" {
+		full = "/" + name
+	}
 	known := w.recall(ctx, l, name)
 	if !l.top && w.sel.excluded(full) {
 		return nil

@@ -265,10 +265,7 @@ func (s *Server) create(ctx context.Context, _ pbx.Peer, q Create) (image.Header
 
 // openFiles creates both files of an image that is in the table.
 func (s *Server) openFiles(ctx context.Context, h *image.Header) error {
-	s.dirs.Lock(ctx)
-	err := s.writeHeader(ctx, h) // its directory has a file from now on
-	s.dirs.Unlock(ctx)
-	if err != nil {
+	if err := s.beginHeader(ctx, h); err != nil {
 		return failed(err)
 	}
 	w, err := catalog.Create(ctx, s.dir, h.FileName()+".f", catalog.Options{})
@@ -569,14 +566,39 @@ func blocksName(h *image.Header, copy, number int) string {
 	return fmt.Sprintf("%s_C%d_F%d.blk", h.FileName(), copy, number)
 }
 
-// writeHeader writes the header file: JSON, indented, for people and for the day
+// headerText is what the header file says: JSON, indented, for people and for the day
 // on which the database is gone.
-func (s *Server) writeHeader(ctx context.Context, h *image.Header) error {
+func headerText(h *image.Header) ([]byte, error) {
 	b, err := json.MarshalIndent(h, "", "  ")
+	return append(b, '\n'), err
+}
+
+// beginHeader writes the header file of an image that is not complete. It need not be
+// durable: complete writes it anew, and after a crash before that New removes it.
+func (s *Server) beginHeader(ctx context.Context, h *image.Header) error {
+	b, err := headerText(h)
 	if err != nil {
 		return err
 	}
-	return s.writeWhole(ctx, h.FileName(), append(b, '\n'))
+	s.dirs.Lock(ctx)
+	defer s.dirs.Unlock(ctx)
+	f, err := s.dir.Create(ctx, h.FileName()) // its directory has a file from now on
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, 0)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("%s: %w", h.FileName(), err)
+	}
+	return nil
+}
+
+func (s *Server) writeHeader(ctx context.Context, h *image.Header) error {
+	b, err := headerText(h)
+	if err != nil {
+		return err
+	}
+	return s.writeWhole(ctx, h.FileName(), b)
 }
 
 func (s *Server) writeWhole(ctx context.Context, name string, b []byte) error {

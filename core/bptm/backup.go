@@ -141,9 +141,10 @@ func (w *writer) openVolume(ctx context.Context) error {
 // run takes slots from the ring until the image has ended.
 func (w *writer) run(ctx context.Context) error {
 	ring := w.p.ring
+	var s stream.Slot // one for all, whoever it is shown to
 	for {
-		s, err := ring.Full(ctx)
-		if err != nil {
+		var err error
+		if s, err = ring.Full(ctx); err != nil {
 			return status.Errorf(status.MediaWrite, "taking blocks from the ring: %w", err)
 		}
 		switch s.Kind {

@@ -20,12 +20,19 @@ type blockWriter struct {
 	col       [columns][]byte
 }
 
+// smallColumn is what the columns of some entries take, in bytes.
+const smallColumn = 64
+
 func (w *blockWriter) reset() {
 	for i := range w.col {
 		w.col[i] = w.col[i][:0]
 	}
-	if w.classes == nil {
+	if w.classes == nil { // the first block: the columns of a small one have their memory together
 		w.classes = map[class]int{}
+		mem := make([]byte, columns*smallColumn)
+		for i := range w.col {
+			w.col[i] = mem[i*smallColumn : i*smallColumn : (i+1)*smallColumn]
+		}
 	}
 	clear(w.classes)
 	*w = blockWriter{col: w.col, classes: w.classes, dirHead: w.dirHead[:0]}

@@ -165,7 +165,9 @@ func appendFrame(b []byte, encoder *zstd.Encoder, kind byte, offset int64, raw [
 	b = append(b, kind)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(raw)))
 	b = binary.LittleEndian.AppendUint32(b, uint32(plain))
-	b = encoder.EncodeAll(raw[:len(raw)-plain], b)
+	if plain < len(raw) { // the encoder sets up megabytes of tables for the first bytes, and for none
+		b = encoder.EncodeAll(raw[:len(raw)-plain], b)
+	}
 	b = append(b, raw[len(raw)-plain:]...)
 	return binary.LittleEndian.AppendUint32(b, frameSum(offset, b[start:]))
 }

@@ -35,10 +35,30 @@ type names struct {
 	entries int      // of the last group
 	last    []byte   // the name before, lowered, with NUL before and behind
 	name    []byte
+	few     []string // the first paths of a file, until there are many
+	many    bool
 }
+
+// fewNames is up to how many names have no bits yet: most files have many, and those
+// that stay small need no index.
+const fewNames = 64
 
 // add adds the name of the next entry.
 func (n *names) add(path string) {
+	if n.many {
+		n.addBits(path)
+		return
+	}
+	if n.few = append(n.few, path); len(n.few) < fewNames {
+		return
+	}
+	for _, p := range n.few {
+		n.addBits(p)
+	}
+	n.few, n.many = nil, true
+}
+
+func (n *names) addBits(path string) {
 	_, name := split(path)
 	if n.entries == 0 {
 		n.groups = append(n.groups, make([]byte, trigrams/8))
@@ -66,7 +86,7 @@ func (n *names) endBlock() {
 // full tells whether the segment is to be written.
 func (n *names) full() bool { return len(n.groups) == segmentGroups && n.entries == 0 }
 
-func (n *names) reset() { *n = names{last: n.last[:0], name: n.name} }
+func (n *names) reset() { *n = names{last: n.last[:0], name: n.name, many: n.many} }
 
 // width is how many bytes the bits of some groups take.
 func width(groups int) int { return (groups + 7) / 8 }

@@ -53,8 +53,9 @@ type Writer struct {
 	err    error           // why no more can be done
 }
 
-// Create begins a files file. What a crash left of an earlier attempt is removed.
-func Create(ctx context.Context, d store.Dir, name string, opt Options) (*Writer, error) {
+// Create begins a files file. What a crash may have left of an earlier attempt is for
+// [Abandon], and does no harm.
+func Create(_ context.Context, d store.Dir, name string, opt Options) (*Writer, error) {
 	if err := store.CheckName(name); err != nil {
 		return nil, fmt.Errorf("create files file: %w", err)
 	}
@@ -65,9 +66,6 @@ func Create(ctx context.Context, d store.Dir, name string, opt Options) (*Writer
 		opt.Block = defaultBlock
 	}
 	opt.Block = min(opt.Block, maxBlock)
-	if err := Abandon(ctx, d, name); err != nil {
-		return nil, err
-	}
 	return &Writer{dir: d, name: name, opt: opt, seen: map[string]bool{}}, nil
 }
 

@@ -55,7 +55,16 @@ type Fragment struct {
 func (f *Fragment) OnTape() bool { return f.Media != "" }
 
 // MakeID is the backup id of a client's backup at a time: client_ctime.
-func MakeID(client string, time int64) string { return fmt.Sprintf("%s_%010d", client, time) }
+func MakeID(client string, time int64) string { return client + "_" + digits(time) }
+
+// digits are at least ten, so that names of times sort as the times do.
+func digits(time int64) string {
+	s := strconv.FormatInt(time, 10)
+	if time < 0 || len(s) >= 10 {
+		return s
+	}
+	return "0000000000"[len(s):] + s
+}
 
 // ParseID takes a backup id apart.
 func ParseID(id string) (client string, time int64, err error) {
@@ -84,7 +93,7 @@ func (h *Header) CheckNames() error {
 // FileName is the header's name in the image database: <client>/<time
 // group>/<policy>_<time>_<TYPE>. A group is a million seconds.
 func (h *Header) FileName() string {
-	return fmt.Sprintf("%s/%d/%s_%010d_%s", h.Client, h.Time/1_000_000*1_000_000, h.Policy, h.Time, h.Type)
+	return h.Client + "/" + strconv.FormatInt(h.Time/1_000_000*1_000_000, 10) + "/" + h.Policy + "_" + digits(h.Time) + "_" + h.Type
 }
 
 // Table holds the headers by backup id, found by client in order of time.

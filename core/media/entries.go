@@ -125,10 +125,13 @@ func encodeEntries(b []byte, es []catalog.Entry, size int) ([]byte, int) {
 	return b, len(es)
 }
 
+// usualEntry is about what an entry takes that was encoded.
+const usualEntry = 64
+
 // decodeEntries reads what encodeEntries wrote, or what it wrote when entries had no
 // checksum of their contents (old).
 func decodeEntries(b []byte, old bool) ([]catalog.Entry, error) {
-	var es []catalog.Entry
+	es := make([]catalog.Entry, 0, len(b)/usualEntry+1)
 	c := cursor{b: b, old: old}
 	before, paths := "", 0
 	for len(c.b) > 0 {

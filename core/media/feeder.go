@@ -27,16 +27,21 @@ func NewFeeder(ring stream.Ring) *Feeder { return &Feeder{ring: ring} }
 // Members hands over the entries of members whose data follows. Hollow members
 // need it; others have their headers.
 func (f *Feeder) Members(ctx context.Context, es []catalog.Entry) error {
+	return fillEntries(ctx, f.ring, stream.Member, es)
+}
+
+// fillEntries fills slots of a kind with entries.
+func fillEntries(ctx context.Context, ring stream.Ring, kind stream.Kind, es []catalog.Entry) error {
 	for len(es) > 0 {
-		mem, err := f.ring.Empty(ctx)
+		mem, err := ring.Empty(ctx)
 		if err != nil {
 			return err
 		}
-		b, n := encodeEntries(mem[:0], es, f.ring.SlotSize())
+		b, n := encodeEntries(mem[:0], es, ring.SlotSize())
 		if n == 0 {
-			return fmt.Errorf("the entry of %.100q… needs more than a block of %d bytes", es[0].Path, f.ring.SlotSize())
+			return fmt.Errorf("the entry of %.100q… needs more than a block of %d bytes", es[0].Path, ring.SlotSize())
 		}
-		if err := f.ring.Fill(ctx, stream.Slot{Kind: stream.Member, Bytes: b, Len: int64(len(b))}); err != nil {
+		if err := ring.Fill(ctx, stream.Slot{Kind: kind, Bytes: b, Len: int64(len(b))}); err != nil {
 			return err
 		}
 		es = es[n:]

@@ -93,12 +93,12 @@ func EncodeLabel(l Label) ([]byte, error) {
 		return nil, fmt.Errorf("label of %s: %w", l.MediaID, err)
 	}
 	return encode(kindLabel, "CAPSTAN "+l.MediaID, []pax.Record{
-		{Key: "media", Value: l.MediaID},
-		{Key: "barcode", Value: l.Barcode},
-		{Key: "pool", Value: l.Pool},
-		{Key: "uuid", Value: l.UUID},
-		{Key: "written", Value: pax.FormatTime(l.Written)},
-		{Key: "blocksize", Value: strconv.Itoa(l.BlockSize)},
+		{Key: prefix + "media", Value: l.MediaID},
+		{Key: prefix + "barcode", Value: l.Barcode},
+		{Key: prefix + "pool", Value: l.Pool},
+		{Key: prefix + "uuid", Value: l.UUID},
+		{Key: prefix + "written", Value: pax.FormatTime(l.Written)},
+		{Key: prefix + "blocksize", Value: strconv.Itoa(l.BlockSize)},
 	}, nil)
 }
 
@@ -127,11 +127,11 @@ func EncodeFragmentHeader(h FragmentHeader) ([]byte, error) {
 		return nil, fmt.Errorf("fragment header of %s: %w", h.BackupID, err)
 	}
 	recs := []pax.Record{
-		{Key: "backup", Value: h.BackupID},
-		{Key: "copy", Value: strconv.Itoa(h.Copy)},
-		{Key: "fragment", Value: strconv.Itoa(h.Number)},
-		{Key: "start", Value: strconv.FormatInt(h.Start, 10)},
-		{Key: "blocksize", Value: strconv.Itoa(h.BlockSize)},
+		{Key: prefix + "backup", Value: h.BackupID},
+		{Key: prefix + "copy", Value: strconv.Itoa(h.Copy)},
+		{Key: prefix + "fragment", Value: strconv.Itoa(h.Number)},
+		{Key: prefix + "start", Value: strconv.FormatInt(h.Start, 10)},
+		{Key: prefix + "blocksize", Value: strconv.Itoa(h.BlockSize)},
 	}
 	more, err := h.Image.records()
 	if err != nil {
@@ -139,7 +139,7 @@ func EncodeFragmentHeader(h FragmentHeader) ([]byte, error) {
 	}
 	recs = append(recs, more...)
 	if h.Before != "" {
-		recs = append(recs, pax.Record{Key: "before", Value: h.Before})
+		recs = append(recs, pax.Record{Key: prefix + "before", Value: h.Before})
 	}
 	data, _ := DiskName(h.BackupID, h.Copy, h.Number)
 	b, err := encode(kindFragment, strings.TrimSuffix(data, ".tar"), recs, h.Continued)
@@ -176,12 +176,12 @@ func EncodeEndHeader(h EndHeader) ([]byte, error) {
 		return nil, fmt.Errorf("end header: %+v does not name its place", h)
 	}
 	return encode(kindEnd, "CAPSTAN "+h.MediaID+" end", []pax.Record{
-		{Key: "media", Value: h.MediaID},
-		{Key: "backup", Value: h.BackupID},
-		{Key: "copy", Value: strconv.Itoa(h.Copy)},
-		{Key: "fragment", Value: strconv.Itoa(h.Number)},
-		{Key: "file", Value: strconv.FormatInt(h.File, 10)},
-		{Key: "written", Value: pax.FormatTime(h.Written)},
+		{Key: prefix + "media", Value: h.MediaID},
+		{Key: prefix + "backup", Value: h.BackupID},
+		{Key: prefix + "copy", Value: strconv.Itoa(h.Copy)},
+		{Key: prefix + "fragment", Value: strconv.Itoa(h.Number)},
+		{Key: prefix + "file", Value: strconv.FormatInt(h.File, 10)},
+		{Key: prefix + "written", Value: pax.FormatTime(h.Written)},
 	}, nil)
 }
 
@@ -217,15 +217,13 @@ func checkBlockSize(n int) error {
 // header of the continued member. tar -M takes away one header after a global
 // header at the beginning of a volume: without the label it would lose a member.
 func encode(kind, label string, recs []pax.Record, c *Continuation) ([]byte, error) {
-	all := []pax.Record{
-		{Key: prefix + "format", Value: strconv.Itoa(Version)},
-		{Key: prefix + "kind", Value: kind},
-	}
+	all := make([]pax.Record, 0, len(recs)+6)
+	all = append(all, pax.Record{Key: prefix + "format", Value: strconv.Itoa(Version)}, pax.Record{Key: prefix + "kind", Value: kind})
 	for _, r := range recs {
 		if strings.ContainsAny(r.Value, "\n\x00") {
 			return nil, fmt.Errorf("%s: %s is %q: a line end or NUL cannot be in it", kind, r.Key, r.Value)
 		}
-		all = append(all, pax.Record{Key: prefix + r.Key, Value: r.Value})
+		all = append(all, r)
 	}
 	if c != nil {
 		all = append(all,
@@ -247,11 +245,11 @@ func encode(kind, label string, recs []pax.Record, c *Continuation) ([]byte, err
 }
 
 func recordsCRC(recs []pax.Record) uint32 {
-	var sum uint32
+	var lines []byte
 	for _, r := range recs {
-		sum = crc32.Update(sum, stream.Castagnoli, []byte(r.Key+"="+r.Value+"\n"))
+		lines = append(append(append(append(lines, r.Key...), '='), r.Value...), '\n')
 	}
-	return sum
+	return crc32.Checksum(lines, stream.Castagnoli)
 }
 
 // values are the records of a header block.

@@ -57,17 +57,17 @@ func (i *Image) records() ([]pax.Record, error) {
 		return nil, nil
 	}
 	recs := []pax.Record{
-		{Key: "policy", Value: i.Policy},
-		{Key: "schedule", Value: i.Schedule},
-		{Key: "type", Value: i.Type},
-		{Key: "since", Value: pax.FormatTime(i.Since)},
-		{Key: "retention", Value: pax.FormatTime(rt.Time(i.Retention))},
-		{Key: "expires", Value: pax.FormatTime(i.Expires)},
+		{Key: prefix + "policy", Value: i.Policy},
+		{Key: prefix + "schedule", Value: i.Schedule},
+		{Key: prefix + "type", Value: i.Type},
+		{Key: prefix + "since", Value: pax.FormatTime(i.Since)},
+		{Key: prefix + "retention", Value: pax.FormatTime(rt.Time(i.Retention))},
+		{Key: prefix + "expires", Value: pax.FormatTime(i.Expires)},
 	}
 	for _, l := range []struct {
 		key  string
 		list []string
-	}{{"paths", i.Paths}, {"exclude", i.Exclude}} {
+	}{{prefix + "paths", i.Paths}, {prefix + "exclude", i.Exclude}} {
 		if len(l.list) == 0 {
 			continue
 		}

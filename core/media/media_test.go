@@ -303,6 +303,52 @@ func TestHollowVolumes(t *testing.T) {
 	}
 }
 
+// TestHollowRuns: hollow members that lie one behind the other are one slot, which is
+// cut only where a fragment ends; their entries come ahead of it.
+func TestHollowRuns(t *testing.T) {
+	fs := testFS()
+	if err := fs.AddHollow(ctx, "/src", simtree.Hollow{Files: 1_000_000, Bytes: 1 << 40}, rand.New(rand.NewPCG(3, 4))); err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []int64{0, 10 << 30, 300 << 30} {
+		ring, all := pack(t, fs, media.DefaultBlockSize, media.Limits{Bytes: limit})
+		var at, begun, hollow, cuts int64
+		var told []catalog.Entry
+		for _, s := range ring.list {
+			if s.Kind == stream.Member {
+				es, err := media.DecodeMembers(s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				told = append(told, es...)
+			}
+			if s.Kind != stream.Data {
+				continue
+			}
+			if s.Flags&stream.CutBefore != 0 {
+				begun = at
+				cuts++
+			}
+			if s.Bytes == nil {
+				hollow++
+			}
+			at += s.Len
+			if begins := len(all.entries) - len(told); begins > 0 && all.entries[len(told)].Offset < at {
+				t.Fatalf("limit %d: the slot up to %d came before the entry of %s", limit, at, all.entries[len(told)].Path)
+			}
+			if limit > 0 && at-begun > limit {
+				t.Fatalf("limit %d: a fragment has %d bytes", limit, at-begun)
+			}
+		}
+		if at != all.length || !cmp.Equal(told, all.entries) {
+			t.Errorf("limit %d: %d bytes, want %d; %d entries, want %d", limit, at, all.length, len(told), len(all.entries))
+		}
+		if limit == 0 && hollow != 1 || hollow > cuts+1 || limit > 0 && cuts < all.length/limit {
+			t.Errorf("limit %d: %d hollow slots in %d fragments", limit, hollow, cuts+1)
+		}
+	}
+}
+
 // trailer is what reading one gave.
 type trailer struct {
 	head    media.FragmentHeader

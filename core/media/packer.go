@@ -35,14 +35,16 @@ type Packer struct {
 	size   int64
 	limits Limits
 
-	buf     []byte          // of the next slot
-	start   int64           // where buf begins in the stream
+	buf     []byte          // of the next slot,
+	run     int64           // or the hollow bytes of it
+	via     []dev.Resource  // that those crossed
+	start   int64           // where the next slot begins in the stream
 	cut     bool            // the next Data slot begins a fragment
-	entries []catalog.Entry // not yet given: they begin in buf, or after it
-	reached int             // how many of entries begin in buf
+	entries []catalog.Entry // not yet given: they begin in the next slot, or after it
+	reached int             // how many of entries begin in it
 	amended []catalog.Entry // of entries that were given
 
-	memberEnd int64 // of the member that buf ends in
+	memberEnd int64 // of the member that the next slot ends in, so far
 	headEnd   int64 // of its headers
 	fragStart int64
 	fragCount int // entries of the fragment
@@ -74,7 +76,7 @@ func (p *Packer) Put(ctx context.Context, f *stream.Frame) error {
 		if err := p.flush(ctx); err != nil {
 			return err
 		}
-		if err := p.give(ctx, stream.Amend, p.amended); err != nil {
+		if err := fillEntries(ctx, p.ring, stream.Amend, p.amended); err != nil {
 			return err
 		}
 		return p.fill(ctx, stream.Slot{Kind: stream.End, Bytes: encodeEnd(f.Total, f.Digest)})
@@ -83,10 +85,11 @@ func (p *Packer) Put(ctx context.Context, f *stream.Frame) error {
 }
 
 // pos is where the next byte goes in the stream.
-func (p *Packer) pos() int64 { return p.start + int64(len(p.buf)) }
+func (p *Packer) pos() int64 { return p.start + int64(len(p.buf)) + p.run }
 
 // members notes entries; they come in the order of the stream.
 func (p *Packer) members(es []catalog.Entry) error {
+	p.entries = slices.Grow(p.entries, len(es))
 	last := max(p.pos(), p.memberEnd)
 	if n := len(p.entries); n > p.reached {
 		last = p.entries[n-1].End()
@@ -120,7 +123,7 @@ func (p *Packer) amend(ctx context.Context, es []catalog.Entry) error {
 	if len(p.amended) < amendedAtOnce {
 		return nil
 	}
-	err := p.give(ctx, stream.Amend, p.amended)
+	err := fillEntries(ctx, p.ring, stream.Amend, p.amended)
 	p.amended = p.amended[:0]
 	return err
 }
@@ -146,7 +149,7 @@ func (p *Packer) data(ctx context.Context, b []byte) error {
 		if p.reached < len(p.entries) {
 			n = min(n, p.entries[p.reached].Offset-p.pos())
 		}
-		p.buf = append(p.buf, b[:n]...)
+		p.buf = append(slices.Grow(p.buf, int(min(int64(len(b)), p.size-int64(len(p.buf))))), b[:n]...)
 		b = b[n:]
 	}
 	return nil
@@ -176,7 +179,8 @@ func (p *Packer) boundary(ctx context.Context) error {
 func (p *Packer) beginMember(ctx context.Context) error {
 	e := p.entries[p.reached]
 	whole := e.End() - e.Offset
-	straddles := int64(len(p.buf))+e.HeadLen > p.size
+	// The headers that a hollow entry stands for may lie in any number of blocks.
+	straddles := e.Count == 0 && int64(len(p.buf))+e.HeadLen > p.size
 	room := p.size - int64(len(p.buf)) // of the slot in which the member begins
 	if straddles {
 		room = p.size
@@ -210,19 +214,22 @@ func (p *Packer) cutHere() {
 	}
 }
 
-// flush hands over the entries that begin in buf, then buf.
+// flush hands over the entries that begin in the next slot, then that slot.
 func (p *Packer) flush(ctx context.Context) error {
-	if len(p.buf) == 0 {
+	if len(p.buf) == 0 && p.run == 0 {
 		return nil
 	}
 	if err := p.flushEntries(ctx); err != nil {
 		return err
 	}
-	s := stream.Slot{Kind: stream.Data, Flags: p.flags(), Bytes: p.buf, Len: int64(len(p.buf)), Offset: p.start}
+	s := stream.Slot{Kind: stream.Data, Flags: p.flags(), Len: p.pos() - p.start, Offset: p.start, Via: p.via}
+	if p.run == 0 {
+		s.Bytes = p.buf
+	}
 	if err := p.fill(ctx, s); err != nil {
 		return err
 	}
-	p.start, p.buf = p.pos(), p.buf[:0]
+	p.start, p.buf, p.run, p.via = p.pos(), p.buf[:0], 0, nil
 	return nil
 }
 
@@ -235,26 +242,11 @@ func (p *Packer) flags() uint8 {
 }
 
 func (p *Packer) flushEntries(ctx context.Context) error {
-	if err := p.give(ctx, stream.Member, p.entries[:p.reached]); err != nil {
+	if err := fillEntries(ctx, p.ring, stream.Member, p.entries[:p.reached]); err != nil {
 		return err
 	}
 	p.entries = p.entries[:copy(p.entries, p.entries[p.reached:])]
 	p.reached = 0
-	return nil
-}
-
-// give hands entries over, in slots of a kind.
-func (p *Packer) give(ctx context.Context, kind stream.Kind, es []catalog.Entry) error {
-	for len(es) > 0 {
-		b, n := encodeEntries(nil, es, int(p.size))
-		if n == 0 {
-			return fmt.Errorf("the entry of %.100q… needs more than a block of %d bytes", es[0].Path, p.size)
-		}
-		if err := p.fill(ctx, stream.Slot{Kind: kind, Bytes: b, Len: int64(len(b))}); err != nil {
-			return err
-		}
-		es = es[n:]
-	}
 	return nil
 }
 
@@ -270,40 +262,42 @@ func (p *Packer) fill(ctx context.Context, s stream.Slot) error {
 	return p.ring.Fill(ctx, s)
 }
 
-// hollow takes n bytes that nobody holds: all of one member, or a part of it.
+// hollow takes n bytes that nobody holds, of one member or of several: they are one
+// slot, but where a fragment ends.
 func (p *Packer) hollow(ctx context.Context, n int64, via []dev.Resource) error {
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
-	if p.reached < len(p.entries) && p.entries[p.reached].Offset == p.pos() {
-		if err := p.beginMember(ctx); err != nil {
-			return err
-		}
-		if err := p.flushEntries(ctx); err != nil {
-			return err
-		}
-	}
 	for n > 0 {
+		if p.reached < len(p.entries) && p.entries[p.reached].Offset == p.pos() {
+			if err := p.beginMember(ctx); err != nil {
+				return err
+			}
+		}
 		part := n
+		if p.reached < len(p.entries) {
+			part = min(n, p.entries[p.reached].Offset-p.pos())
+		}
 		if p.limits.Bytes > 0 {
 			room := p.limits.Bytes - (p.pos() - p.fragStart)
-			if room <= 0 || room < p.size && room < n {
+			if room <= 0 || room < p.size && room < part {
+				if err := p.flush(ctx); err != nil {
+					return err
+				}
 				p.cutHere()
 				room = p.limits.Bytes
 			}
-			part = min(n, max(room-room%p.size, min(room, p.size)))
+			part = min(part, max(room-room%p.size, min(room, p.size)))
 		}
-		if _, err := p.ring.Empty(ctx); err != nil {
-			return err
-		}
-		s := stream.Slot{Kind: stream.Data, Flags: p.flags(), Len: part, Offset: p.start, Via: via}
-		if err := p.ring.Fill(ctx, s); err != nil {
-			return err
-		}
-		p.start += part
+		p.run, p.via = p.run+part, via
 		n -= part
 	}
-	return nil
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	// Whoever sends the data is not done, and may still fail, before the ring has room.
+	_, err := p.ring.Empty(ctx)
+	return err
 }
 
 // encodeEnd and decodeEnd: the stream's length and digest, little endian.

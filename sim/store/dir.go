@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -19,39 +20,72 @@ import (
 type Dir struct {
 	rnd      *rand.Rand
 	capacity int64
-	used     int64 // by files that have a name
-	boot     int   // crashes so far: a file opened before one is dead
-	now      space
-	durable  space
-	pending  []nameOp        // what turns durable into now, in order
-	names    map[string]bool // that the changes due at a Sync concern
-	dirs     map[string]bool
-	kids     map[string]map[string]bool // of each directory: names, with "/" those of directories
+	used     int64              // by files that have a name
+	boot     int                // crashes so far: a file opened before one is dead
+	folders  map[string]*folder // by their names, the top's being ""
+	pending  []nameOp           // what turns durable into now, in order
+	due      []spot             // that the changes due at a Sync concern
 }
 
-// space is which file has which name.
+// folder is a directory: its files as they are now, and as a crash leaves them for
+// certain, and the directories in it, which are made and removed durably.
+type folder struct {
+	name         string
+	now, durable space
+	folders      map[string]bool
+}
+
+// space is which file has which name in a directory. It is nil when it is empty: empty
+// directories stay, and there are many in the long run.
 type space map[string]*inode
 
-// nameOp is a change of names: from has the file no more, to has it. Either may be "".
+func (s *space) set(name string, n *inode) {
+	if *s == nil {
+		*s = space{}
+	}
+	(*s)[name] = n
+}
+
+func (s *space) drop(name string) {
+	if delete(*s, name); len(*s) == 0 {
+		*s = nil
+	}
+}
+
+// spot is a name in a directory; in is nil for none.
+type spot struct {
+	in   *folder
+	name string
+}
+
+func (p spot) file() *inode {
+	if p.in == nil {
+		return nil
+	}
+	return p.in.now[p.name]
+}
+
+// nameOp is a change of names: from has the file no more, to has it. Either may be none.
 type nameOp struct {
-	from, to string
+	from, to spot
 	n        *inode
 	due      bool // at the Sync under way
 }
 
-func (o nameOp) apply(s space) {
-	if o.from != "" {
-		delete(s, o.from)
+// last makes the change durable.
+func (o *nameOp) last() {
+	if o.from.in != nil {
+		o.from.in.durable.drop(o.from.name)
 	}
-	if o.to != "" {
-		s[o.to] = o.n
+	if o.to.in != nil {
+		o.to.in.durable.set(o.to.name, o.n)
 	}
 }
 
 // NewDir makes an empty directory on a disk of capacity bytes; 0 is no limit.
 // rnd decides what a crash leaves of what was not synced.
 func NewDir(capacity int64, rnd *rand.Rand) *Dir {
-	return &Dir{rnd: rnd, capacity: capacity, now: space{}, durable: space{}, names: map[string]bool{}, dirs: map[string]bool{}, kids: map[string]map[string]bool{}}
+	return &Dir{rnd: rnd, capacity: capacity, folders: map[string]*folder{"": {}}}
 }
 
 // Crash is what the end of the host does to its disk. Names change in order, as
@@ -61,23 +95,23 @@ func NewDir(capacity int64, rnd *rand.Rand) *Dir {
 func (d *Dir) Crash() {
 	d.boot++
 	for _, o := range d.pending[:d.rnd.IntN(len(d.pending)+1)] {
-		o.apply(d.durable)
+		o.last()
 	}
-	for name := range d.now {
-		d.unlist(name, "")
+	d.pending, d.used = nil, 0
+	left := map[string]*inode{}
+	for _, f := range d.folders {
+		f.now = maps.Clone(f.durable)
+		for name, n := range f.now {
+			if f.name != "" {
+				name = f.name + "/" + name
+			}
+			left[name] = n
+		}
 	}
-	d.pending, d.now, d.used = nil, space{}, 0
-	names := make([]string, 0, len(d.durable))
-	for name := range d.durable {
-		names = append(names, name)
-	}
-	slices.Sort(names) // what chance does is the same for one seed
-	for _, name := range names {
-		n := d.durable[name]
+	for _, name := range slices.Sorted(maps.Keys(left)) { // what chance does is the same for one seed
+		n := left[name]
 		n.crash(d.rnd)
 		n.gone = false
-		d.now[name] = n
-		d.enlist(name, "")
 		d.used += n.now.held()
 	}
 }
@@ -105,61 +139,53 @@ func (d *Dir) begin(ctx context.Context, op string, names ...string) error {
 }
 
 func (d *Dir) rename(o nameOp) {
-	drop := d.now[o.to] // what loses its name
-	if o.to == "" {
-		drop = d.now[o.from]
+	drop := o.from // what loses its name
+	if o.to.in != nil {
+		drop = o.to
 	}
-	if drop != nil {
-		d.used -= drop.now.held()
-		drop.gone = true
+	if n := drop.in.now[drop.name]; n != nil {
+		d.used -= n.now.held()
+		n.gone = true
 	}
-	if o.from != "" {
-		d.unlist(o.from, "")
+	if o.from.in != nil {
+		o.from.in.now.drop(o.from.name)
 	}
-	if o.to != "" {
-		d.enlist(o.to, "")
+	if o.to.in != nil {
+		o.to.in.now.set(o.to.name, o.n)
 	}
-	o.apply(d.now)
 	d.pending = append(d.pending, o)
 }
 
-// make makes the directories above name, durably; a file among them is an error.
-func (d *Dir) make(op, name string) error {
-	if d.dirs[name] {
-		return d.fail(op, name, errors.New("is a directory"))
-	}
-	if above, _ := split(name); d.dirs[above] {
-		return nil // and those above it are there, too
-	}
-	for i, c := range []byte(name) {
-		if c == '/' && d.now[name[:i]] != nil {
-			return d.fail(op, name, errors.New("not a directory: "+name[:i]))
-		}
-	}
-	for i, c := range []byte(name) {
-		if c == '/' {
-			d.dirs[name[:i]] = true
-			d.enlist(name[:i], "/")
-		}
-	}
-	return nil
+// find gives the spot of a name; in is nil if there is no such directory.
+func (d *Dir) find(name string) spot {
+	above, base := split(name)
+	return spot{d.folders[above], base}
 }
 
-// enlist adds a name to its directory's list; mark is "/" for a directory.
-func (d *Dir) enlist(name, mark string) {
-	dir, base := split(name)
-	if d.kids[dir] == nil {
-		d.kids[dir] = map[string]bool{}
+// make is find for a file to be: it makes the directories above, durably. A file among
+// them, or a directory of that name, is an error.
+func (d *Dir) make(op, name string) (spot, error) {
+	p := d.find(name)
+	if p.in == nil {
+		above, _ := split(name)
+		up, err := d.make(op, above)
+		if err != nil {
+			return p, err
+		}
+		if up.in.now[up.name] != nil {
+			return p, d.fail(op, name, errors.New("not a directory: "+above))
+		}
+		if up.in.folders == nil {
+			up.in.folders = map[string]bool{}
+		}
+		up.in.folders[up.name] = true
+		p.in = &folder{name: above}
+		d.folders[above] = p.in
 	}
-	d.kids[dir][base+mark] = true
-}
-
-func (d *Dir) unlist(name, mark string) {
-	dir, base := split(name)
-	kids := d.kids[dir]
-	if delete(kids, base+mark); len(kids) == 0 {
-		delete(d.kids, dir) // empty directories stay, and there are many in the long run
+	if p.in.folders[p.name] {
+		return p, d.fail(op, name, errors.New("is a directory"))
 	}
+	return p, nil
 }
 
 // Create implements [store.Dir].
@@ -167,13 +193,14 @@ func (d *Dir) Create(ctx context.Context, name string) (store.File, error) {
 	if err := d.begin(ctx, "create", name); err != nil {
 		return nil, err
 	}
-	n := d.now[name]
+	p, err := d.make("create", name)
+	if err != nil {
+		return nil, err
+	}
+	n := p.in.now[p.name]
 	if n == nil {
-		if err := d.make("create", name); err != nil {
-			return nil, err
-		}
 		n = &inode{}
-		d.rename(nameOp{to: name, n: n})
+		d.rename(nameOp{to: p, n: n})
 	} else if n.now.size > 0 {
 		d.used -= n.now.held()
 		n.change(fileOp{truncate: true})
@@ -186,7 +213,7 @@ func (d *Dir) Open(ctx context.Context, name string) (store.File, error) {
 	if err := d.begin(ctx, "open", name); err != nil {
 		return nil, err
 	}
-	n := d.now[name]
+	n := d.find(name).file()
 	if n == nil {
 		return nil, d.fail("open", name, errNoFile)
 	}
@@ -198,17 +225,19 @@ func (d *Dir) Rename(ctx context.Context, old, name string) error {
 	if err := d.begin(ctx, "rename", old, name); err != nil {
 		return err
 	}
-	n := d.now[old]
+	from := d.find(old)
+	n := from.file()
 	if n == nil {
 		return d.fail("rename", old, errNoFile)
 	}
 	if old == name {
 		return nil
 	}
-	if err := d.make("rename", name); err != nil {
+	to, err := d.make("rename", name)
+	if err != nil {
 		return err
 	}
-	d.rename(nameOp{from: old, to: name, n: n})
+	d.rename(nameOp{from: from, to: to, n: n})
 	return nil
 }
 
@@ -217,19 +246,21 @@ func (d *Dir) Remove(ctx context.Context, name string) error {
 	if err := d.begin(ctx, "remove", name); err != nil {
 		return err
 	}
-	if d.dirs[name] {
-		if len(d.kids[name]) > 0 {
+	if f := d.folders[name]; f != nil {
+		if len(f.now)+len(f.folders) > 0 {
 			return d.fail("remove", name, errors.New("directory not empty"))
 		}
-		delete(d.dirs, name)
-		delete(d.kids, name)
-		d.unlist(name, "/")
+		d.sync(f) // nothing that was in it comes back
+		above := d.find(name)
+		delete(above.in.folders, above.name)
+		delete(d.folders, name)
 		return nil
 	}
-	if d.now[name] == nil {
+	p := d.find(name)
+	if p.file() == nil {
 		return d.fail("remove", name, errNoFile)
 	}
-	d.rename(nameOp{from: name})
+	d.rename(nameOp{from: p})
 	return nil
 }
 
@@ -249,10 +280,18 @@ func checkable(dir string) []string {
 	return []string{dir}
 }
 
+// list gives the names in a directory, with "/" those of directories.
 func (d *Dir) list(dir string) []string {
+	f := d.folders[dir]
+	if f == nil {
+		return nil
+	}
 	var names []string
-	for name := range d.kids[dir] {
+	for name := range f.now {
 		names = append(names, name)
+	}
+	for name := range f.folders {
+		names = append(names, name+"/")
 	}
 	slices.Sort(names)
 	return names
@@ -270,32 +309,36 @@ func (d *Dir) Sync(ctx context.Context, dir string) error {
 	if err := d.begin(ctx, "sync", checkable(dir)...); err != nil {
 		return err
 	}
-	clear(d.names)
+	if f := d.folders[dir]; f != nil {
+		d.sync(f)
+	}
+	return nil
+}
+
+func (d *Dir) sync(f *folder) {
+	d.due = d.due[:0]
 	for i := len(d.pending) - 1; i >= 0; i-- {
 		o := &d.pending[i]
-		o.due = o.in(dir) || d.names[o.from] || d.names[o.to]
-		if o.due {
-			d.names[o.from], d.names[o.to] = true, true
-			delete(d.names, "") // no name
+		o.due = o.from.in == f || o.to.in == f || slices.Contains(d.due, o.from) || slices.Contains(d.due, o.to)
+		if !o.due {
+			continue
+		}
+		for _, p := range []spot{o.from, o.to} {
+			if p.in != nil {
+				d.due = append(d.due, p)
+			}
 		}
 	}
 	rest := d.pending[:0]
 	for _, o := range d.pending {
 		if o.due {
-			o.apply(d.durable)
+			o.last()
 		} else {
 			rest = append(rest, o)
 		}
 	}
 	clear(d.pending[len(rest):])
 	d.pending = rest
-	return nil
-}
-
-func (o nameOp) in(dir string) bool {
-	from, _ := split(o.from)
-	to, _ := split(o.to)
-	return o.from != "" && from == dir || o.to != "" && to == dir
 }
 
 // Free implements [store.Dir].

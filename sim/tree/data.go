@@ -2,6 +2,7 @@ package tree
 
 import (
 	"io"
+	"slices"
 	"sort"
 
 	seam "capstan/core/tree"
@@ -45,7 +46,7 @@ func (d *data) put(p piece) {
 	if p.bytes != nil {
 		p.bytes = append([]byte(nil), p.bytes...)
 	}
-	d.pieces = append(d.pieces[:i], append([]piece{p}, d.pieces[i:]...)...)
+	d.pieces = slices.Insert(d.pieces, i, p)
 }
 
 // punch makes a hole from one offset to another.

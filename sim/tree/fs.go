@@ -26,6 +26,8 @@ type FS struct {
 	disk dev.Resource
 	root *node
 	ino  uint64
+	// lives is how many living trees there are: each has inodes of its own, apart from others'.
+	lives uint64
 }
 
 // New makes an empty file system. now is the host's clock ([rt.Now] in a world);

@@ -50,7 +50,8 @@ func (fs *FS) AddLiving(ctx context.Context, p string, l Living, r *rand.Rand) e
 	if err != nil {
 		return err
 	}
-	life := &living{fs: fs, Living: l, day: -1}
+	fs.lives++
+	life := &living{Living: l, day: -1, inodes: fs.lives << 32}
 	for range restEntries {
 		life.weights = append(life.weights, 1+r.Int64N(1000))
 	}
@@ -63,13 +64,20 @@ func (fs *FS) AddLiving(ctx context.Context, p string, l Living, r *rand.Rand) e
 // living is the life of a directory.
 type living struct {
 	Living
-	fs      *FS
 	made    rt.Time
 	weights []int64
 	day     int
-	now     *node             // the directory as it is on that day
-	inodes  map[string]uint64 // of the entries that stay
+	now     *node  // the directory as it is on that day
+	inodes  uint64 // of its entries, which keep theirs as long as they stay, come after this one
 }
+
+// Inodes of entries: of the one for the month, of those for what is old, and of those for
+// the last days, in order of the days.
+const (
+	monthInode = 0
+	restInode  = 1
+	dayInode   = restInode + restEntries
+)
 
 // DayAt is the day of a time, if day 1 begins at another.
 func DayAt(begins, now rt.Time) int {
@@ -90,15 +98,17 @@ func (l *living) on(n *node, now rt.Time) (*node, error) {
 		return nil, fmt.Errorf("a living tree: %d files of %d bytes cannot be", d.Files, d.Bytes)
 	}
 	seen := *n
-	seen.living, seen.children = nil, maps.Clone(n.children)
+	changes := l.changes(day, d)
+	seen.living, seen.children = nil, make(map[string]*node, len(n.children)+len(changes)+restEntries)
+	maps.Copy(seen.children, n.children)
 	rest := d
-	for _, c := range l.changes(day, d) {
-		l.entry(&seen, c.name, c.at, c.files, c.bytes)
+	for _, c := range changes {
+		l.entry(&seen, c)
 		rest.Files, rest.Bytes = rest.Files-c.files, rest.Bytes-c.bytes
 	}
 	files, bytes := parts(max(rest.Files, 0), l.weights), parts(max(rest.Bytes, 0), l.weights)
 	for i := range restEntries {
-		l.entry(&seen, restName(i), l.made, files[i], bytes[i])
+		l.entry(&seen, change{restName(i), restInode + uint64(i), l.made, files[i], bytes[i]})
 	}
 	l.day, l.now = day, &seen
 	return l.now, nil
@@ -109,6 +119,7 @@ func restName(i int) string { return fmt.Sprintf("files-%02d", i) }
 // change is what was changed last on a day, or on some of them.
 type change struct {
 	name         string
+	inode        uint64 // behind those of other trees
 	at           rt.Time
 	files, bytes int64
 }
@@ -118,19 +129,20 @@ type change struct {
 // the other days.
 func (l *living) changes(day int, d Day) (all []change) {
 	left := 1.0 // the part that has not changed since
-	month := change{name: "changed-earlier", at: l.Begins.Add(time.Duration(day-lastDays-1) * 24 * time.Hour)}
+	month := change{name: "changed-earlier", inode: monthInode, at: l.Begins.Add(time.Duration(day-lastDays-1) * 24 * time.Hour)}
 	for k := 0; k < monthDays && day-k >= 1 && left > 1e-6; k++ {
 		then := d
 		if k > 0 {
 			then = l.Day(day - k)
 		}
 		c := change{
-			name: fmt.Sprintf("changed-%05d", day-k), at: l.Begins.Add(time.Duration(day-k-1) * 24 * time.Hour),
+			inode: dayInode + uint64(day-k), at: l.Begins.Add(time.Duration(day-k-1) * 24 * time.Hour),
 			files: int64(float64(then.ChangedFiles) * left), bytes: int64(float64(then.ChangedBytes) * left),
 		}
 		left *= 1 - float64(then.ChangedBytes)/float64(max(then.Bytes, 1))
 		switch {
 		case k < lastDays:
+			c.name = fmt.Sprintf("changed-%05d", day-k)
 			all = append(all, c)
 		default:
 			month.files, month.bytes = month.files+c.files, month.bytes+c.bytes
@@ -150,25 +162,14 @@ func bounded(all []change, d Day) []change {
 }
 
 // entry puts an entry into a directory, unless it stands for nothing.
-func (l *living) entry(dir *node, name string, changed rt.Time, files, bytes int64) {
-	if files == 0 && bytes == 0 {
+func (l *living) entry(dir *node, c change) {
+	if c.files == 0 && c.bytes == 0 {
 		return
 	}
-	n := &node{info: seam.Info{Type: catalog.Regular, Mode: 0o644, Dev: 1, Ino: l.inode(name), MTime: changed, CTime: changed}, nlink: 1}
-	n.info.Files = max(files, 1)
-	n.data.put(piece{n: bytes})
-	dir.children[name] = n
-}
-
-func (l *living) inode(name string) uint64 {
-	if l.inodes == nil {
-		l.inodes = map[string]uint64{}
-	}
-	if l.inodes[name] == 0 {
-		l.fs.ino++
-		l.inodes[name] = l.fs.ino
-	}
-	return l.inodes[name]
+	n := &node{info: seam.Info{Type: catalog.Regular, Mode: 0o644, Dev: 1, Ino: l.inodes + c.inode, MTime: c.at, CTime: c.at}, nlink: 1}
+	n.info.Files = max(c.files, 1)
+	n.data.put(piece{n: c.bytes})
+	dir.children[c.name] = n
 }
 
 // parts cuts total in proportion to weights; they add up to total exactly.

@@ -87,6 +87,7 @@ func parseNumber(b []byte) (int64, error) {
 // ParseRecords reads the data of an extended or global header.
 func ParseRecords(b []byte) ([]Record, error) {
 	var recs []Record
+	all := string(b) // of which keys and values are parts
 	for len(b) > 0 {
 		sp := bytes.IndexByte(b[:min(len(b), 20)], ' ')
 		if sp < 1 {
@@ -96,7 +97,8 @@ func ParseRecords(b []byte) ([]Record, error) {
 		if err != nil || int(n) > len(b) || int(n) < sp+3 || b[n-1] != '\n' {
 			return nil, fmt.Errorf("%w: an extended header's record has the wrong length", ErrHeader)
 		}
-		key, value, ok := strings.Cut(string(b[sp+1:n-1]), "=")
+		at := len(all) - len(b)
+		key, value, ok := strings.Cut(all[at+sp+1:at+int(n)-1], "=")
 		if !ok || key == "" {
 			return nil, fmt.Errorf("%w: an extended header's record is not key=value", ErrHeader)
 		}
