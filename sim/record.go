@@ -34,10 +34,16 @@ func (r *recorder) init(o Options) {
 	}
 }
 
-// Emit records e.
+// Emit records e, if anybody wants it: what record is given goes to the heap.
 func (r *recorder) Emit(ctx context.Context, e trace.Event) {
 	rt.Current(ctx).Check()
 	r.count++
+	if r.watch != nil || r.keep || r.out != nil || r.hash != nil {
+		r.record(e)
+	}
+}
+
+func (r *recorder) record(e trace.Event) {
 	if r.watch != nil {
 		r.watch(&e)
 	}
