@@ -3,7 +3,6 @@ package pbx
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"capstan/core/rt"
 	"capstan/core/status"
@@ -16,9 +15,8 @@ type Mux struct {
 	epoch   uint64
 	methods map[string]*handler
 
-	lock  rt.Lock
-	seen  map[requestNumber]*remembered
-	order []requestNumber // oldest first
+	lock   rt.Lock
+	memory memory
 }
 
 type handler struct {
@@ -28,38 +26,12 @@ type handler struct {
 	handle func(ctx context.Context, from Peer, q any) (any, error)
 }
 
-// requestNumber tells a request from others of its caller, and mostly from those
-// of all callers.
-type requestNumber struct{ inc, seq uint64 }
-
-// remembered is a request under way or answered. The identity is part of what it
-// is known by: nobody can spoil, or be given, the reply to another's request by
-// using its address.
-type remembered struct {
-	who   Identity
-	from  Addr
-	reply Message
-	ended bool          // the reply is there
-	at    time.Duration // since when, monotonic
-	done  *rt.Event     // for repetitions that come before; nil if none did
-	next  *remembered   // of another caller, with the same number
-}
-
-// rememberedReplies is how many replies a service keeps for repetitions, and
-// rememberedTime how long, if they are not too many. A caller gives up a minute
-// after the last of four attempts; a service answers some thousands of requests in
-// that time at most.
-const (
-	rememberedReplies = 4096
-	rememberedTime    = 15 * time.Minute
-)
-
 // NewMux makes an empty set of methods for a role. A call that carries another
 // epoch than the one given is refused; 0 refuses none.
 func NewMux(ctx context.Context, role string, epoch uint64) *Mux {
 	return &Mux{
 		role: role, epoch: epoch, methods: map[string]*handler{},
-		lock: rt.NewLock(ctx), seen: map[requestNumber]*remembered{},
+		lock: rt.NewLock(ctx), memory: memory{highest: map[uint64]*remembered{}},
 	}
 }
 
@@ -137,13 +109,16 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 		rep.Head.Stamp = tr.Stamp(ctx)
 		return rep
 	}
-	r, again := x.request(from, &req.Head, rt.Mono(ctx))
+	now := rt.Mono(ctx)
+	x.lock.Lock()
+	r, again := x.memory.find(from, &req.Head, now)
+	x.lock.Unlock()
 	if again {
 		return x.repeat(ctx, r, req.Method)
 	}
 	x.answer(ctx, from, h, req, &r.reply)
 	r.reply.Head.Stamp = tr.Stamp(ctx)
-	now := rt.Mono(ctx)
+	now = rt.Mono(ctx)
 	x.lock.Lock()
 	r.ended, r.at = true, now
 	done := r.done
@@ -152,71 +127,6 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 		done.Set()
 	}
 	return &r.reply
-}
-
-// request finds what is remembered of a request; again is false if it is new.
-func (x *Mux) request(from Identity, h *Head, now time.Duration) (r *remembered, again bool) {
-	n := requestNumber{h.Inc, h.Seq}
-	x.lock.Lock()
-	defer x.lock.Unlock()
-	for r = x.seen[n]; r != nil; r = r.next {
-		if r.who == from && r.from == h.From {
-			return r, true
-		}
-	}
-	r = &remembered{who: from, from: h.From}
-	x.remember(n, r, now)
-	return r, false
-}
-
-// repeat is the reply that a request had, or will have.
-func (x *Mux) repeat(ctx context.Context, r *remembered, method string) *Message {
-	x.lock.Lock()
-	if !r.ended && r.done == nil {
-		r.done = rt.NewEvent(ctx)
-	}
-	ended, done := r.ended, r.done
-	x.lock.Unlock()
-	if !ended {
-		if err := done.Wait(ctx); err != nil {
-			rep := &Message{Method: method}
-			rep.fail(err)
-			return rep
-		}
-	}
-	rep := r.reply
-	return &rep
-}
-
-// answered tells whether r and those of the same number were before a time.
-func (r *remembered) answered(before time.Duration) bool {
-	for ; r != nil; r = r.next {
-		if !r.ended || r.at > before {
-			return false
-		}
-	}
-	return true
-}
-
-func (x *Mux) remember(n requestNumber, r *remembered, now time.Duration) {
-	for len(x.order) > 0 && x.seen[x.order[0]].answered(now-rememberedTime) {
-		delete(x.seen, x.order[0])
-		x.order = x.order[1:]
-	}
-	if len(x.order) >= rememberedReplies {
-		kept := x.order[:0]
-		for i, k := range x.order {
-			if i < len(x.order)/2 && x.seen[k].answered(now) {
-				delete(x.seen, k)
-			} else {
-				kept = append(kept, k)
-			}
-		}
-		x.order = kept
-	}
-	r.next = x.seen[n]
-	x.seen[n] = r
-	x.order = append(x.order, n)
 }
 
 // answer makes the reply to a request.
