@@ -13,24 +13,48 @@ import (
 type Mux struct {
 	role    string
 	epoch   uint64
-	methods map[string]*handler
+	methods map[string]handler
 
 	lock   rt.Lock
 	memory memory
 }
 
-type handler struct {
-	allow  Kinds
-	query  bool
-	decode func([]byte) (any, error)
-	handle func(ctx context.Context, from Peer, q any) (any, error)
+// handler answers one method.
+type handler interface {
+	allows() Kinds
+	queries() bool
+	decode(wire []byte) (any, error)
+	handle(ctx context.Context, from Peer, q any) (any, error)
+}
+
+// answering is a handler of a method by a function.
+type answering[Q, P any] struct {
+	*Method[Q, P]
+	fn func(ctx context.Context, from Peer, q Q) (P, error)
+}
+
+func (a *answering[Q, P]) allows() Kinds { return a.allow }
+func (a *answering[Q, P]) queries() bool { return a.query }
+
+func (a *answering[Q, P]) decode(wire []byte) (any, error) {
+	var q Q
+	err := Decode(wire, &q)
+	return q, err
+}
+
+func (a *answering[Q, P]) handle(ctx context.Context, from Peer, q any) (any, error) {
+	typed, ok := q.(Q)
+	if !ok {
+		return nil, fmt.Errorf("%s: request is a %T", a.name, q)
+	}
+	return a.fn(ctx, from, typed)
 }
 
 // NewMux makes an empty set of methods for a role. A call that carries another
 // epoch than the one given is refused; 0 refuses none.
 func NewMux(ctx context.Context, role string, epoch uint64) *Mux {
 	return &Mux{
-		role: role, epoch: epoch, methods: map[string]*handler{},
+		role: role, epoch: epoch, methods: map[string]handler{},
 		lock: rt.NewLock(ctx), memory: memory{highest: map[uint64]*remembered{}},
 	}
 }
@@ -40,22 +64,7 @@ func Handle[Q, P any](mux *Mux, m *Method[Q, P], fn func(ctx context.Context, fr
 	if _, dup := mux.methods[m.name]; dup {
 		panic("pbx: " + m.name + " is handled twice")
 	}
-	mux.methods[m.name] = &handler{
-		allow: m.allow,
-		query: m.query,
-		decode: func(b []byte) (any, error) {
-			var q Q
-			err := Decode(b, &q)
-			return q, err
-		},
-		handle: func(ctx context.Context, from Peer, q any) (any, error) {
-			typed, ok := q.(Q)
-			if !ok {
-				return nil, fmt.Errorf("%s: request is a %T", m.name, q)
-			}
-			return fn(ctx, from, typed)
-		},
-	}
+	mux.methods[m.name] = &answering[Q, P]{m, fn}
 }
 
 // handling is the context of a handler, with what it asked for with [AfterReply];
@@ -94,7 +103,7 @@ func AfterReply(ctx context.Context, fn func()) {
 // end a handler that changes nothing once its caller is gone.
 func (x *Mux) Changes(method string) bool {
 	h := x.methods[method]
-	return h == nil || !h.query
+	return h == nil || !h.queries()
 }
 
 // Serve answers one request from a peer whose identity the transport has
@@ -103,7 +112,7 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 	tr := trace.From(ctx)
 	tr.Witness(req.Head.Stamp)
 	h := x.methods[req.Method]
-	if h == nil || h.query {
+	if h == nil || h.queries() {
 		rep := &Message{}
 		x.answer(ctx, from, h, req, rep)
 		rep.Head.Stamp = tr.Stamp(ctx)
@@ -130,7 +139,7 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 }
 
 // answer makes the reply to a request.
-func (x *Mux) answer(ctx context.Context, from Identity, h *handler, req, rep *Message) {
+func (x *Mux) answer(ctx context.Context, from Identity, h handler, req, rep *Message) {
 	rep.Method = req.Method
 	q, err := x.accept(from, h, req)
 	if err != nil {
@@ -150,12 +159,12 @@ func (x *Mux) answer(ctx context.Context, from Identity, h *handler, req, rep *M
 }
 
 // accept refuses a request that may not be made, and gives what it asks.
-func (x *Mux) accept(from Identity, h *handler, req *Message) (any, error) {
+func (x *Mux) accept(from Identity, h handler, req *Message) (any, error) {
 	switch {
 	case h == nil:
 		return nil, status.Errorf(status.BadParameter, "%s answers no method %q", x.role, req.Method)
-	case !from.Is(h.allow):
-		return nil, status.Errorf(status.NotAllowed, "%s may be called by %s, not by %s", req.Method, h.allow, from)
+	case !from.Is(h.allows()):
+		return nil, status.Errorf(status.NotAllowed, "%s may be called by %s, not by %s", req.Method, h.allows(), from)
 	case from.Kinds&Hosts != 0 && req.Head.From.Host() != from.Name:
 		return nil, status.Errorf(status.NotAllowed, "%s says it is %s", from, req.Head.From)
 	case x.epoch != 0 && req.Head.Epoch != 0 && req.Head.Epoch != x.epoch:
