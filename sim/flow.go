@@ -142,7 +142,10 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 			f.names = append(f.names, r.Name)
 			f.via = append(f.via, w.flows.resource(r))
 		}
-		if one := r.Name + ", one stream"; r.Stream > 0 && !slices.Contains(f.names, one) {
+		if r.Stream <= 0 {
+			continue
+		}
+		if one := r.Name + ", one stream"; !slices.Contains(f.names, one) {
 			f.names = append(f.names, one)
 			f.via = append(f.via, &resource{name: r.Name, rate: r.Stream})
 		}

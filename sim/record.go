@@ -87,7 +87,7 @@ func (w *World) TraceError() error { return w.record.err }
 // logger makes the process's log, whose times are those of its host.
 func (p *Process) logger() *slog.Logger {
 	if p.w.opts.Log == nil {
-		return slog.New(slog.DiscardHandler)
+		return p.w.silent
 	}
 	h := slog.NewJSONHandler(p.w.opts.Log, &slog.HandlerOptions{Level: p.w.opts.LogLevel})
 	return slog.New(procLog{h, p}).With("host", p.host.name, "proc", string(p.addr))

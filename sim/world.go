@@ -61,6 +61,8 @@ type World struct {
 	idle    []*coroutine
 	failure error
 	halted  bool
+	shows   bool   // a task that is resumed shall not go on, but leave here
+	stack   string // its stack
 
 	hosts  []*Host
 	byName map[string]*Host
@@ -69,6 +71,7 @@ type World struct {
 	flows  flows
 	slots  slotMemory
 	record recorder
+	silent *slog.Logger // of all processes, if there is no log
 }
 
 // New makes a world with no hosts.
@@ -79,7 +82,7 @@ func New(o Options) *World {
 	if o.SpawnTime == 0 {
 		o.SpawnTime = 2 * time.Millisecond
 	}
-	w := &World{opts: o, byName: map[string]*Host{}, slots: slotMemory{}}
+	w := &World{opts: o, byName: map[string]*Host{}, slots: slotMemory{}, silent: slog.New(slog.DiscardHandler)}
 	if o.ShuffleTies {
 		a, b := streamSeed(o.Seed, "world", "ties")
 		w.tie = rand.NewPCG(a, b)
