@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -93,13 +94,18 @@ func (r *reader) host(h *Host) {
 		if host := h.Libraries[i].Host; host != "" && host != h.Name {
 			r.say(fmt.Sprintf("libraries[%d].host", i), "%q is another host; expected %s, or nothing", host, h.Name)
 		}
+		for j, d := range h.Libraries[i].Drives {
+			if d.Host != "" && d.Host != h.Name {
+				r.say(fmt.Sprintf("libraries[%d].drives[%d].host", i, j), "%q is another host; a virtual library serves its own host, except in a scenario", d.Host)
+			}
+		}
 	}
-	r.devices(h.Devices, h.Libraries)
+	r.devices(h.Name, h.Devices, h.Libraries)
 	r.storage(h.StorageUnits, h.Groups, h.Pools)
 }
 
 // devices checks that each can be found, and that each drive stands in a library.
-func (r *reader) devices(all []Device, virtual []Library) {
+func (r *reader) devices(host string, all []Device, virtual []Library) {
 	unique(r, "devices", all, func(d Device) string { return d.Name })
 	var changers []string
 	serials := map[string]string{}
@@ -109,7 +115,10 @@ func (r *reader) devices(all []Device, virtual []Library) {
 		if d.Kind == "changer" {
 			changers = append(changers, d.Name)
 		}
-		if d.Serial == "" && d.Path == "" {
+		switch elsewhere := d.Kind == "changer" && d.Control != "" && d.Control != host; {
+		case elsewhere && (d.Serial != "" || d.Path != ""):
+			r.say(at+".control", "%q is another host; expected no serial and no path then, which that one's file has", d.Control)
+		case d.Serial == "" && d.Path == "" && !elsewhere:
 			r.say(at+".serial", "missing; expected the serial number, or the path of a device that tells none: see \"capstan devices\"")
 		}
 		if other := serials[d.Serial]; other != "" && d.Serial != "" {
@@ -138,6 +147,9 @@ func (r *reader) device(d *Device, at string, changers []string) {
 		}
 		if len(d.Quirks) > 0 {
 			r.say(at+".quirks", "not for a drive; expected only for a changer")
+		}
+		if d.Control != "" {
+			r.say(at+".control", "not for a drive; expected only for a changer")
 		}
 		if stays, _ := d.Dismount.Stays(); stays {
 			r.say(at+".dismount", "not for a drive; expected only for a changer")
@@ -253,6 +265,9 @@ func (r *reader) scenario(s *Scenario) {
 			r.say(at, "missing; expected the media server that the robot is attached to")
 		}
 		r.refersTo(at, "media server", l.Host, media)
+		for j, d := range l.Drives {
+			r.refersTo(fmt.Sprintf("libraries[%d].drives[%d].host", i, j), "media server", d.Host, media)
+		}
 	}
 	r.storage(s.StorageUnits, s.Groups, s.Pools)
 	libraries := namesOf(s.Libraries, func(l Library) string { return l.Name })
@@ -260,6 +275,7 @@ func (r *reader) scenario(s *Scenario) {
 		at := fmt.Sprintf("storageUnits[%d]", i)
 		r.refersTo(at+".mediaServer", "media server", u.MediaServer, media)
 		r.refersTo(at+".library", "library", u.Library, libraries)
+		r.hasDrive(s, &u, at)
 	}
 	r.policies(s, clients)
 	r.workload(s, clients)
@@ -282,6 +298,18 @@ func (r *reader) scenario(s *Scenario) {
 		r.within(at+".at", f.At, s)
 	}
 	r.expectations(s, clients)
+}
+
+// hasDrive checks that a tape unit's media server has a drive of its library.
+func (r *reader) hasDrive(s *Scenario, u *StorageUnit, at string) {
+	i := slices.IndexFunc(s.Libraries, func(l Library) bool { return l.Name == u.Library })
+	if i < 0 || len(s.MediaServers) < 2 || u.MediaServer == "" {
+		return
+	}
+	l := &s.Libraries[i]
+	if !slices.ContainsFunc(l.Drives, func(d Drive) bool { return cmp.Or(d.Host, l.Host) == u.MediaServer }) {
+		r.say(at+".mediaServer", "%s has no drive of library %s; expected the library's host, or the host of one of its drives", u.MediaServer, l.Name)
+	}
 }
 
 // hosts checks that all hosts have names of their own, and gives the clients'.
@@ -328,11 +356,7 @@ func (r *reader) policies(s *Scenario, clients []string) {
 		r.policy(p, at)
 		r.refersTo(at+".storage", "storage unit or group", p.Storage, storage)
 		r.refersTo(at+".pool", "pool", p.Pool, poolNames(s.Pools))
-		for j, pattern := range p.Clients {
-			if !slices.ContainsFunc(clients, func(c string) bool { ok, err := path.Match(pattern, c); return err == nil && ok }) {
-				r.refersTo(fmt.Sprintf("%s.clients[%d]", at, j), "client", pattern, clients)
-			}
-		}
+		r.patterns(at, p.Clients, clients)
 	}
 }
 

@@ -68,6 +68,8 @@ type Device struct {
 	KeyFile string `yaml:"keyFile,omitempty" is:"abspath" ex:"/etc/capstan/tape.key"`
 	// Drive only: the drive checks and stores a checksum of each block, if it can.
 	Protection bool `yaml:"protection" def:"true"`
+	// Changer only: the media server that controls the robot, if it is another one; the changer is then among that one's devices, too, and has neither serial nor path here.
+	Control string `yaml:"control,omitempty" is:"name" ex:"media1"`
 	// Changer only: how long a cartridge stays in its drive after a job: immediate, for a time such as delay=300s, or lru: until the drive is needed.
 	Dismount dismount.Policy `yaml:"dismount" def:"immediate" ex:"delay=300s"`
 	// Changer only: what it does otherwise than others, and does not say.
@@ -104,6 +106,8 @@ type Drive struct {
 	Name string `yaml:"name" need:"yes" is:"pattern" ex:"drive1"`
 	// How many such drives there are.
 	Count int `yaml:"count,omitempty" def:"1" min:"1" max:"1000"`
+	// In a scenario: the media server that has the drive, if not the one that the robot is attached to.
+	Host string `yaml:"host,omitempty" is:"name" ex:"media2"`
 	// The model, which gives its speeds: a generation, of full height; with HH, of half height.
 	Model string `yaml:"model" need:"yes" oneof:"LTO-5|LTO-5 HH|LTO-6|LTO-6 HH|LTO-7|LTO-7 HH|LTO-8|LTO-8 HH|LTO-9|LTO-9 HH|LTO-10" ex:"LTO-8"`
 }

@@ -176,6 +176,23 @@ func TestEachClient(t *testing.T) {
 	}
 }
 
+// A count that is refused is not spelt out to look for what else is wrong.
+func TestCountOfTooMany(t *testing.T) {
+	_, err := Load[Scenario]("many.yaml", []byte(`
+name: many
+start: 2026-11-23T12:00:00Z
+length: 1d
+master: {name: master}
+mediaServers: [{name: media1}]
+clients: [{name: "c%d", count: 2000000000}]
+workload: {trace: none.csv, clients: [{clients: ["c*"]}]}
+storageUnits: [{name: disk, kind: disk, mediaServer: media1, path: /backup}]
+`))
+	if err == nil || !strings.Contains(err.Error(), "2000000000 is out of range; expected at most 100000") {
+		t.Error(err)
+	}
+}
+
 func TestBarcodes(t *testing.T) {
 	c := Cartridges{Count: 2, Prefix: "CAP", Density: "LTO-8"}
 	if diff := cmp.Diff([]string{"CAP001L8", "CAP002L8"}, c.Barcodes()); diff != "" {

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -70,6 +71,8 @@ type Client struct {
 	Count int `yaml:"count" def:"1" min:"1" max:"100000"`
 	// The rate of its network link, each way; data gets 97 % of it.
 	Link Rate `yaml:"link" def:"1Gbps" min:"1kBps"`
+	// The rate of data that one connection carries at most, each way: of TCP, the window over the round-trip time. A job has one connection; several share the link. 0 is all of the link.
+	PerConnection Rate `yaml:"perConnection,omitempty" min:"1kBps" ex:"80MBps"`
 	// The rate at which its disks read and write.
 	Disk Rate `yaml:"disk" def:"200MBps" min:"1kBps"`
 	// What is on its disks. Default: as the workload says.
@@ -137,14 +140,19 @@ func (s *Scenario) EachClient() []Client {
 // ClientsOf is the names of the clients that a policy backs up, its patterns
 // spelt out, each name once and in the scenario's order.
 func (s *Scenario) ClientsOf(p *Policy) []string {
-	var names []string
-	for _, c := range s.EachClient() {
-		for _, pattern := range p.Clients {
-			if ok, err := path.Match(pattern, c.Name); err == nil && ok {
-				names = append(names, c.Name)
-				break
-			}
+	return Matching(p.Clients, namesOf(s.EachClient(), func(c Client) string { return c.Name }))
+}
+
+// Matching are the names that match one of some patterns, in their order.
+func Matching(patterns, names []string) (all []string) {
+	for _, n := range names {
+		if matchesAny(patterns, n) {
+			all = append(all, n)
 		}
 	}
-	return names
+	return all
+}
+
+func matchesAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { ok, err := path.Match(p, name); return err == nil && ok })
 }

@@ -31,7 +31,7 @@ type traced struct {
 
 // trace reads the file of jobs that the workload names, and adds those that were
 // asked for in the scenario's time.
-func (r *reader) trace(s *Scenario) {
+func (r *reader) trace(s *Scenario, who *roster) {
 	w := &s.Workload
 	file := r.beside(w.Trace)
 	w.Trace = ""
@@ -45,16 +45,14 @@ func (r *reader) trace(s *Scenario) {
 	} else {
 		all = r.traceCSV(file, b)
 	}
-	clients := namesOf(s.EachClient(), func(c Client) string { return c.Name })
-	slices.Sort(clients)
 	for i := range all {
 		j := &all[i].job
 		inside, wrong := j.place(all[i].time, s)
-		if _, known := slices.BinarySearch(clients, j.Client); wrong == "" && inside && !known {
+		if wrong == "" && inside && !who.clients[j.Client] {
 			wrong = fmt.Sprintf("there is no client %q; expected one of the scenario's", j.Client)
 		}
 		if wrong == "" && inside {
-			wrong = s.tracedPolicy(j)
+			wrong = who.wrong(j)
 		}
 		switch {
 		case wrong != "":

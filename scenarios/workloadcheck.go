@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"fmt"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,31 +33,43 @@ func (r *reader) workload(s *Scenario, clients []string) {
 			r.say(at+".hours", "%d weights; expected 24, one for each hour, and not all 0", n)
 		}
 	}
-	traced := w.Trace != ""
-	if traced {
-		r.trace(s)
+	if clients == nil {
+		return // there is a mistake in them, which is said: who they are is not known
 	}
-	r.restoresOfPlayed(w, clients)
+	r.played(s, clients)
+}
+
+// played checks the jobs that are played back, those of the file that the workload
+// names, too, and that all other clients have data.
+func (r *reader) played(s *Scenario, clients []string) {
+	w, all := &s.Workload, s.roster(clients)
+	traced := w.Trace != ""
 	for i := range w.Jobs {
 		j, at := &w.Jobs[i], fmt.Sprintf("workload.jobs[%d]", i)
-		r.refersTo(at+".client", "client", j.Client, clients)
+		if !all.clients[j.Client] {
+			r.refersTo(at+".client", "client", j.Client, clients)
+		}
 		r.within(at+".at", j.At, s)
-		if wrong := s.tracedPolicy(j); wrong != "" {
+		if wrong := all.wrong(j); wrong != "" {
 			r.say(at+".policy", "%s", wrong)
 		}
 	}
+	if traced {
+		r.trace(s, all)
+	}
+	played := map[string]bool{}
+	for i := range w.Jobs {
+		played[w.Jobs[i].Client] = true
+	}
+	r.restoresOfPlayed(w, clients, played)
 	if !traced { // else a client without jobs in this time has none to be played back
-		r.everyClientHasData(s)
+		r.everyClientHasData(s, played)
 	}
 }
 
 // restoresOfPlayed refuses restores by clients whose jobs are played back: their files
 // are made for each job, and none stays to be restored.
-func (r *reader) restoresOfPlayed(w *Workload, clients []string) {
-	played := map[string]bool{}
-	for i := range w.Jobs {
-		played[w.Jobs[i].Client] = true
-	}
+func (r *reader) restoresOfPlayed(w *Workload, clients []string, played map[string]bool) {
 	for i := range w.Restores {
 		for _, c := range clients {
 			if played[c] && matchesAny(w.Restores[i].Clients, c) {
@@ -69,19 +80,20 @@ func (r *reader) restoresOfPlayed(w *Workload, clients []string) {
 	}
 }
 
+// patterns checks that each of some clients' names and patterns is one's.
 func (r *reader) patterns(at string, patterns, clients []string) {
 	for i, p := range patterns {
-		if !slices.ContainsFunc(clients, func(c string) bool { ok, err := path.Match(p, c); return err == nil && ok }) {
+		if !slices.ContainsFunc(clients, func(c string) bool { return matchesAny(patterns[i:i+1], c) }) {
 			r.refersTo(fmt.Sprintf("%s.clients[%d]", at, i), "client", p, clients)
 		}
 	}
 }
 
-func (r *reader) everyClientHasData(s *Scenario) {
+func (r *reader) everyClientHasData(s *Scenario, played map[string]bool) {
 	for i := range s.Clients {
 		one := Scenario{Clients: s.Clients[i : i+1], Workload: s.Workload}
 		for _, c := range one.EachClient() {
-			if c.Data == nil && s.Workload.Of(c.Name) < 0 && !s.Workload.plays(c.Name) {
+			if c.Data == nil && s.Workload.Of(c.Name) < 0 && !played[c.Name] {
 				r.say(fmt.Sprintf("clients[%d].data", i), "missing; expected the files and bytes of %s, or an entry of workload.clients, or jobs of it", c.Name)
 				break
 			}
@@ -94,23 +106,34 @@ func (w *Workload) Of(client string) int {
 	return slices.IndexFunc(w.Clients, func(c ClientLoad) bool { return matchesAny(c.Clients, client) })
 }
 
-func (w *Workload) plays(client string) bool {
-	return slices.ContainsFunc(w.Jobs, func(j TracedJob) bool { return j.Client == client })
+// roster is who is in a scenario, by name: there may be many jobs to be looked up.
+type roster struct {
+	clients  map[string]bool
+	policies map[string]*Policy
 }
 
-func matchesAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { ok, err := path.Match(p, name); return err == nil && ok })
+func (s *Scenario) roster(clients []string) *roster {
+	all := &roster{map[string]bool{}, map[string]*Policy{}}
+	for _, c := range clients {
+		all.clients[c] = true
+	}
+	for i := range s.Policies {
+		if p := &s.Policies[i]; all.policies[p.Name] == nil {
+			all.policies[p.Name] = p
+		}
+	}
+	return all
 }
 
-// tracedPolicy says what is wrong with the policy and schedule of a job, if anything.
-func (s *Scenario) tracedPolicy(j *TracedJob) string {
-	i := slices.IndexFunc(s.Policies, func(p Policy) bool { return p.Name == j.Policy })
+// wrong says what is wrong with the policy and schedule of a job, if anything.
+func (all *roster) wrong(j *TracedJob) string {
+	p := all.policies[j.Policy]
 	switch {
-	case i < 0:
+	case p == nil:
 		return fmt.Sprintf("there is no policy %q; expected one of the scenario's", j.Policy)
-	case !slices.Contains(s.ClientsOf(&s.Policies[i]), j.Client):
+	case !all.clients[j.Client] || !matchesAny(p.Clients, j.Client):
 		return fmt.Sprintf("policy %q does not back up client %q", j.Policy, j.Client)
-	case j.Schedule != "" && !slices.ContainsFunc(s.Policies[i].Schedules, func(x Schedule) bool { return x.Name == j.Schedule }):
+	case j.Schedule != "" && !slices.ContainsFunc(p.Schedules, func(x Schedule) bool { return x.Name == j.Schedule }):
 		return fmt.Sprintf("policy %q has no schedule %q", j.Policy, j.Schedule)
 	}
 	return ""

@@ -126,6 +126,10 @@ func (f *flow) watch(rate int64) {
 	}
 }
 
+// OneStream is the name by which a [Stretch] tells the limit of each transfer at a
+// resource ([dev.Resource.Stream]).
+func OneStream(resource string) string { return resource + ", one stream" }
+
 func (fs *flows) init(w *World) { fs.w, fs.resources = w, map[string]*resource{} }
 
 // Transfer takes as long as moving bytes across all of via takes, while others
@@ -142,12 +146,12 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 			f.names = append(f.names, r.Name)
 			f.via = append(f.via, w.flows.resource(r))
 		}
-		if r.Stream <= 0 {
+		if r.Stream == 0 {
 			continue
 		}
-		if one := r.Name + ", one stream"; !slices.Contains(f.names, one) {
+		if one := OneStream(r.Name); !slices.Contains(f.names, one) {
 			f.names = append(f.names, one)
-			f.via = append(f.via, &resource{name: r.Name, rate: r.Stream})
+			f.via = append(f.via, &resource{name: one, rate: r.Stream})
 		}
 	}
 	if len(f.via) == 0 {

@@ -92,9 +92,13 @@ func (n *network) init(w *World) {
 // SetRate sets what the host's interface carries in each direction, in bytes a
 // second; 0 is without limit.
 func (h *Host) SetRate(rate int64) {
-	h.nic.out = dev.Resource{Name: h.name + " nic out", Rate: Usable(rate)}
-	h.nic.in = dev.Resource{Name: h.name + " nic in", Rate: Usable(rate)}
+	h.nic.out.Name, h.nic.out.Rate = h.name+" nic out", Usable(rate)
+	h.nic.in.Name, h.nic.in.Rate = h.name+" nic in", Usable(rate)
 }
+
+// SetStream sets what one data connection to or from the host carries at most, in bytes
+// of data a second; 0 is without limit. See [Link.Stream].
+func (h *Host) SetStream(rate int64) { h.nic.out.Stream, h.nic.in.Stream = rate, rate }
 
 func (n *network) link(from, to *Host) *link {
 	if from == to && from.self != nil { // most calls stay on their host
@@ -155,7 +159,7 @@ func (n *network) resources(from, to *Host) []dev.Resource {
 	}
 	var rs []dev.Resource
 	for _, r := range []dev.Resource{from.nic.out, to.nic.in} {
-		if r.Rate > 0 {
+		if r.Rate > 0 || r.Stream > 0 {
 			rs = append(rs, r)
 		}
 	}

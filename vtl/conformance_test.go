@@ -8,29 +8,11 @@ import (
 
 	"capstan/core/dev"
 	"capstan/core/dev/devtest"
-	"capstan/core/host"
-	"capstan/core/pbx"
 	"capstan/core/store"
-	"capstan/sim"
+	"capstan/sim/simtest"
 	simstore "capstan/sim/store"
 	"capstan/vtl"
 )
-
-// inWorld runs body in a new virtual world.
-func inWorld(t *testing.T, body func(ctx context.Context)) {
-	t.Helper()
-	w := sim.New(sim.Options{Seed: 1})
-	defer w.Close()
-	h := w.NewHost("library", pbx.Media)
-	h.Boot()
-	err := w.Do(h, "test", func(ctx context.Context, _ *host.Env) error {
-		body(ctx)
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
-	}
-}
 
 const (
 	testCapacity = 4 << 20
@@ -83,8 +65,8 @@ func TestConformance(t *testing.T) {
 		scale int64
 	}{{"timing off", 0}, {"real time", 1}, {"a hundred times faster", 100}} {
 		t.Run(tt.name, func(t *testing.T) {
-			devtest.RunDrive(t, inWorld, conformance(tt.scale, nil))
-			devtest.RunChanger(t, inWorld, conformance(tt.scale, nil))
+			devtest.RunDrive(t, simtest.Run, conformance(tt.scale, nil))
+			devtest.RunChanger(t, simtest.Run, conformance(tt.scale, nil))
 		})
 	}
 }
@@ -98,8 +80,8 @@ func TestConformanceFiles(t *testing.T) {
 			return d, d.Crash
 		}
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			devtest.RunDrive(t, inWorld, conformance(0, newDir))
-			devtest.RunChanger(t, inWorld, conformance(0, newDir))
+			devtest.RunDrive(t, simtest.Run, conformance(0, newDir))
+			devtest.RunChanger(t, simtest.Run, conformance(0, newDir))
 		})
 	}
 }

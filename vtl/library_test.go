@@ -17,6 +17,7 @@ import (
 	"capstan/core/rt"
 	"capstan/core/store"
 	"capstan/sim"
+	"capstan/sim/simtest"
 	simstore "capstan/sim/store"
 	"capstan/vtl"
 )
@@ -32,7 +33,7 @@ func want(t *testing.T, what string, err, condition error) {
 // with runs body with a new library of the test's configuration.
 func with(t *testing.T, cfg vtl.Config, opts vtl.Options, body func(ctx context.Context, l *vtl.Library)) {
 	t.Helper()
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		l, err := vtl.New(ctx, cfg, opts)
 		if err != nil {
 			t.Error(err)
@@ -154,6 +155,12 @@ func TestHollowFlow(t *testing.T) {
 		want(t, "hollow write", err, nil)
 		if took := rt.Mono(ctx) - begin; took != 10000*time.Second {
 			t.Errorf("1 TB at 100 MB/s took %v", took)
+		}
+		begin = rt.Mono(ctx)
+		_, err = d.WriteHollow(ctx, 1e12, 256<<10, []dev.Resource{{Name: "client", Rate: 100e6, Stream: 50e6}})
+		want(t, "hollow write", err, nil)
+		if took := rt.Mono(ctx) - begin; took != 20000*time.Second {
+			t.Errorf("1 TB at 50 MB/s for one transfer took %v", took)
 		}
 	})
 }
@@ -315,7 +322,7 @@ func TestPlacementIsKept(t *testing.T) {
 		}
 	})
 	cfg.Cartridges = cfg.Cartridges[1:]
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		if _, err := vtl.New(ctx, cfg, vtl.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "CAP001L9") {
 			t.Errorf("a library that has lost a cartridge's configuration: %v", err)
 		}
@@ -332,7 +339,7 @@ func TestImportTap(t *testing.T) {
 		want(t, "sync", errors.Join(f.Sync(), f.Close(), dir.Sync(ctx, "")), nil)
 	}
 	foreign := []byte("\x03\x00\x00\x00abc\x00\x03\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00to")
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		put(ctx, "CAP001L9.tap", foreign)
 	})
 	with(t, testConfig(0), vtl.Options{Dir: dir}, func(ctx context.Context, l *vtl.Library) {
@@ -350,7 +357,7 @@ func TestImportTap(t *testing.T) {
 		want(t, "write", d.Write(ctx, []byte("more")), nil)
 		want(t, "flush", d.WriteFilemarks(ctx, 0, false), nil)
 	})
-	inWorld(t, func(ctx context.Context) { put(ctx, "CAP001L9.tap", foreign) })
+	simtest.Run(t, func(ctx context.Context) { put(ctx, "CAP001L9.tap", foreign) })
 	with(t, testConfig(0), vtl.Options{Dir: dir}, func(ctx context.Context, l *vtl.Library) {
 		_, d := devices(t, ctx, l)
 		want(t, "load of a file that lost what was durable", d.Load(ctx), dev.ErrMedium)
@@ -376,7 +383,7 @@ func TestIncompatible(t *testing.T) {
 }
 
 func TestClosed(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		l, err := vtl.New(ctx, testConfig(0), vtl.Options{})
 		want(t, "new", err, nil)
 		robot, d := mount(t, ctx, l, 1)
@@ -406,7 +413,7 @@ func TestConfigErrors(t *testing.T) {
 		{"time", func(c *vtl.Config) { c.TimeScale = -1 }, "time scale"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inWorld(t, func(ctx context.Context) {
+			simtest.Run(t, func(ctx context.Context) {
 				cfg := testConfig(0)
 				tt.edit(&cfg)
 				if _, err := vtl.New(ctx, cfg, vtl.Options{}); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -470,7 +477,7 @@ func TestFailedSync(t *testing.T) {
 }
 
 func TestServe(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		var l *vtl.Library
 		up := rt.NewEvent(ctx)
 		down := rt.NewEvent(ctx)

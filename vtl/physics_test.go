@@ -8,6 +8,7 @@ import (
 
 	"capstan/core/dev"
 	"capstan/core/rt"
+	"capstan/sim/simtest"
 	"capstan/vtl"
 )
 
@@ -146,7 +147,7 @@ func TestCompression(t *testing.T) {
 		}
 	})
 	for _, bad := range []int64{99, -1, 10_001} {
-		inWorld(t, func(ctx context.Context) {
+		simtest.Run(t, func(ctx context.Context) {
 			if _, err := vtl.New(ctx, demo("LTO-8", "L8", bad), vtl.Options{}); err == nil {
 				t.Errorf("a compression of %d hundredths is taken", bad)
 			}

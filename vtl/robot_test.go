@@ -9,6 +9,7 @@ import (
 
 	"capstan/core/dev"
 	"capstan/core/rt"
+	"capstan/sim/simtest"
 	simstore "capstan/sim/store"
 	"capstan/vtl"
 )
@@ -186,7 +187,7 @@ func TestOwnTimes(t *testing.T) {
 		func(c *vtl.Config) { c.Strings = 11 },
 		func(c *vtl.Config) { c.RobotTimes.Put = -1 },
 	} {
-		inWorld(t, func(ctx context.Context) {
+		simtest.Run(t, func(ctx context.Context) {
 			bad := robotConfig("rack", 10, 1, 1)
 			edit(&bad)
 			if _, err := vtl.New(ctx, bad, vtl.Options{}); err == nil {

@@ -375,6 +375,9 @@ func (d *drive) flow(ctx context.Context, via []dev.Resource, bytes int64) error
 		if r.Rate > 0 {
 			rate = min(rate, r.Rate)
 		}
+		if r.Stream > 0 {
+			rate = min(rate, r.Stream)
+		}
 	}
 	return d.lib.pass(ctx, timeOf(bytes, rate))
 }

@@ -35,7 +35,8 @@ func newImportCommand() *cobra.Command {
 master knows nothing: its database was lost, or they come from another domain. Only
 labels, headers and trailers are read, not the data, unless --verify asks for that.
 Name all cartridges of an image that spans, in any order: an image is imported whole
-or not at all, and what is in the catalog already is left as it is.
+or not at all, and what is in the catalog already is left as it is. Only copy 1 of an
+image is imported; further copies are named, and refused.
 
 The cartridges must be in a library (see capstan media inventory). They become this
 domain's, and nothing more is written to them before all that is on them has

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -127,21 +128,20 @@ func (f *reportFlags) compare(cmd *cobra.Command, first, second string) error {
 			return err
 		}
 	}
-	differences := plans.Compare(all[0], all[1])
+	differences := plans.Compare(plans.Replications(all[0]), plans.Replications(all[1]))
 	if output(cmd).JSON {
 		return writeJSON(cmd.OutOrStdout(), differences)
 	}
 	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "%-42s %14s %14s %14s\n", "", names[0], names[1], "difference")
-	for i := range differences {
-		d := &differences[i]
-		line := fmt.Sprintf("%-42s %14s %14s %14s  %s", d.Name, d.Text(d.First.Value), d.Text(d.Second.Value), d.Text(d.By.Value), d.Verdict())
-		if d.By.Level > 0 {
-			line += fmt.Sprintf(" (%s to %s)", d.Text(d.By.Low), d.Text(d.By.High))
-		}
-		fmt.Fprintln(w, line)
+	fmt.Fprintf(w, "A is %s (%s), B is %s (%s)\n", names[0], runsText(len(all[0])), names[1], runsText(len(all[1])))
+	return writeCompared(w, differences, true, output(cmd))
+}
+
+func runsText(n int) string {
+	if n == 1 {
+		return "1 run"
 	}
-	return nil
+	return fmt.Sprintf("%d runs", n)
 }
 
 // runs reads the runs of a directory, or makes the record of the domain.
@@ -199,12 +199,12 @@ func writeAnswers(w io.Writer, runs []*record.Run) error {
 		fmt.Fprintf(w, "This is of the first of %d replications; the figures are of all.\n", len(all))
 	}
 	fmt.Fprintln(w)
-	for _, e := range plans.Estimates(all) {
-		line := fmt.Sprintf("%-42s %12s", e.Name, e.Text(e.Value))
-		if e.Interval.N > 1 {
-			line += fmt.Sprintf("   %s to %s", e.Text(e.Interval.Low), e.Text(e.Interval.High))
+	for _, e := range plans.Estimates(plans.Replications(all)) {
+		line := fmt.Sprintf("%-42s %12s   %s", e.Name, e.Text(e.Value), e.Range())
+		if n := e.Interval.N; n < len(all) {
+			line += fmt.Sprintf(" (of %d of the replications)", n)
 		}
-		fmt.Fprintln(w, line)
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	return nil
 }

@@ -53,17 +53,22 @@ func (m master) record(ctx context.Context, since time.Time, loc *time.Location,
 		first = min(first, jobs[i].Created)
 		rec.Job(&jobs[i], windows.Of(&jobs[i]), now)
 	}
-	if err := record.CountVolumes(func(fn func(nbemm.Media)) error {
+	each := func(fn func(nbemm.Media)) error {
 		for i := range devices.Media {
 			fn(devices.Media[i])
 		}
 		return nil
-	}, now, rec.Volumes); err != nil {
+	}
+	if err := record.CountVolumes(each, now, rec.Volumes); err != nil {
+		return err
+	}
+	inUse, err := record.InUse(each)
+	if err != nil {
 		return err
 	}
 	start := max(from, first-first%rt.Time(time.Hour))
 	return rec.Finish(record.Head{
-		Scenario: string(m), Real: true, Start: start, Length: now.Sub(start), Zone: loc.String(), Resources: resources,
+		Scenario: string(m), Real: true, Start: start, Length: now.Sub(start), Zone: loc.String(), Resources: resources, Cartridges: inUse,
 	})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -213,7 +214,7 @@ func usedDrives(s *scenarios.Scenario, r *virtual.Result) []reports.Drive {
 			}
 			d := &r.Drives[len(rows)]
 			rows = append(rows, reports.Drive{
-				Name: d.Name, Host: l.Host, Library: l.Name, Model: own.Model, State: "up",
+				Name: d.Name, Host: cmp.Or(own.Host, l.Host), Library: l.Name, Model: own.Model, State: "up",
 				Mounts: d.Mounts, Written: d.BytesWritten, Read: d.BytesRead,
 				Busy: reports.Seconds(d.Busy), Moving: reports.Seconds(d.Transferring), Span: reports.Seconds(r.Virtual),
 			})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -57,7 +58,17 @@ Figures that do not differ at all are left out, unless --all is given.
 			if err := runSides(cmd, &sides, replications, dir); err != nil {
 				return err
 			}
-			return writeCompared(cmd, &sides, all)
+			ds := plans.Compare(sides[0].runs, sides[1].runs)
+			o := output(cmd)
+			if o.JSON {
+				return writeJSON(cmd.OutOrStdout(), compared{sides[0].name, sides[1].name, sides[0].seeds(), ds})
+			}
+			w := cmd.OutOrStdout()
+			fmt.Fprintf(w, "A is %s, B is %s; %d replications with the same seeds%s\n", sides[0].name, sides[1].name, len(sides[0].runs), sides[0].note)
+			if len(sides[0].runs) == 1 {
+				fmt.Fprintln(w, "One replication says nothing about chance: give --replications.")
+			}
+			return writeCompared(w, ds, all, o)
 		},
 	}
 	cmd.Flags().IntVar(&replications, "replications", 0, fmt.Sprintf("how many times each is run (default: as the first file says, at least %d)", fewest))
@@ -71,9 +82,15 @@ Figures that do not differ at all are left out, unless --all is given.
 type side struct {
 	name     string
 	scenario *scenarios.Scenario // to be run; nil if it was
-	seeds    []int64
-	metrics  [][]plans.Metric // by seed
+	runs     []plans.Replication
 	note     string
+}
+
+func (s *side) seeds() (all []int64) {
+	for i := range s.runs {
+		all = append(all, s.runs[i].Seed)
+	}
+	return all
 }
 
 // readSide reads a scenario, or the records of runs.
@@ -95,7 +112,7 @@ func readSide(arg string) (side, error) {
 	}
 	out := side{name: runs[0].Head.Scenario}
 	for _, r := range runs {
-		out.seeds, out.metrics = append(out.seeds, r.Head.Seed), append(out.metrics, study.Figures(r))
+		out.runs = append(out.runs, plans.Replication{Seed: r.Head.Seed, Metrics: plans.Of(r).Metrics()})
 	}
 	return out, nil
 }
@@ -107,8 +124,8 @@ func runSides(cmd *cobra.Command, sides *[2]side, replications int, dir string) 
 	n := replications
 	switch {
 	case a.scenario == nil && b.scenario == nil:
-		if !slices.Equal(a.seeds, b.seeds) {
-			return wrong("the runs have not the same seeds (%v and %v): their differences would be chance; run both with --replications and one --seed", a.seeds, b.seeds)
+		if !slices.Equal(a.seeds(), b.seeds()) {
+			return wrong("the runs have not the same seeds (%v and %v): their differences would be chance; run both with --replications and one --seed", a.seeds(), b.seeds())
 		}
 		return nil
 	case a.scenario != nil && b.scenario != nil:
@@ -120,7 +137,7 @@ func runSides(cmd *cobra.Command, sides *[2]side, replications int, dir string) 
 		if a.scenario != nil {
 			done = b
 		}
-		first, n = done.seeds[0], len(done.seeds)
+		first, n = done.runs[0].Seed, len(done.runs)
 	}
 	for i := range sides {
 		s := &sides[i]
@@ -142,11 +159,11 @@ func runSides(cmd *cobra.Command, sides *[2]side, replications int, dir string) 
 			return err
 		}
 		for _, o := range r.Estimates[0].Runs {
-			s.seeds, s.metrics = append(s.seeds, o.Seed), append(s.metrics, o.Metrics)
+			s.runs = append(s.runs, plans.Replication{Seed: o.Seed, Metrics: o.Metrics})
 		}
 	}
-	if !slices.Equal(a.seeds, b.seeds) {
-		return wrong("the runs have not the same seeds: %v and %v", a.seeds, b.seeds)
+	if !slices.Equal(a.seeds(), b.seeds()) {
+		return wrong("the runs have not the same seeds: %v and %v", a.seeds(), b.seeds())
 	}
 	return nil
 }
@@ -159,12 +176,8 @@ type compared struct {
 	Figures []plans.Difference `json:"figures"`
 }
 
-func writeCompared(cmd *cobra.Command, sides *[2]side, all bool) error {
-	ds := plans.Pair(sides[0].metrics, sides[1].metrics)
-	o := output(cmd)
-	if o.JSON {
-		return writeJSON(cmd.OutOrStdout(), compared{sides[0].name, sides[1].name, sides[0].seeds, ds})
-	}
+// writeCompared writes a comparison; all: with the figures that do not differ.
+func writeCompared(w io.Writer, ds []plans.Difference, all bool, o reports.Options) error {
 	var rows []reports.Difference
 	same := 0
 	for i := range ds {
@@ -173,16 +186,8 @@ func writeCompared(cmd *cobra.Command, sides *[2]side, all bool) error {
 			same++
 			continue
 		}
-		row := reports.Difference{Name: d.Name, A: d.Text(d.First.Value), B: d.Text(d.Second.Value), Difference: study.Signed(d), Verdict: d.Verdict()}
-		if d.By.Level > 0 {
-			row.Interval = d.Text(d.By.Low) + " to " + d.Text(d.By.High)
-		}
+		row := reports.Difference{Name: d.Name, A: d.Text(d.First.Value), B: d.Text(d.Second.Value), Difference: d.Signed(), Interval: d.Range(), Verdict: d.Verdict()}
 		rows = append(rows, row)
-	}
-	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "A is %s, B is %s; %d replications with the same seeds%s\n", sides[0].name, sides[1].name, len(sides[0].seeds), sides[0].note)
-	if len(sides[0].seeds) == 1 {
-		fmt.Fprintln(w, "One replication says nothing about chance: give --replications.")
 	}
 	fmt.Fprintln(w)
 	if err := reports.WriteDifferences(w, rows, o); err != nil {

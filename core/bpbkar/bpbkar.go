@@ -43,6 +43,8 @@ type Result struct {
 type Target struct {
 	Addr   pbx.Addr `json:"addr"`
 	Ticket string   `json:"ticket"`
+	// Amends says that the receiver understands frames of kind [stream.Amend].
+	Amends bool `json:"amends,omitempty"`
 }
 
 // Batch is information about files, in archive order. Seq counts from 0.
@@ -139,7 +141,7 @@ func send(ctx context.Context, env *host.Env, args Args, target Target) (Result,
 		_, err := Ends.Call(ctx, args.Bpbrm, result()) // bptm asks bpbrm for it when it has the End frame
 		return err
 	}
-	_, err = stream.Splice(tell.ctx, conn, tee{reader, reader, tell, atEnd})
+	_, err = stream.Splice(tell.ctx, conn, &tee{Source: reader, reader: reader, tell: tell, atEnd: atEnd, amends: target.Amends})
 	if err := errors.Join(tell.finish(ctx), err); err != nil {
 		return Result{}, &status.Error{Code: status.Of(err, status.NetworkBroken), Err: err}
 	}
@@ -152,15 +154,22 @@ type tee struct {
 	reader *archive.Reader
 	tell   *teller
 	atEnd  func(f *stream.Frame) error
+	amends bool         // what is amended goes into the stream, too
+	held   stream.Frame // that comes after it
 }
 
-func (t tee) Next(ctx context.Context, f *stream.Frame) error {
-	if err := t.Source.Next(ctx, f); err != nil {
+func (t *tee) Next(ctx context.Context, f *stream.Frame) error {
+	if t.held.Kind != 0 {
+		*f, t.held = t.held, stream.Frame{}
+	} else if err := t.Source.Next(ctx, f); err != nil {
 		return err
-	}
-	if es := t.reader.Amended(); len(es) > 0 {
+	} else if es := t.reader.Amended(); len(es) > 0 {
 		if err := t.tell.amend(ctx, es); err != nil {
 			return err
+		}
+		if t.amends {
+			*f, t.held = stream.Frame{Kind: stream.Amend, Entries: es}, *f
+			return nil
 		}
 	}
 	switch f.Kind {

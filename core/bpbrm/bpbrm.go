@@ -189,10 +189,7 @@ func (m *manager) imageEnds(_ context.Context, from pbx.Peer, r bpbkar.Result) (
 	if err := m.mine(from, bpbkar.Role, m.args.Client); err != nil {
 		return struct{}{}, err
 	}
-	end := &media.ImageEnd{Began: r.Began, Files: r.Files}
-	if r.Problems > 0 {
-		end.Status = int(status.Partial)
-	}
+	end := &media.ImageEnd{Began: r.Began, Files: r.Files, Status: int(allIn(r.Problems))}
 	m.lock.Lock()
 	m.ends = end
 	m.lock.Unlock()
@@ -333,7 +330,7 @@ func (m *manager) backup(ctx context.Context) Finished {
 		if m.ready.Wait(ctx) != nil {
 			return
 		}
-		if _, err := bpbkar.Send.Call(ctx, client, bpbkar.Target{Addr: m.media.Addr, Ticket: m.media.Ticket}); err != nil {
+		if _, err := bpbkar.Send.Call(ctx, client, bpbkar.Target{Addr: m.media.Addr, Ticket: m.media.Ticket, Amends: m.media.Amends}); err != nil {
 			m.stop.Set()
 		}
 	})
@@ -349,11 +346,25 @@ func (m *manager) backup(ctx context.Context) Finished {
 	if sent.Bytes != m.done.Bytes {
 		return failed(status.Inconsistent, "job %d: bpbkar sent %d bytes, bptm wrote %d", job.ID, sent.Bytes, m.done.Bytes)
 	}
-	f := Finished{Bytes: sent.Bytes, Files: sent.Files, Problems: sent.Problems, Began: sent.Began, Written: m.done.Written}
-	if sent.Problems > 0 {
-		f.Status, f.Detail = status.Partial, fmt.Sprintf("%d files were not backed up as they are: see the job's log", sent.Problems)
-	}
+	f := Finished{Status: allIn(sent.Problems), Bytes: sent.Bytes, Files: sent.Files, Problems: sent.Problems, Began: sent.Began, Written: m.done.Written}
+	f.say("backed up as they are")
 	return f
+}
+
+// allIn is the status of a job whose processes ended well, by the number of files that
+// are not as they should be.
+func allIn(problems int64) status.Code {
+	if problems > 0 {
+		return status.Partial
+	}
+	return status.OK
+}
+
+// say says what files with problems were not.
+func (f *Finished) say(what string) {
+	if f.Status == status.Partial {
+		f.Detail = fmt.Sprintf("%d files were not %s: see the job's log", f.Problems, what)
+	}
 }
 
 // noClient is the status of a client on which nothing could be started.

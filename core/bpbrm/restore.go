@@ -2,7 +2,6 @@ package bpbrm
 
 import (
 	"context"
-	"fmt"
 
 	"capstan/core/bpjobd"
 	"capstan/core/bptm"
@@ -62,10 +61,8 @@ func (m *manager) restore(ctx context.Context) Finished {
 	if err := pbx.Decode(os[0].exit.Result, &got); err != nil {
 		return failed(status.SystemError, "result of tar: %v", err)
 	}
-	f := Finished{Bytes: got.Bytes, Files: got.Files, Problems: got.Problems}
-	if got.Problems > 0 {
-		f.Status, f.Detail = status.Partial, fmt.Sprintf("%d files were not restored as they were: see the job's log", got.Problems)
-	}
+	f := Finished{Status: allIn(got.Problems), Bytes: got.Bytes, Files: got.Files, Problems: got.Problems}
+	f.say("restored as they were")
 	return f
 }
 

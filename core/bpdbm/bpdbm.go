@@ -145,6 +145,7 @@ type Server struct {
 	db    store.DB
 	dir   store.Dir // the image database's directory
 	lock  rt.Lock
+	dirs  *rt.Mutex // of who makes an image's directory, or removes it as it is empty
 	open  map[string]*writing
 	cache *catalog.Cache
 	read  readers
@@ -177,7 +178,7 @@ const maxBlocks = 512 << 20
 // what a crash left of images that were being written.
 func New(ctx context.Context, db store.DB, dir store.Dir) (*Server, error) {
 	s := &Server{
-		db: db, dir: dir, lock: rt.NewLock(ctx), open: map[string]*writing{}, cache: catalog.NewCache(ctx, cacheBytes),
+		db: db, dir: dir, lock: rt.NewLock(ctx), dirs: rt.NewMutex(ctx), open: map[string]*writing{}, cache: catalog.NewCache(ctx, cacheBytes),
 		holders: map[string][]int64{}, holds: map[int64][]string{}, leaving: map[string]bool{},
 	}
 	s.read.init(ctx)
@@ -261,7 +262,10 @@ func (s *Server) create(ctx context.Context, _ pbx.Peer, q Create) (image.Header
 
 // openFiles creates both files of an image that is in the table.
 func (s *Server) openFiles(ctx context.Context, h *image.Header) error {
-	if err := s.writeHeader(ctx, h); err != nil {
+	s.dirs.Lock(ctx)
+	err := s.writeHeader(ctx, h) // its directory has a file from now on
+	s.dirs.Unlock(ctx)
+	if err != nil {
 		return failed(err)
 	}
 	w, err := catalog.Create(ctx, s.dir, h.FileName()+".f", catalog.Options{})
@@ -442,7 +446,7 @@ func (s *Server) discard(ctx context.Context, h *image.Header) error {
 			errs = append(errs, s.remove(ctx, n))
 		}
 	}
-	errs = append(errs, s.remove(ctx, name))
+	errs = append(errs, s.remove(ctx, name), s.removed(ctx, parent(name)))
 	errs = append(errs, s.db.Update(ctx, func(tx store.Tx) error { return image.Table.Delete(tx, h.ID) }))
 	return errors.Join(errs...)
 }
@@ -607,6 +611,28 @@ func (s *Server) readWhole(ctx context.Context, name string) ([]byte, error) {
 func (s *Server) remove(ctx context.Context, name string) error {
 	if err := s.dir.Remove(ctx, name); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
+	}
+	return nil
+}
+
+// removed makes it durable that files of a directory were removed, and removes it and
+// those above it as far as they are empty.
+func (s *Server) removed(ctx context.Context, dir string) error {
+	s.dirs.Lock(ctx)
+	defer s.dirs.Unlock(ctx)
+	if err := s.dir.Sync(ctx, dir); errors.Is(err, store.ErrNotFound) {
+		return nil // by an earlier try
+	} else if err != nil {
+		return err
+	}
+	for ; dir != ""; dir = parent(dir) {
+		names, err := s.dir.List(ctx, dir)
+		if err != nil || len(names) > 0 {
+			return err
+		}
+		if err := errors.Join(s.remove(ctx, dir), s.dir.Sync(ctx, parent(dir))); err != nil {
+			return err
+		}
 	}
 	return nil
 }

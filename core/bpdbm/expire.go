@@ -278,7 +278,7 @@ func (s *Server) removeFiles(ctx context.Context, h *image.Header) error {
 	for _, f := range h.Fragments {
 		errs = append(errs, s.remove(ctx, blocksName(h, f.Copy, f.Number)))
 	}
-	return errors.Join(append(errs, s.dir.Sync(ctx, parent(name)))...)
+	return errors.Join(append(errs, s.removed(ctx, parent(name)))...)
 }
 
 // hold keeps an image from being expired while the restore job of the context

@@ -331,31 +331,53 @@ func (s *Server) identifyParts(ctx context.Context, q *Request) (groups []Needed
 	return groups, nil
 }
 
-// lacking is the error for a path that the images looked at do not show: an older
-// one may hold what was deleted since.
+// lackingSearches is how many pages of search results an error is worth.
+const lackingSearches = 100
+
+// lacking is the error for a path that the images looked at do not show. It says which
+// of the client's images is the newest that holds it, and that it was deleted only if a
+// later one says so: a policy may have ceased to take it. How far was searched is bounded.
 func (s *Server) lacking(ctx context.Context, q *Request, path string, looked []string) error {
-	last := bpdbm.Match{}
-	search := bpdbm.Search{Client: q.Client, Policy: q.Policy, Pattern: path}
-	if q.Before != 0 {
-		search.Until = q.Before.Unix()
+	none := fmt.Sprintf("%s is in no backup of %s that was looked at (%s)", path, q.Client, strings.Join(looked, ", "))
+	if q.Image != "" {
+		return status.Errorf(status.NotAllRestored, "%s", none)
 	}
-	for more := q.Image == ""; more; {
-		p, err := bpdbm.Find.Call(ctx, s.at(bpdbm.Service), search)
-		if err != nil {
-			break // such as a pattern that is none: it is in no backup
-		}
-		for _, m := range p.Matches {
-			if m.Entry.Type != catalog.Gone {
-				last = m
+	all, err := s.images(ctx, q)
+	gone, searches := "", 0
+	for i := len(all) - 1; i >= 0 && err == nil; i-- {
+		h := &all[i]
+		search := bpdbm.Search{Client: q.Client, Policy: h.Policy, Pattern: path, Since: h.Time, Until: h.Time}
+		for more := true; more; {
+			if searches++; searches > lackingSearches {
+				return status.Errorf(status.NotAllRestored, "%s, nor in those since %s; older ones were not searched: \"capstan find\" does", none, h.ID)
 			}
+			var p bpdbm.Matches
+			if p, err = bpdbm.Find.Call(ctx, s.at(bpdbm.Service), search); err != nil {
+				break
+			}
+			for _, m := range p.Matches {
+				if m.Entry.Type != catalog.Gone {
+					return status.Errorf(status.NotAllRestored, "%s is not in the newest backups of %s (%s): image %s of %s still holds %s, %s; restore from that one",
+						path, q.Client, strings.Join(looked, ", "), h.ID, day(h.Began), m.Entry.Path, since(gone))
+				}
+				gone = h.ID
+			}
+			more, search.After = p.More, p.After
 		}
-		more, search.After = p.More, p.After
 	}
-	if last.BackupID != "" {
-		return status.Errorf(status.NotAllRestored, "%s was deleted on %s before the last backup: image %s still holds %s; restore from that one",
-			path, q.Client, last.BackupID, last.Entry.Path)
+	if err != nil {
+		return status.Errorf(status.NotAllRestored, "%s; older ones were not searched: %w", none, err)
 	}
-	return status.Errorf(status.NotAllRestored, "%s is in no backup of %s that was looked at (%s)", path, q.Client, strings.Join(looked, ", "))
+	return status.Errorf(status.NotAllRestored, "%s, nor in an older one", none)
+}
+
+// since says what became of a path after the last image that holds it; gone is the first
+// one that says that it was no more, "" if none does.
+func since(gone string) string {
+	if gone == "" {
+		return "and no later one says what became of it: it was deleted before a full backup, or the policy takes it no more"
+	}
+	return "and it was deleted before image " + gone
 }
 
 // identifyIn adds what one chain has of the paths; missing are those of which it
@@ -403,21 +425,9 @@ func gaps(chain []image.Header) (notes []string) {
 // each policy the newest full backup and the incrementals after it. The policy
 // that has the newest image comes first.
 func (s *Server) chains(ctx context.Context, q *Request) ([][]image.Header, error) {
-	query := bpdbm.Query{Client: q.Client, Policy: q.Policy, BackupID: q.Image}
-	if q.Before != 0 {
-		query.Before = q.Before.Unix()
-	}
-	var all []image.Header
-	for {
-		p, err := bpdbm.Images.Call(ctx, s.at(bpdbm.Service), query)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, p.Images...)
-		if !p.More {
-			break
-		}
-		query.After = all[len(all)-1].ID
+	all, err := s.images(ctx, q)
+	if err != nil {
+		return nil, err
 	}
 	if len(all) == 0 {
 		return nil, status.Errorf(status.NoImage, "client %s has no image that matches", q.Client)
@@ -426,6 +436,25 @@ func (s *Server) chains(ctx context.Context, q *Request) ([][]image.Header, erro
 		return [][]image.Header{all}, nil
 	}
 	return image.Chains(all), nil
+}
+
+// images are those that a request is about, oldest first.
+func (s *Server) images(ctx context.Context, q *Request) (all []image.Header, err error) {
+	query := bpdbm.Query{Client: q.Client, Policy: q.Policy, BackupID: q.Image}
+	if q.Before != 0 {
+		query.Before = q.Before.Unix()
+	}
+	for {
+		p, err := bpdbm.Images.Call(ctx, s.at(bpdbm.Service), query)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p.Images...)
+		if !p.More {
+			return all, nil
+		}
+		query.After = all[len(all)-1].ID
+	}
 }
 
 func (s *Server) needed(ctx context.Context, q *Request, h *image.Header, later []string) (n NeededImage, first bpdbm.Selected, err error) {

@@ -106,21 +106,21 @@ func reader(known *nbemm.List, m *nbemm.Media) (server, unit string, err error) 
 	case m.Pool == nbemm.CleaningPool:
 		return "", "", status.Errorf(status.ImportImpossible, "cartridge %s is a cleaning cartridge", m.ID)
 	}
-	for _, d := range known.Drives {
-		if d.Library == m.Library {
-			server = d.MediaServer
-			break
+	drives := func(server string) func(d nbemm.DriveState) bool {
+		return func(d nbemm.DriveState) bool {
+			return d.Library == m.Library && (server == "" || d.MediaServer == server)
 		}
 	}
+	i := slices.IndexFunc(known.Drives, drives(""))
+	if i < 0 {
+		return "", "", status.Errorf(status.DrivesDown, "library %s has no drive that is known", m.Library)
+	}
 	for _, u := range known.Units {
-		if u.Kind == nbemm.Tape && u.Library == m.Library {
+		if u.Kind == nbemm.Tape && u.Library == m.Library && slices.ContainsFunc(known.Drives, drives(u.MediaServer)) {
 			return u.MediaServer, u.Name, nil
 		}
 	}
-	if server == "" {
-		return "", "", status.Errorf(status.DrivesDown, "library %s has no drive that is known", m.Library)
-	}
-	return server, m.Library, nil
+	return known.Drives[i].MediaServer, m.Library, nil
 }
 
 // handleImport registers what an import's bptm says.

@@ -54,7 +54,7 @@ func (r *reading) end(ctx context.Context) {
 		if v.label.UUID == "" || r.q.DryRun {
 			continue
 		}
-		q := nbemm.Imported{Media: v.Media, UUID: v.label.UUID, Ended: true, Whole: v.read && !v.left && !v.waits}
+		q := nbemm.Imported{Media: v.Media, UUID: v.label.UUID, Ended: true, Whole: v.read && !v.left && len(v.waits) == 0}
 		if ended = append(ended, q); !q.Whole {
 			r.say(ctx, "cartridge %s holds what is not in the catalog: it stays frozen", v.Media)
 		}
@@ -129,7 +129,7 @@ func (r *reading) finish(ctx context.Context, f bpbrm.Finished, err error) bpbrm
 			failures = append(failures, fmt.Sprintf("image %s: %s", im.id, im.why))
 		}
 	}
-	failures = append(r.refused, failures...)
+	failures = slices.Concat(r.refused, failures, r.copies)
 	left := slices.ContainsFunc(r.volumes, func(v *volume) bool { return v.left })
 	out := bpbrm.Finished{Files: r.files, Bytes: r.bytes, Detail: summary(done, known, failures, left)}
 	switch {

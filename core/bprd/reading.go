@@ -30,11 +30,11 @@ type reading struct {
 	over    *rt.Event     // every volume was read, and what became of it recorded
 	volumes []*volume
 	at      int  // of the volume that is read
-	again   bool // this is not the first round
-	fresh   bool // a fragment was taken in this round
+	again   bool // every volume was given once
 	images  map[string]*found
 	order   []*found // as they were found
 	refused []string // volumes that could not be read, and why
+	copies  []string // of images, that are not imported
 	code    status.Code
 	files   int64 // in what was imported
 	bytes   int64
@@ -47,7 +47,18 @@ type volume struct {
 	stop  bool        // it could not be read to its end
 	read  bool        // it was
 	left  bool        // something on it is not in the catalog, and will not be
-	waits bool        // a fragment on it comes after one that was not read yet
+	waits []waiting   // fragments on it that come after one that was not taken yet
+}
+
+// waiting is a fragment that was found before the one that it follows was taken.
+type waiting struct {
+	im     *found
+	number int
+}
+
+// due tells whether a fragment on the volume that waited can be taken now.
+func (v *volume) due() bool {
+	return slices.ContainsFunc(v.waits, func(w waiting) bool { return w.im.why == "" && w.number == len(w.im.got)+1 })
 }
 
 func (v *volume) name() string { return cmp.Or(v.Media, v.Path) }
@@ -93,29 +104,28 @@ func (r *reading) say(ctx context.Context, format string, args ...any) {
 	bpjobd.Say(ctx, r.host, fmt.Sprintf(format, args...))
 }
 
-// next gives the next volume. When all were read, those are read again on which a
-// fragment comes after one that was found later, as long as that brings anything:
-// cartridges may be named in any order.
+// next gives the next volume. When all were read, one is read again on which a fragment
+// waited that can be taken now, as the one that it follows was found later: cartridges
+// may be named in any order. A volume that could bring nothing is not read again.
 func (r *reading) next(ctx context.Context, _ struct{}) (bptm.Volume, error) {
 	if r.at >= 0 {
 		v := r.volumes[r.at]
 		v.read = !v.stop
 	}
-	for {
-		for r.at++; r.at < len(r.volumes); r.at++ {
-			if v := r.volumes[r.at]; !r.again || v.waits {
-				v.waits = false
-				return v.Volume, nil
-			}
-		}
-		waits := slices.ContainsFunc(r.volumes, func(v *volume) bool { return v.waits })
-		if !r.fresh || !waits {
-			r.end(ctx)
-			r.over.Set()
-			return bptm.Volume{Done: true}, nil
-		}
-		r.at, r.again, r.fresh = -1, true, false
+	r.again = r.again || r.at+1 == len(r.volumes)
+	if r.again {
+		r.at = slices.IndexFunc(r.volumes, (*volume).due)
+	} else {
+		r.at++
 	}
+	if r.at < 0 {
+		r.end(ctx)
+		r.over.Set()
+		return bptm.Volume{Done: true}, nil
+	}
+	v := r.volumes[r.at]
+	v.waits = nil
+	return v.Volume, nil
 }
 
 // opened takes the label of the cartridge that is read.
@@ -140,7 +150,11 @@ func (r *reading) found(ctx context.Context, q bptm.Found) (wanted bool, err err
 	}
 	if f.Copy != 1 {
 		v.left = true
-		r.say(ctx, "%s: copy %d of %s: only first copies are imported", where(&f), f.Copy, q.Header.BackupID)
+		text := fmt.Sprintf("copy %d of image %s is not imported: only copy 1 of an image is", f.Copy, q.Header.BackupID)
+		if !slices.Contains(r.copies, text) {
+			r.copies = append(r.copies, text)
+			r.say(ctx, "%s: %s", where(&f), text)
+		}
 		return false, nil
 	}
 	im, err := r.image(ctx, q.Header.BackupID)
@@ -170,7 +184,7 @@ func (r *reading) found(ctx context.Context, q bptm.Found) (wanted bool, err err
 	case n <= len(im.got):
 		return false, nil // read before
 	case n > len(im.got)+1:
-		v.waits = true
+		v.waits = append(v.waits, waiting{im, n})
 		return false, nil
 	}
 	if !r.q.DryRun && !im.begun {
@@ -264,7 +278,7 @@ func (r *reading) filled(ctx context.Context, q bptm.FoundFiles) (struct{}, erro
 	if !im.begun {
 		return struct{}{}, nil // a dry run, or it has failed
 	}
-	_, err := bpdbm.AddFiles.Call(ctx, r.service(bpdbm.Service), bpdbm.Files{BackupID: im.id, Seq: im.batch, Entries: q.Entries})
+	_, err := bpdbm.AddFiles.Call(ctx, r.service(bpdbm.Service), bpdbm.Files{BackupID: im.id, Seq: im.batch, Entries: append(q.Entries, q.Amended...)})
 	if im.batch++; err != nil {
 		r.fail(ctx, im, status.Detail(err))
 	}
@@ -287,7 +301,6 @@ func (r *reading) stands(ctx context.Context, q bptm.Stands) (struct{}, error) {
 	}
 	im.got = append(im.got, q.Done.Fragment)
 	im.bytes += q.Done.Fragment.Length
-	r.fresh = true
 	if q.End.Last {
 		r.complete(ctx, im, q.End.Image)
 	}

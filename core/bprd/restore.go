@@ -2,7 +2,6 @@ package bprd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -179,8 +178,9 @@ func handleEvent(mux *pbx.Mux, m *pbx.Method[struct{}, struct{}], ev *rt.Event) 
 
 func neededName(job int64) string { return fmt.Sprintf("%d.neededimage", job) }
 
+// The neededimage file is one value as a message has it: names are the bytes that they are.
 func writeNeeded(ctx context.Context, dir store.Dir, name string, n *Needed) error {
-	b, err := json.Marshal(n)
+	b, err := pbx.EncodeFile(n)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func readNeeded(ctx context.Context, dir store.Dir, name string) (*Needed, error
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	n := &Needed{}
-	if err := json.Unmarshal(b, n); err != nil {
+	if err := pbx.DecodeFile(b, n); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if len(n.Images) == 0 {

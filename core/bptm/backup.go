@@ -74,7 +74,7 @@ func (p *parent) open(ctx context.Context, w *writer, cancel func(error)) error 
 	if err := errors.Join(err, g.Wait(ctx)); err != nil {
 		return err
 	}
-	to := Ready{Addr: pbx.ProcessAt(p.env.Host, Role, trace.JobOf(ctx).ID, trace.JobOf(ctx).Try, childN), Ticket: ticket}
+	to := Ready{Addr: pbx.ProcessAt(p.env.Host, Role, trace.JobOf(ctx).ID, trace.JobOf(ctx).Try, childN), Ticket: ticket, Amends: true}
 	_, err = MediaReady.Call(ctx, p.args.Bpbrm, to)
 	return err
 }
@@ -147,12 +147,10 @@ func (w *writer) run(ctx context.Context) error {
 			return status.Errorf(status.MediaWrite, "taking blocks from the ring: %w", err)
 		}
 		switch s.Kind {
-		case stream.Member:
-			es, err := media.DecodeMembers(s)
-			if err != nil {
+		case stream.Member, stream.Amend:
+			if err := w.entries(&s); err != nil {
 				return status.Errorf(status.MediaWrite, "entries in the ring: %w", err)
 			}
-			w.frags.Members(es)
 		case stream.Data:
 			w.pace.blocks++
 			w.pace.hollow = w.pace.hollow || s.Bytes == nil
@@ -171,6 +169,19 @@ func (w *writer) run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// entries notes what a slot says of members, for the trailers.
+func (w *writer) entries(s *stream.Slot) error {
+	es, err := media.DecodeMembers(*s)
+	if err != nil {
+		return err
+	}
+	if s.Kind == stream.Amend {
+		return w.frags.Amend(es)
+	}
+	w.frags.Members(es)
+	return nil
 }
 
 // data writes one slot, beginning a fragment or a volume where it must.

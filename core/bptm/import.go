@@ -126,7 +126,11 @@ func (im *importer) trailer(ctx context.Context, next func() ([]byte, error)) (e
 			return nil
 		},
 		Entries: func(es []catalog.Entry) error {
-			broken = im.files(ctx, es)
+			broken = im.files(ctx, es, false)
+			return broken
+		},
+		Amended: func(es []catalog.Entry) error {
+			broken = im.files(ctx, es, true)
 			return broken
 		},
 		Blocks: func(t media.BlockTable) error {
@@ -148,15 +152,21 @@ func (im *importer) trailer(ctx context.Context, next func() ([]byte, error)) (e
 // fileBatch is about how long a message with entries is, in bytes.
 const fileBatch = 256 << 10
 
-// files tells of entries, a batch at a time.
-func (im *importer) files(ctx context.Context, es []catalog.Entry) error {
+// files tells of entries, or of what takes the place of some, a batch at a time.
+func (im *importer) files(ctx context.Context, es []catalog.Entry, amended bool) error {
 	for len(es) > 0 {
 		n, size := 0, 0
 		for n < len(es) && size < fileBatch {
 			size += 120 + len(es[n].Path) + len(es[n].Link)
 			n++
 		}
-		if _, err := SayFiles.Call(ctx, im.p.args.Needed, FoundFiles{BackupID: im.pending.Header.BackupID, Entries: es[:n]}); err != nil {
+		q := FoundFiles{BackupID: im.pending.Header.BackupID}
+		if amended {
+			q.Amended = es[:n]
+		} else {
+			q.Entries = es[:n]
+		}
+		if _, err := SayFiles.Call(ctx, im.p.args.Needed, q); err != nil {
 			return err
 		}
 		es = es[n:]

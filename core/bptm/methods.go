@@ -66,6 +66,8 @@ type Media struct {
 type Ready struct {
 	Addr   pbx.Addr `json:"addr"`
 	Ticket string   `json:"ticket"`
+	// Amends says that frames of kind [stream.Amend] are understood.
+	Amends bool `json:"amends,omitempty"`
 }
 
 // FragmentDone reports a fragment that stands durably on its volume.
@@ -124,6 +126,8 @@ type Found struct {
 type FoundFiles struct {
 	BackupID string          `json:"backupId"`
 	Entries  []catalog.Entry `json:"entries"`
+	// Amended take the place of entries of this fragment, or of one before.
+	Amended []catalog.Entry `json:"amended,omitempty"`
 }
 
 // Stands says that all of a fragment's trailer was read, and, if that was asked for,

@@ -221,7 +221,7 @@ func (p *parent) sayPace(ctx context.Context, first string, c *pace) {
 // drive for this job.
 func (p *parent) mount(ctx context.Context, a *nbemm.Allocation) (*tape, error) {
 	p.say(ctx, "mounting %s", a.Media.ID)
-	seen, err := ltid.MountIt.Call(ctx, pbx.At(p.env.Host, ltid.Service), ltid.Mount{Drive: a.Drive.Name, Barcode: a.Media.Barcode})
+	seen, err := ltid.MountIt.Call(ctx, pbx.At(p.env.Host, ltid.Service), ltid.Mount{Drive: a.Drive.Name, Barcode: a.Media.Barcode, From: a.From})
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func (s *Server) dismountLater(ctx context.Context, d *drive, uses int64, delay 
 }
 
 // freeElsewhere takes a cartridge home that is to be mounted and stays in another
-// drive: its job has, or keeps, this one. It waits for a mount that is about to
+// drive, of this host or of another: its job has, or keeps, this one. It waits for a mount that is about to
 // eject the cartridge there; no turn is held meanwhile, so that two such mounts do not wait for each other.
 func (s *Server) freeElsewhere(ctx context.Context, q Mount) error {
 	for i := range s.libraries {
@@ -99,7 +99,11 @@ func (s *Server) freeElsewhere(ctx context.Context, q Mount) error {
 			}
 		}
 	}
-	return nil
+	if q.From == "" || q.From == s.host {
+		return nil
+	}
+	_, err := Dismount.Call(ctx, pbx.At(q.From, Service), q.Barcode)
+	return err
 }
 
 // goHome has what stays in a drive taken home.

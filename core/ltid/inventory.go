@@ -72,7 +72,7 @@ func (s *Server) take(hello *nbemm.Hello, l *Library, elements []dev.Element) er
 	if err := labelled(l.Name, elements); err != nil {
 		return err
 	}
-	hello.Libraries = append(hello.Libraries, nbemm.Library{Name: l.Name})
+	hello.Libraries = append(hello.Libraries, nbemm.Library{Name: l.Name, MediaServer: l.Control})
 	slices.SortFunc(elements, func(a, b dev.Element) int { return cmp.Compare(a.Address, b.Address) })
 	at, missing, err := places(l, elements)
 	if err != nil {

@@ -40,6 +40,8 @@ type Library struct {
 type Mount struct {
 	Drive   string `json:"drive"`
 	Barcode string `json:"barcode"`
+	// From is another media server, in a drive of which the cartridge stays.
+	From string `json:"from,omitempty"`
 }
 
 // Drive names a drive.
@@ -59,6 +61,9 @@ type Inventory struct {
 var (
 	MountIt   = pbx.Declare[Mount, avrd.Seen](Service, "Mount", pbx.Media, pbx.Step("B10", "R12"))
 	UnmountIt = pbx.Declare[Drive, struct{}](Service, "Unmount", pbx.Media, pbx.Step("", "R15"))
+	// Dismount takes a cartridge home, by its barcode, that stays in a drive of this host
+	// and is to be mounted by another.
+	Dismount = pbx.Declare[string, struct{}](Service, "Dismount", pbx.Media)
 	// Reset empties a drive whoever holds it: for after a job whose processes did
 	// not end well.
 	Reset = pbx.Declare[Drive, struct{}](Service, "Reset", pbx.Master)
@@ -128,6 +133,12 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 			return struct{}{}, err
 		}
 		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.unmount(ctx, d) })
+	})
+	pbx.Handle(mux, Dismount, func(ctx context.Context, _ pbx.Peer, barcode string) (struct{}, error) {
+		if err := s.awaitBegun(ctx); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, s.freeElsewhere(ctx, Mount{Barcode: barcode})
 	})
 	pbx.Handle(mux, Reset, func(ctx context.Context, _ pbx.Peer, q Drive) (struct{}, error) {
 		return struct{}{}, s.inTurn(ctx, q.Drive, func(d *drive) error { return s.reset(ctx, d) })
@@ -219,7 +230,7 @@ func (s *Server) bring(ctx context.Context, d *drive, dr dev.Drive, barcode stri
 		return err
 	}
 	if inside != "" && inside != barcode {
-		if err := s.takeHome(ctx, d, dr); err != nil {
+		if err := traced(ctx, trace.Unmounted, d.name, "", func() error { return s.takeHome(ctx, d, dr) }); err != nil {
 			return err
 		}
 	}
@@ -361,7 +372,7 @@ func (s *Server) mark(ctx context.Context, drive, media string) error {
 // MediaID is the name of a cartridge in the media database: the last six
 // characters of its barcode, without a suffix that tells its generation.
 func MediaID(barcode string) string {
-	if len(barcode) == 8 && (barcode[6] == 'L' || Density(barcode) != "") {
+	if Density(barcode) != "" {
 		return barcode[:6]
 	}
 	return barcode[max(0, len(barcode)-6):]

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"capstan/core/dev"
+	"capstan/core/nbemm"
 	"capstan/core/pbx"
 	"capstan/core/status"
 	"capstan/core/txxcd"
@@ -35,7 +36,11 @@ func (s *Server) export(ctx context.Context, q Cartridge) (int, error) {
 	named := func(e dev.Element) bool { return e.Full && e.Barcode != "" && MediaID(e.Barcode) == q.Media }
 	from := slices.IndexFunc(elements, named)
 	if from >= 0 && elements[from].Kind == dev.DriveElement { // it may just stay there
-		if err := s.freeElsewhere(ctx, Mount{Barcode: elements[from].Barcode}); err != nil {
+		server, err := s.serverOf(ctx, q.Media)
+		if err == nil {
+			err = s.freeElsewhere(ctx, Mount{Barcode: elements[from].Barcode, From: server})
+		}
+		if err != nil {
 			return 0, err
 		}
 		if _, elements, err = s.contents(ctx, q.Library); err != nil {
@@ -58,6 +63,20 @@ func (s *Server) export(ctx context.Context, q Cartridge) (int, error) {
 		return 0, err
 	}
 	return elements[to].Address, s.takeInventory(ctx, Inventory{Library: q.Library})
+}
+
+// serverOf is the media server that has a cartridge in one of its drives; "" is none.
+func (s *Server) serverOf(ctx context.Context, mediaID string) (string, error) {
+	list, err := nbemm.Show.Call(ctx, pbx.At(s.master, nbemm.Service), struct{}{})
+	if err != nil {
+		return "", err
+	}
+	for _, d := range list.Drives {
+		if d.Media == mediaID {
+			return d.MediaServer, nil
+		}
+	}
+	return "", nil
 }
 
 // importAll is the work of [Import].

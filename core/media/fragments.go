@@ -50,6 +50,14 @@ type Fragment struct {
 // Members takes the entries of a slot of kind Member.
 func (f *Fragments) Members(es []catalog.Entry) { f.coming = append(f.coming, es...) }
 
+// Amend takes the entries of a slot of kind Amend.
+func (f *Fragments) Amend(es []catalog.Entry) error {
+	if f.trailer == nil {
+		return fmt.Errorf("entries of %s are amended before there is data", f.backupID)
+	}
+	return f.trailer.Amend(es)
+}
+
 // advance makes last the last member that begins at or before an offset.
 func (f *Fragments) advance(offset int64) (passed int) {
 	for passed < len(f.coming) && f.coming[passed].Offset < offset {

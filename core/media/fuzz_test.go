@@ -113,6 +113,9 @@ func FuzzTrailer(f *testing.F) {
 	if err := w.Entries([]catalog.Entry{{Path: "/x", Type: '0', HeadLen: 512, DataLen: 5}}); err != nil {
 		f.Fatal(err)
 	}
+	if err := w.Amend([]catalog.Entry{{Path: "/x", Type: '0', HeadLen: 512, DataLen: 5, CRC: 9, Damage: 1}}); err != nil {
+		f.Fatal(err)
+	}
 	if err := w.Close(table, true, &media.ImageEnd{Began: -1, Files: 2, Status: 1}); err != nil {
 		f.Fatal(err)
 	}

@@ -196,6 +196,14 @@ func record(t testing.TB, ring *slots, cut func(i int) bool) []*volume {
 				t.Fatal(err)
 			}
 			f.Members(es)
+		case stream.Amend:
+			es, err := media.DecodeMembers(s)
+			if err == nil {
+				err = f.Amend(es)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 		case stream.End:
 			out = append(out, finish(t, f, cur, true))
 			if total, _, err := media.DecodeEnd(s); err != nil || total != f.At() {

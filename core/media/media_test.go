@@ -307,6 +307,7 @@ func TestHollowVolumes(t *testing.T) {
 type trailer struct {
 	head    media.FragmentHeader
 	entries []catalog.Entry
+	amended []catalog.Entry
 	blocks  media.BlockTable
 	end     media.TrailerEnd
 }
@@ -334,6 +335,7 @@ func parseTrailer(blocks [][]byte) (trailer, error) {
 	tr.end, err = media.ReadTrailer(next, media.TrailerVisitor{
 		Header:  func(h media.FragmentHeader) error { tr.head = h; return nil },
 		Entries: func(es []catalog.Entry) error { tr.entries = append(tr.entries, es...); return nil },
+		Amended: func(es []catalog.Entry) error { tr.amended = append(tr.amended, es...); return nil },
 		Blocks:  func(b media.BlockTable) error { tr.blocks.Append(b); return nil },
 	})
 	return tr, err

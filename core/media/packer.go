@@ -1,10 +1,12 @@
 package media
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"capstan/core/catalog"
 	"capstan/core/dev"
@@ -38,6 +40,7 @@ type Packer struct {
 	cut     bool            // the next Data slot begins a fragment
 	entries []catalog.Entry // not yet given: they begin in buf, or after it
 	reached int             // how many of entries begin in buf
+	amended []catalog.Entry // of entries that were given
 
 	memberEnd int64 // of the member that buf ends in
 	headEnd   int64 // of its headers
@@ -65,8 +68,13 @@ func (p *Packer) Put(ctx context.Context, f *stream.Frame) error {
 			return p.hollow(ctx, f.Len, f.Via)
 		}
 		return p.data(ctx, f.Bytes)
+	case stream.Amend:
+		return p.amend(ctx, f.Entries)
 	case stream.End:
 		if err := p.flush(ctx); err != nil {
+			return err
+		}
+		if err := p.give(ctx, stream.Amend, p.amended); err != nil {
 			return err
 		}
 		return p.fill(ctx, stream.Slot{Kind: stream.End, Bytes: encodeEnd(f.Total, f.Digest)})
@@ -91,6 +99,39 @@ func (p *Packer) members(es []catalog.Entry) error {
 		}
 		last = e.End()
 		p.entries = append(p.entries, *e)
+	}
+	return nil
+}
+
+// amendedAtOnce is how many amended entries go into a slot: one for each would be
+// another slot for each larger file.
+const amendedAtOnce = 128
+
+// amend takes entries that were noted before. They are changed where they still are, or
+// go to who has them.
+func (p *Packer) amend(ctx context.Context, es []catalog.Entry) error {
+	for i := range es {
+		if e := p.kept(&es[i]); e != nil {
+			e.CRC, e.Damage = es[i].CRC, es[i].Damage
+		} else {
+			p.amended = append(p.amended, es[i])
+		}
+	}
+	if len(p.amended) < amendedAtOnce {
+		return nil
+	}
+	err := p.give(ctx, stream.Amend, p.amended)
+	p.amended = p.amended[:0]
+	return err
+}
+
+// kept is an entry that was not yet given, nil if it was.
+func (p *Packer) kept(e *catalog.Entry) *catalog.Entry {
+	i, _ := slices.BinarySearchFunc(p.entries, e.Offset, func(k catalog.Entry, offset int64) int { return cmp.Compare(k.Offset, offset) })
+	for ; i < len(p.entries) && p.entries[i].Offset == e.Offset; i++ {
+		if p.entries[i].Path == e.Path {
+			return &p.entries[i]
+		}
 	}
 	return nil
 }
@@ -194,19 +235,26 @@ func (p *Packer) flags() uint8 {
 }
 
 func (p *Packer) flushEntries(ctx context.Context) error {
-	es := p.entries[:p.reached]
+	if err := p.give(ctx, stream.Member, p.entries[:p.reached]); err != nil {
+		return err
+	}
+	p.entries = p.entries[:copy(p.entries, p.entries[p.reached:])]
+	p.reached = 0
+	return nil
+}
+
+// give hands entries over, in slots of a kind.
+func (p *Packer) give(ctx context.Context, kind stream.Kind, es []catalog.Entry) error {
 	for len(es) > 0 {
 		b, n := encodeEntries(nil, es, int(p.size))
 		if n == 0 {
 			return fmt.Errorf("the entry of %.100q… needs more than a block of %d bytes", es[0].Path, p.size)
 		}
-		if err := p.fill(ctx, stream.Slot{Kind: stream.Member, Bytes: b, Len: int64(len(b))}); err != nil {
+		if err := p.fill(ctx, stream.Slot{Kind: kind, Bytes: b, Len: int64(len(b))}); err != nil {
 			return err
 		}
 		es = es[n:]
 	}
-	p.entries = p.entries[:copy(p.entries, p.entries[p.reached:])]
-	p.reached = 0
 	return nil
 }
 
@@ -317,7 +365,7 @@ func (u *Unpacker) free(ctx context.Context) error {
 	return u.ring.Free(ctx)
 }
 
-// DecodeMembers reads the entries of a slot of kind Member.
+// DecodeMembers reads the entries of a slot of kind Member or Amend.
 func DecodeMembers(s stream.Slot) ([]catalog.Entry, error) { return decodeEntries(s.Bytes, false) }
 
 // DecodeEnd reads the total and the digest of a slot of kind End.

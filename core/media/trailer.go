@@ -20,7 +20,7 @@ import (
 //	0  8 bytes  "CAPTRL1\n"
 //	8  1        what the payload is: parts below
 //	9  1        1 if it is compressed (zstd)
-//	10 1        form of the entries: 1 with checksums of contents, 0 without
+//	10 1        form of entries: 1 with checksums of contents, 0 without
 //	11 1        0
 //	12 4        number of the block, from 0, little endian
 //	16 4        length of the payload, little endian
@@ -36,7 +36,11 @@ const (
 	partEntries  = 2 // encoded entries
 	partBlocks   = 3 // encoded block table
 	partEnd      = 4 // counts, last
+	partAmended  = 5 // encoded entries that take the place of ones told before, before the end; there may be none
 )
+
+// rank is the order of the parts.
+var rank = [...]int{partIdentity: 1, partEntries: 2, partBlocks: 3, partAmended: 4, partEnd: 5}
 
 // entriesForm is the form in which entries are written. Trailers of form 0 are read.
 const entriesForm = 1
@@ -68,11 +72,25 @@ type TrailerWriter struct {
 	head    FragmentHeader
 	id      []byte // the header's block
 	put     func(block []byte) error
-	pending []byte // encoded entries, less than a block
-	before  string // path of the last of them
-	paths   int    // length of their paths together
+	pending gathering
 	seq     uint32
 	entries int64
+	// What is amended is known when its data was written, and stands behind the entries.
+	amending gathering
+	amended  []squeezed
+}
+
+// gathering is encoded entries, less than a block.
+type gathering struct {
+	b      []byte
+	before string // path of the last of them
+	paths  int    // length of their paths together
+}
+
+// squeezed is the payload of a block.
+type squeezed struct {
+	b    []byte
+	flag byte // it is compressed
 }
 
 // NewTrailerWriter begins a trailer; put is given each finished block and keeps it.
@@ -91,38 +109,71 @@ func (w *TrailerWriter) room() int { return w.head.BlockSize - trailerHead }
 
 // Entries adds entries of members that begin in the fragment, in archive order.
 func (w *TrailerWriter) Entries(es []catalog.Entry) error {
+	w.entries += int64(len(es))
+	return w.gather(&w.pending, es, func(payload []byte) error { return w.block(partEntries, payload) })
+}
+
+// Amend adds entries that take the place of ones that were added before, to this
+// trailer or to one of the image's fragments before.
+func (w *TrailerWriter) Amend(es []catalog.Entry) error {
+	return w.gather(&w.amending, es, w.keep)
+}
+
+func (w *TrailerWriter) keep(payload []byte) error {
+	w.amended = append(w.amended, squeeze(payload))
+	return nil
+}
+
+// gather encodes entries, and gives a block's payload to flush when it is full.
+func (w *TrailerWriter) gather(g *gathering, es []catalog.Entry, flush func(payload []byte) error) error {
 	for i := range es {
-		with := appendEntry(w.pending, &es[i], w.before)
-		if w.paths += len(es[i].Path); len(with) > w.room() || w.paths > maxPaths {
-			if err := w.flush(); err != nil {
+		with := appendEntry(g.b, &es[i], g.before)
+		if g.paths += len(es[i].Path); len(with) > w.room() || g.paths > maxPaths {
+			if err := g.end(flush); err != nil {
 				return err
 			}
-			w.paths = len(es[i].Path)
+			g.paths = len(es[i].Path)
 			if with = appendEntry(nil, &es[i], ""); len(with) > w.room() {
 				return fmt.Errorf("trailer: the entry of %.100q… needs more than a block", es[i].Path)
 			}
 		}
-		w.pending, w.before = with, es[i].Path
-		w.entries++
+		g.b, g.before = with, es[i].Path
 	}
 	return nil
 }
 
-func (w *TrailerWriter) flush() error {
-	if len(w.pending) == 0 {
+func (g *gathering) end(flush func(payload []byte) error) error {
+	b := g.b
+	*g = gathering{}
+	if len(b) == 0 {
 		return nil
 	}
-	err := w.block(partEntries, w.pending)
-	w.pending, w.before, w.paths = nil, "", 0
-	return err
+	return flush(b)
 }
 
 // Close adds the block table and the end; last says that the image ends with
 // this fragment, and image what is known of it then.
 func (w *TrailerWriter) Close(t BlockTable, last bool, image *ImageEnd) error {
-	if err := w.flush(); err != nil {
+	if err := w.pending.end(func(payload []byte) error { return w.block(partEntries, payload) }); err != nil {
 		return err
 	}
+	if err := w.table(t); err != nil {
+		return err
+	}
+	if err := w.amending.end(w.keep); err != nil {
+		return err
+	}
+	for _, a := range w.amended {
+		if err := w.squeezed(partAmended, a); err != nil {
+			return err
+		}
+	}
+	end := TrailerEnd{Bytes: t.Len(), Entries: w.entries, Blocks: int64(t.Count()), Last: last, Image: image}
+	return w.block(partEnd, end.encode())
+}
+
+// table adds the block table.
+func (w *TrailerWriter) table(t BlockTable) error {
 	var b []byte
 	for i := range t.runs {
 		for _, r := range split(t.runs[i], (w.room()-32)/4) {
@@ -135,13 +186,10 @@ func (w *TrailerWriter) Close(t BlockTable, last bool, image *ImageEnd) error {
 			b = appendRun(b, &r)
 		}
 	}
-	if len(b) > 0 {
-		if err := w.block(partBlocks, b); err != nil {
-			return err
-		}
+	if len(b) == 0 {
+		return nil
 	}
-	end := TrailerEnd{Bytes: t.Len(), Entries: w.entries, Blocks: int64(t.Count()), Last: last, Image: image}
-	return w.block(partEnd, end.encode())
+	return w.block(partBlocks, b)
 }
 
 // split cuts a run with more than n CRCs.
@@ -157,19 +205,27 @@ func split(r run, n int) []run {
 }
 
 func (w *TrailerWriter) block(part byte, payload []byte) error {
-	flag := byte(0)
+	return w.squeezed(part, squeeze(payload))
+}
+
+func squeeze(payload []byte) squeezed {
 	if len(payload) >= minCompressed {
 		if z := encoder.EncodeAll(payload, nil); len(z) < len(payload) {
-			payload, flag = z, 1
+			return squeezed{z, 1}
 		}
 	}
+	return squeezed{payload, 0}
+}
+
+func (w *TrailerWriter) squeezed(part byte, s squeezed) error {
+	payload := s.b
 	b := make([]byte, 0, trailerHead+len(payload))
 	b = append(b, trailerMagic...)
 	form := byte(0)
-	if part == partEntries {
+	if part == partEntries || part == partAmended {
 		form = entriesForm
 	}
-	b = append(b, part, flag, form, 0)
+	b = append(b, part, s.flag, form, 0)
 	b = binary.LittleEndian.AppendUint32(b, w.seq)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
 	sum := crc32.Update(crc32.Checksum(b, stream.Castagnoli), stream.Castagnoli, payload)
@@ -211,6 +267,7 @@ func (e *TrailerEnd) encode() []byte {
 type TrailerVisitor struct {
 	Header  func(FragmentHeader) error
 	Entries func([]catalog.Entry) error // some thousands at a time, in archive order
+	Amended func([]catalog.Entry) error // what takes the place of entries of this fragment, or of one before
 	Blocks  func(BlockTable) error      // pieces of the table, to be appended
 }
 
@@ -250,7 +307,10 @@ func (r *trailerReader) block(b []byte) (*TrailerEnd, error) {
 		return nil, err
 	}
 	form := b[10]
-	if part < r.part || part != partIdentity && r.part == 0 || part == partIdentity && r.part != 0 {
+	if part == 0 || int(part) >= len(rank) {
+		return nil, fmt.Errorf("part %d: %w", part, ErrVersion)
+	}
+	if rank[part] < rank[r.part] || part != partIdentity && r.part == 0 || part == partIdentity && r.part != 0 {
 		return nil, fmt.Errorf("part %d comes after part %d: %w", part, r.part, ErrDamaged)
 	}
 	r.part = part
@@ -262,16 +322,8 @@ func (r *trailerReader) block(b []byte) (*TrailerEnd, error) {
 			return nil, err
 		}
 		return nil, r.visit.Header(h)
-	case partEntries:
-		if form > entriesForm {
-			return nil, fmt.Errorf("entries of form %d: %w", form, ErrVersion)
-		}
-		es, err := decodeEntries(payload, form == 0)
-		r.sum.Entries += int64(len(es))
-		if err != nil || r.visit.Entries == nil {
-			return nil, err
-		}
-		return nil, r.visit.Entries(es)
+	case partEntries, partAmended:
+		return nil, r.entries(part, form, payload)
 	case partBlocks:
 		t, err := DecodeBlocks(payload)
 		r.sum.Blocks += int64(t.Count())
@@ -280,10 +332,24 @@ func (r *trailerReader) block(b []byte) (*TrailerEnd, error) {
 			return nil, err
 		}
 		return nil, r.visit.Blocks(t)
-	case partEnd:
-		return r.end(payload)
 	}
-	return nil, fmt.Errorf("part %d: %w", part, ErrVersion)
+	return r.end(payload)
+}
+
+func (r *trailerReader) entries(part, form byte, payload []byte) error {
+	if form > entriesForm {
+		return fmt.Errorf("entries of form %d: %w", form, ErrVersion)
+	}
+	es, err := decodeEntries(payload, form == 0)
+	visit := r.visit.Amended
+	if part == partEntries {
+		r.sum.Entries += int64(len(es))
+		visit = r.visit.Entries
+	}
+	if err != nil || visit == nil {
+		return err
+	}
+	return visit(es)
 }
 
 // open checks a block and gives its payload.

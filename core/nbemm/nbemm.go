@@ -55,12 +55,12 @@ type Library struct {
 	MediaServer string `json:"mediaServer"` // the robot control host
 }
 
-// Drive is a tape drive.
+// Drive is a tape drive. The drives of one library may be of several media servers.
 type Drive struct {
 	Name        string  `json:"name"`
 	Library     string  `json:"library"`
-	MediaServer string  `json:"mediaServer"`
-	Element     int     `json:"element"` // its address for the robot
+	MediaServer string  `json:"mediaServer"` // that reaches it; no other uses it
+	Element     int     `json:"element"`     // its address for the robot
 	Up          bool    `json:"up"`
 	Media       string  `json:"media,omitempty"` // in it
 	LastUsed    rt.Time `json:"lastUsed,omitempty"`
@@ -153,6 +153,9 @@ type Allocation struct {
 	MediaServer string      `json:"mediaServer"`
 	Drive       Drive       `json:"drive,omitzero"` // tape
 	Media       Media       `json:"media,omitzero"` // tape
+	// From is another media server that has the cartridge in a drive that no job uses:
+	// its ltid is to take it home first.
+	From string `json:"from,omitempty"`
 	// Quarantine: the job has ended, and what it had is not usable yet.
 	Quarantine bool `json:"quarantine,omitempty"`
 }

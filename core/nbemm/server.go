@@ -110,6 +110,9 @@ func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocatio
 			return err
 		}
 		// Only now is it sure that these are the ones.
+		if a.From, err = otherServer(tx, a.Media.ID, a.MediaServer); err != nil {
+			return err
+		}
 		if q.Write {
 			if a.Media.UUID == "" {
 				r := rt.Rand(ctx, Service, fmt.Sprintf("label %s %d", a.Media.ID, rt.Now(ctx)))
@@ -118,6 +121,9 @@ func (s *Server) allocate(ctx context.Context, _ pbx.Peer, q Request) (Allocatio
 			if err := media.Put(tx, a.Media.ID, a.Media); err != nil {
 				return err
 			}
+		}
+		if q.Held != "" {
+			return nil // what is in the drive has changed since the job got it
 		}
 		return drives.Put(tx, a.Drive.Name, a.Drive)
 	})
@@ -214,17 +220,18 @@ func (s *Server) onUnit(ctx context.Context, tx store.Tx, u StorageUnit, q Reque
 		return a, err
 	}
 	a.Media = m
-	a.Drive, err = s.drive(ctx, tx, u.Library, m.ID)
+	a.Drive, err = s.drive(ctx, tx, u.Library, u.MediaServer, m.ID)
 	return a, err
 }
 
-// drive chooses a drive of a library as [dismount.Choose] says.
-func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string) (Drive, error) {
+// drive chooses a drive of a library as [dismount.Choose] says, of those that the
+// media server has.
+func (s *Server) drive(ctx context.Context, tx store.Tx, library, server, mediaID string) (Drive, error) {
 	var all []Drive
 	var users []int64 // jobs that have drives
 	up := 0
 	if err := drives.All(tx, func(d Drive) (bool, error) {
-		if d.Library != library || !d.Up {
+		if d.Library != library || d.MediaServer != server || !d.Up {
 			return true, nil
 		}
 		up++
@@ -238,10 +245,10 @@ func (s *Server) drive(ctx context.Context, tx store.Tx, library, mediaID string
 		return Drive{}, err
 	}
 	if up == 0 {
-		return Drive{}, status.Errorf(status.NoDrive, "no drive of library %s is up", library)
+		return Drive{}, status.Errorf(status.NoDrive, "no drive of library %s is up at media server %s", library, server)
 	}
 	if len(all) == 0 {
-		return Drive{}, status.Errorf(status.NoDrive, "the %d drives of library %s are in use by jobs %s", up, library, list(users))
+		return Drive{}, status.Errorf(status.NoDrive, "the %d drives of library %s are in use at media server %s, by jobs %s", up, library, server, list(users))
 	}
 	free := make([]dismount.Drive, len(all))
 	for i, d := range all {
@@ -258,15 +265,25 @@ func list(jobs []int64) string {
 	return strings.Trim(fmt.Sprint(slices.Compact(jobs)), "[]")
 }
 
-// inDrives tells for each cartridge in a drive whether that drive is up.
-func inDrives(tx store.Tx) (map[string]bool, error) {
-	in := map[string]bool{}
+// inDrives tells for each cartridge in a drive which that is.
+func inDrives(tx store.Tx) (map[string]Drive, error) {
+	in := map[string]Drive{}
 	return in, drives.All(tx, func(d Drive) (bool, error) {
 		if d.Media != "" {
-			in[d.Media] = d.Up
+			in[d.Media] = d
 		}
 		return true, nil
 	})
+}
+
+// otherServer is the media server that has a cartridge in one of its drives, if it is
+// not the one that is to mount it.
+func otherServer(tx store.Tx, mediaID, server string) (string, error) {
+	mounted, err := inDrives(tx)
+	if d := mounted[mediaID]; err == nil && d.MediaServer != server {
+		return d.MediaServer, nil
+	}
+	return "", err
 }
 
 // mediaForWrite chooses a cartridge: one that is mounted, part full and kept as
@@ -281,7 +298,8 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 	var best Media
 	bestRank, wait := 0, ""
 	consider := func(m Media) (bool, error) {
-		rank := writeRank(&m, mounted[m.ID], pool, &u, &q)
+		in, inside := mounted[m.ID]
+		rank := writeRank(&m, inside && in.MediaServer == u.MediaServer, pool, &u, &q)
 		if rank == 0 {
 			return true, nil
 		}
@@ -291,7 +309,7 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 			}
 			return true, nil
 		}
-		if up, inside := mounted[m.ID]; inside && !up {
+		if inside && !in.Up {
 			wait = m.ID + ", which is in a drive that is down"
 			return true, nil
 		}
@@ -354,7 +372,7 @@ func (s *Server) forRead(ctx context.Context, tx store.Tx, q Request) (Allocatio
 		return a, err
 	}
 	a.Unit.Kind, a.Unit.Library, a.Media = Tape, m.Library, m
-	a.Drive, err = s.drive(ctx, tx, m.Library, m.ID)
+	a.Drive, err = s.drive(ctx, tx, m.Library, q.Server, m.ID)
 	return a, err
 }
 
@@ -373,7 +391,7 @@ func (s *Server) mediaForRead(tx store.Tx, id string, h holder) (Media, error) {
 	}
 	if mounted, err := inDrives(tx); err != nil {
 		return m, err
-	} else if up, inside := mounted[id]; inside && !up {
+	} else if d, inside := mounted[id]; inside && !d.Up {
 		return m, status.Errorf(status.MediaInUse, "cartridge %s is in a drive that is down", id)
 	}
 	return m, nil
@@ -504,10 +522,10 @@ func (s *Server) hello(ctx context.Context, from pbx.Peer, q Hello) (struct{}, e
 			if err != nil {
 				return err
 			}
-			if ok && old.MediaServer != from.Name {
-				return status.Errorf(status.NotAllowed, "library %s belongs to media server %s, not to %s", l.Name, old.MediaServer, from.Name)
+			l.MediaServer = cmp.Or(l.MediaServer, from.Name)
+			if ok && old.MediaServer != l.MediaServer {
+				return status.Errorf(status.NotAllowed, "the robot of library %s is controlled by media server %s, not by %s as %s says", l.Name, old.MediaServer, l.MediaServer, from.Name)
 			}
-			l.MediaServer = from.Name
 			if err := libraries.Put(tx, l.Name, l); err != nil {
 				return err
 			}

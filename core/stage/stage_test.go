@@ -11,25 +11,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"capstan/core/catalog"
-	"capstan/core/host"
 	"capstan/core/image"
-	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/core/stage"
-	"capstan/sim"
+	"capstan/sim/simtest"
 )
-
-// inWorld runs body in virtual time.
-func inWorld(t *testing.T, body func(ctx context.Context)) {
-	t.Helper()
-	w := sim.New(sim.Options{Seed: 1})
-	defer w.Close()
-	h := w.NewHost("mount", pbx.Client)
-	h.Boot()
-	if err := w.Do(h, "test", func(ctx context.Context, _ *host.Env) error { body(ctx); return nil }); err != nil {
-		t.Error(err)
-	}
-}
 
 // fetched records the jobs, each of which takes a minute.
 type fetched struct {
@@ -118,7 +104,7 @@ func TestGathered(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
-			inWorld(t, func(ctx context.Context) {
+			simtest.Run(t, func(ctx context.Context) {
 				f, ended := &fetched{}, 0
 				s := stage.New(ctx, tt.rules, f.fetch)
 				tt.do(ctx, s, &ended)
@@ -136,7 +122,7 @@ func TestGathered(t *testing.T) {
 
 // TestFailed: all who wait for a job that fails are told.
 func TestFailed(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		f := &fetched{err: errors.New("status 96")}
 		s := stage.New(ctx, stage.Rules{}, f.fetch)
 		if err := s.Want(ctx, on("A", 1, "/a"), "u"); !errors.Is(err, f.err) {
@@ -173,7 +159,7 @@ func TestPlaceOf(t *testing.T) {
 }
 
 func TestLooks(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		k := stage.NewLooks(rt.NewLock(ctx))
 		for _, dir := range []string{"/d", "/d/e", "/d/e/f", "/x"} {
 			k.Listed(0, "cp 7", "t", dir)

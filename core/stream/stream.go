@@ -23,6 +23,9 @@ const (
 	Member
 	// End says that the image is complete, and what it must add up to.
 	End
+	// Amend carries entries that were given before, of members whose data has passed and
+	// of which more is known now: the CRC of the content, and its damage.
+	Amend
 )
 
 // Frame is what moves. A source may use the memory of Bytes again at its next
@@ -31,7 +34,7 @@ type Frame struct {
 	Kind    Kind
 	Len     int64           // of Data, in bytes; equals len(Bytes) unless hollow
 	Bytes   []byte          // of Data; nil if hollow
-	Entries []catalog.Entry // of Member
+	Entries []catalog.Entry // of Member and Amend
 	Total   int64           // of End: bytes of all Data frames
 	Digest  uint32          // of End: CRC-32C of all Data bytes, 0 if any was hollow
 	Via     []dev.Resource  // of hollow Data: what it crossed so far
@@ -112,6 +115,7 @@ func (s *splice) take(f *Frame) error {
 		for i := range f.Entries {
 			s.count.Members += f.Entries[i].Files()
 		}
+	case Amend:
 	case End:
 		return s.check(f)
 	default:

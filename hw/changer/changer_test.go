@@ -13,6 +13,7 @@ import (
 	"capstan/core/dev"
 	"capstan/core/rt"
 	"capstan/core/scsi"
+	"capstan/sim/simtest"
 )
 
 func open(ctx context.Context, t *testing.T, f *fake, q Quirks) *Changer {
@@ -43,7 +44,7 @@ func TestInventory(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inWorld(t, func(ctx context.Context) {
+			simtest.Run(t, func(ctx context.Context) {
 				f := newFake(tt.slots)
 				tt.set(f)
 				want := slices.Clone(f.elements)
@@ -73,7 +74,7 @@ func TestInventoryLess(t *testing.T) {
 		{"no volume tags", Quirks{}, func(f *fake) { f.noTags, f.noIDs = true, true }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inWorld(t, func(ctx context.Context) {
+			simtest.Run(t, func(ctx context.Context) {
 				f := newFake(5)
 				tt.set(f)
 				got, err := open(ctx, t, f, tt.quirks).Inventory(ctx)
@@ -91,7 +92,7 @@ func TestInventoryLess(t *testing.T) {
 }
 
 func TestNothingFits(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		f := newFake(5)
 		f.limit = 40
 		if _, err := open(ctx, t, f, Quirks{}).Inventory(ctx); !errors.Is(err, ErrReply) {
@@ -134,7 +135,7 @@ func TestMove(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inWorld(t, func(ctx context.Context) {
+			simtest.Run(t, func(ctx context.Context) {
 				f := newFake(5)
 				if tt.set != nil {
 					tt.set(f)
@@ -169,7 +170,7 @@ func TestMove(t *testing.T) {
 // TestBadElement: some changers say "invalid field" for an address that they do not have.
 func TestBadElement(t *testing.T) {
 	for _, field := range []bool{false, true} {
-		inWorld(t, func(ctx context.Context) {
+		simtest.Run(t, func(ctx context.Context) {
 			f := newFake(5)
 			f.field = field
 			if err := open(ctx, t, f, Quirks{}).Move(ctx, 1000, 65000); !errors.Is(err, dev.ErrBadElement) {
@@ -177,7 +178,7 @@ func TestBadElement(t *testing.T) {
 			}
 		})
 	}
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		f := newFake(5)
 		c := open(ctx, t, f, Quirks{})
 		f.events[scsi.MoveMedium] = []event{{sense: dev.Sense{Key: 5, ASC: 0x24}}}
@@ -203,7 +204,7 @@ func TestOpen(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inWorld(t, func(ctx context.Context) {
+			simtest.Run(t, func(ctx context.Context) {
 				f := newFake(5)
 				f.events[scsi.TestUnitReady] = tt.events
 				began := rt.Mono(ctx)
@@ -224,7 +225,7 @@ func TestOpen(t *testing.T) {
 
 // TestOpenedMeanwhile: an inventory during which a mail slot was opened is taken again.
 func TestOpenedMeanwhile(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		f := newFake(5)
 		c := open(ctx, t, f, Quirks{})
 		f.events[scsi.ReadElementStatus] = []event{{sense: dev.Sense{Key: 6, ASC: 0x28, ASCQ: 1}}}
@@ -243,7 +244,7 @@ func TestOpenedMeanwhile(t *testing.T) {
 
 // TestRescan: a changer without ranges looks at all.
 func TestRescan(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		f := newFake(5)
 		c := open(ctx, t, f, Quirks{})
 		f.sent = nil

@@ -6,11 +6,9 @@ import (
 
 	"capstan/core/dev"
 	"capstan/core/dev/devtest"
-	"capstan/core/host"
-	"capstan/core/pbx"
 	"capstan/hw/changer"
 	"capstan/hw/tape"
-	"capstan/sim"
+	"capstan/sim/simtest"
 	"capstan/vtl"
 	target "capstan/vtl/scsi"
 )
@@ -39,23 +37,11 @@ const (
 	reserve  = 1 << 20
 )
 
-// inWorld runs body in virtual time.
-func inWorld(t *testing.T, body func(ctx context.Context)) {
-	t.Helper()
-	w := sim.New(sim.Options{Seed: 1})
-	defer w.Close()
-	h := w.NewHost("media", pbx.Media)
-	h.Boot()
-	if err := w.Do(h, "test", func(ctx context.Context, _ *host.Env) error { body(ctx); return nil }); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestConformance: the robot by SCSI commands is a robot as any other.
 func TestConformance(t *testing.T) {
 	// The suite loads drives itself, and a robot takes nothing that is loaded.
 	opts := target.Options{EjectFirst: true, StayUnloaded: true}
-	devtest.RunChanger(t, inWorld, func(ctx context.Context) (*devtest.Library, error) {
+	devtest.RunChanger(t, simtest.Run, func(ctx context.Context) (*devtest.Library, error) {
 		cfg := vtl.Demo("robot", capacity, 0)
 		for i := range cfg.Cartridges {
 			cfg.Cartridges[i].Reserve = reserve

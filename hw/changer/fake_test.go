@@ -5,26 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"testing"
 
 	"capstan/core/dev"
-	"capstan/core/host"
-	"capstan/core/pbx"
 	"capstan/core/scsi"
-	"capstan/sim"
 )
-
-// inWorld runs body in virtual time: waits cost none.
-func inWorld(t *testing.T, body func(ctx context.Context)) {
-	t.Helper()
-	w := sim.New(sim.Options{Seed: 1})
-	defer w.Close()
-	h := w.NewHost("media", pbx.Media)
-	h.Boot()
-	if err := w.Do(h, "test", func(ctx context.Context, _ *host.Env) error { body(ctx); return nil }); err != nil {
-		t.Error(err)
-	}
-}
 
 // event is what the fake does with a command in place of carrying it out.
 type event struct {

@@ -9,6 +9,7 @@ import (
 	"capstan/core/dev"
 	"capstan/core/scsi"
 	"capstan/hw/changer"
+	"capstan/sim/simtest"
 	"capstan/vtl"
 	target "capstan/vtl/scsi"
 )
@@ -44,7 +45,7 @@ func at(ctx context.Context, t *testing.T, c *changer.Changer, barcode string) i
 }
 
 func TestExchange(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		c, _ := robot(ctx, t)
 		drive, a, b := c.Places()[dev.DriveElement].First, at(ctx, t, c, "CAP001L9"), at(ctx, t, c, "CAP002L9")
 		if err := c.Move(ctx, a, drive); err != nil {
@@ -64,7 +65,7 @@ func TestExchange(t *testing.T) {
 
 // TestOthers: commands that the roles do not need, and a person's hand does.
 func TestOthers(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		c, _ := robot(ctx, t)
 		for name, do := range map[string]func() error{
 			"prevent":    func() error { return c.Prevent(ctx, true) },
@@ -105,7 +106,7 @@ func TestEachSense(t *testing.T) {
 	}
 	for _, tt := range cases {
 		t.Run(fmt.Sprintf("%02X %v", tt.op, tt.sense), func(t *testing.T) {
-			inWorld(t, func(ctx context.Context) {
+			simtest.Run(t, func(ctx context.Context) {
 				c, goal := robot(ctx, t)
 				slot, drive := at(ctx, t, c, "CAP001L9"), c.Places()[dev.DriveElement].First
 				times := -1

@@ -21,10 +21,10 @@ import (
 // and the receiver answers one byte, [accepted] or [refused]. Then frames
 // follow, each with a head of 5 bytes:
 //
-//	1 byte   kind: 1 data, 2 member, 3 end (stream.Kind)
+//	1 byte   kind: 1 data, 2 member, 3 end, 4 amend (stream.Kind)
 //	4 bytes  length of the payload, at most 1 MiB
 //
-// The payload of data is the bytes; that of member is CBOR of []catalog.Entry;
+// The payload of data is the bytes; that of member and amend is CBOR of []catalog.Entry;
 // that of end is the total (8 bytes) and the CRC-32C (4 bytes). The receiver
 // answers an end frame with the byte [taken]. All numbers are big endian.
 // Longer frames travel in pieces, so that a reader needs 1 MiB and no more.
@@ -92,8 +92,8 @@ func putFrame(w io.Writer, f *stream.Frame) error {
 			b = b[n:]
 		}
 		return nil
-	case stream.Member:
-		return putMembers(w, f.Entries)
+	case stream.Member, stream.Amend:
+		return putEntries(w, f.Kind, f.Entries)
 	case stream.End:
 		b := binary.BigEndian.AppendUint64(nil, uint64(f.Total))
 		return putPiece(w, stream.End, binary.BigEndian.AppendUint32(b, f.Digest))
@@ -115,7 +115,7 @@ func putPiece(w io.Writer, kind stream.Kind, payload []byte) error {
 // entrySize bounds the encoding of an entry without its names.
 const entrySize = 512
 
-func putMembers(w io.Writer, entries []catalog.Entry) error {
+func putEntries(w io.Writer, kind stream.Kind, entries []catalog.Entry) error {
 	for len(entries) > 0 {
 		n, size := 0, 0
 		for n < len(entries) {
@@ -133,7 +133,7 @@ func putMembers(w io.Writer, entries []catalog.Entry) error {
 			return fmt.Errorf("entry of a file whose path has %d bytes: it encodes to %d, more than the %d of a frame",
 				len(entries[0].Path), len(b), maxPayload)
 		}
-		if err := putPiece(w, stream.Member, b); err != nil {
+		if err := putPiece(w, kind, b); err != nil {
 			return err
 		}
 		entries = entries[n:]
@@ -157,7 +157,7 @@ func (fr *frameReader) next(f *stream.Frame) error {
 	if n == 0 || n > maxPayload || kind == stream.End && n != endPayload {
 		return fmt.Errorf("frame of kind %d with %d bytes", kind, n)
 	}
-	if kind != stream.Data && kind != stream.Member && kind != stream.End {
+	if kind < stream.Data || kind > stream.Amend {
 		return fmt.Errorf("frame of unknown kind %d", kind)
 	}
 	if uint32(cap(fr.buf)) < n {
@@ -174,7 +174,7 @@ func (fr *frameReader) next(f *stream.Frame) error {
 	switch kind {
 	case stream.Data:
 		f.Bytes, f.Len = b, int64(n)
-	case stream.Member:
+	case stream.Member, stream.Amend:
 		if err := checkMembers(b); err != nil {
 			return err
 		}

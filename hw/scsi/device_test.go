@@ -12,28 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"capstan/core/dev"
-	"capstan/core/host"
-	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/core/scsi"
-	"capstan/sim"
+	"capstan/sim/simtest"
 )
-
-// inWorld runs body in virtual time: waits cost none.
-func inWorld(t *testing.T, body func(ctx context.Context)) {
-	t.Helper()
-	w := sim.New(sim.Options{Seed: 1})
-	defer w.Close()
-	h := w.NewHost("media", pbx.Media)
-	h.Boot()
-	err := w.Do(h, "test", func(ctx context.Context, _ *host.Env) error {
-		body(ctx)
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
-	}
-}
 
 // answer is what a scripted unit does with the next command.
 type answer struct {
@@ -106,7 +88,7 @@ func TestDo(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inWorld(t, func(ctx context.Context) {
+			simtest.Run(t, func(ctx context.Context) {
 				s := &script{t: t, answers: tt.answers}
 				d := NewDevice("drive1", s)
 				_, err := d.Do(ctx, "WRITE", &scsi.Command{CDB: make([]byte, 6)})
@@ -126,7 +108,7 @@ func TestDo(t *testing.T) {
 }
 
 func TestDoBusyForEver(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		s := &script{t: t, answers: make([]answer, 1000)}
 		for i := range s.answers {
 			s.answers[i].status = scsi.Busy
@@ -141,7 +123,7 @@ func TestDoBusyForEver(t *testing.T) {
 
 // TestNoEndOfLateErrors: a device that never gets to a command is given up.
 func TestNoEndOfLateErrors(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		s := &script{t: t, answers: make([]answer, 1000)}
 		for i := range s.answers {
 			s.answers[i] = answer{sense: scsiSense(1, 0x17, 0), late: true}
@@ -155,7 +137,7 @@ func TestNoEndOfLateErrors(t *testing.T) {
 
 // TestAttentions: a unit attention reaches whoever must know, on whatever command.
 func TestAttentions(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		s := &script{t: t, answers: []answer{{sense: dev.Sense{Key: 6, ASC: 0x28}}, {sense: dev.Sense{Key: 6, ASC: 0x2A, ASCQ: 1}}, {data: "00 0186A0 0001"}}}
 		d := NewDevice("drive1", s)
 		var seen []string
@@ -172,7 +154,7 @@ func TestAttentions(t *testing.T) {
 
 func TestAwaitReady(t *testing.T) {
 	becoming := answer{sense: dev.Sense{Key: 2, ASC: 4, ASCQ: 1}}
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		s := &script{t: t, answers: []answer{{sense: dev.Sense{Key: 6, ASC: 0x29}}, {sense: dev.Sense{Key: 6, ASC: 0x28}}, becoming, becoming}}
 		if err := NewDevice("drive1", s).AwaitReady(ctx, time.Minute); err != nil || len(s.sent) != 5 {
 			t.Errorf("ready after %d commands: %v", len(s.sent), err)

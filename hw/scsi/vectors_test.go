@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"capstan/core/scsi"
+	"capstan/sim/simtest"
 )
 
 // The vectors follow the tables of the standards that the parsers name, byte by byte.
@@ -171,7 +172,7 @@ func TestCommands(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inWorld(t, func(ctx context.Context) {
+			simtest.Run(t, func(ctx context.Context) {
 				s := &script{t: t}
 				if tt.answer != "" {
 					s.answers = []answer{{data: tt.answer}}
@@ -192,7 +193,7 @@ func TestCommands(t *testing.T) {
 
 // TestAccessOrder: both commands, and what comes back is as much as went out.
 func TestAccessOrder(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		list := "001E 000000 41000000000000000000 00 0000000000000010 0000000000000020"
 		s := &script{t: t, answers: []answer{{}, {data: "02000000 00000020" + list}}}
 		got, err := NewDevice("drive1", s).AccessOrder(ctx, []Segment{{Name: [10]byte{'A'}, Begin: 16, Last: 32}})
@@ -217,7 +218,7 @@ func TestAccessOrder(t *testing.T) {
 
 // TestModeSense6: an older device does not know the ten-byte command.
 func TestModeSense6(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		unknown := answer{sense: scsiSense(5, 0x20, 0)}
 		s := &script{t: t, answers: []answer{unknown, {data: "0B 00 80 08 40 000000 00 000000"}, unknown}}
 		d := NewDevice("drive1", s)

@@ -8,30 +8,13 @@ import (
 
 	"capstan/core/dev"
 	"capstan/core/dev/devtest"
-	"capstan/core/host"
-	"capstan/core/pbx"
 	"capstan/core/scsi"
 	lu "capstan/hw/scsi"
 	"capstan/hw/tape"
-	"capstan/sim"
+	"capstan/sim/simtest"
 	"capstan/vtl"
 	target "capstan/vtl/scsi"
 )
-
-func inWorld(t *testing.T, body func(ctx context.Context)) {
-	t.Helper()
-	w := sim.New(sim.Options{Seed: 1})
-	defer w.Close()
-	h := w.NewHost("media", pbx.Media)
-	h.Boot()
-	err := w.Do(h, "test", func(ctx context.Context, _ *host.Env) error {
-		body(ctx)
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
-	}
-}
 
 const (
 	capacity = 4 << 20
@@ -104,11 +87,11 @@ func library(t *testing.T, o tape.Options, wrap func(scsi.Transport) scsi.Transp
 // TestConformance: the suite of all drives, through SCSI commands to the virtual
 // library. The robot is the library's own.
 func TestConformance(t *testing.T) {
-	t.Run("hosts", func(t *testing.T) { devtest.RunDrive(t, inWorld, library(t, tape.Options{}, nil)) })
+	t.Run("hosts", func(t *testing.T) { devtest.RunDrive(t, simtest.Run, library(t, tape.Options{}, nil)) })
 	t.Run("processes of one host", func(t *testing.T) {
-		devtest.RunDrive(t, inWorld, library(t, tape.Options{LockDir: "each"}, nil))
+		devtest.RunDrive(t, simtest.Run, library(t, tape.Options{LockDir: "each"}, nil))
 	})
 	t.Run("compressed and encrypted", func(t *testing.T) {
-		devtest.RunDrive(t, inWorld, library(t, tape.Options{Compress: true, Key: slices.Repeat([]byte{7}, 32)}, nil))
+		devtest.RunDrive(t, simtest.Run, library(t, tape.Options{Compress: true, Key: slices.Repeat([]byte{7}, 32)}, nil))
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"capstan/core/scsi"
 	lu "capstan/hw/scsi"
 	"capstan/hw/tape/tapetest"
+	"capstan/sim/simtest"
 )
 
 var block = tapetest.Block
@@ -63,7 +64,7 @@ func (f *fixture) layout(ctx context.Context) {
 
 func with(t *testing.T, u *unit, o Options, body func(ctx context.Context, f *fixture)) {
 	t.Helper()
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		d, err := Open(ctx, "drive1", u, o)
 		if err != nil {
 			t.Error(err)
@@ -404,7 +405,7 @@ func TestOpen(t *testing.T) {
 		f.want("write at a place that nobody named", f.d.Write(ctx, block(2, 10)), dev.ErrPositionLost)
 		f.at(ctx, 0, 0)
 	})
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		if _, err := Open(ctx, "drive1", newUnit(), Options{Key: []byte("short")}); err == nil {
 			t.Error("a key of five bytes was taken")
 		}
@@ -480,7 +481,7 @@ func (narrow) MaxTransfer() int { return 1000 }
 // TestHostAdapter: a block that the host adapter does not carry is refused by name, and
 // so is its protection when only that is too much.
 func TestHostAdapter(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		u := newUnit()
 		d, err := Open(ctx, "drive1", narrow{u}, Options{})
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"capstan/core/dev"
 	"capstan/core/scsi"
 	"capstan/hw/tape"
+	"capstan/sim/simtest"
 	"capstan/vtl"
 	target "capstan/vtl/scsi"
 )
@@ -16,7 +17,7 @@ import (
 // withDrive has a drive of the virtual library loaded with the cartridge of a slot.
 func withDrive(t *testing.T, slot int, body func(ctx context.Context, h *hosts, d *tape.Drive)) {
 	t.Helper()
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		cfg := vtl.Demo("robot", capacity, 0)
 		for i := range cfg.Cartridges {
 			cfg.Cartridges[i].Reserve = reserve

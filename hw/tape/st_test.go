@@ -12,6 +12,7 @@ import (
 
 	"capstan/core/dev"
 	"capstan/core/scsi"
+	"capstan/sim/simtest"
 )
 
 // fakeST is the kernel's driver before a unit, with the behaviour that was measured on
@@ -177,7 +178,7 @@ func (f *fakeST) tell() (int64, error) {
 
 func withST(t *testing.T, f *fakeST, generic bool, body func(ctx context.Context, x *fixture)) {
 	t.Helper()
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		k := &kernelTape{open: f.opens}
 		if generic {
 			k.generic = f.u
@@ -317,7 +318,7 @@ func TestTapeFile(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		for _, path := range []string{file, "/dev/null", "/dev/st0", filepath.Join(t.TempDir(), "nst1")} {
 			if _, err := OpenST(ctx, "drive1", path, Options{}); err == nil {
 				t.Errorf("%s was opened as a tape", path)

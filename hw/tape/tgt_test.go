@@ -10,6 +10,7 @@ import (
 	"capstan/core/dev/devtest"
 	"capstan/core/scsi"
 	"capstan/hw/tape"
+	"capstan/sim/simtest"
 )
 
 // tgt has a drive answer as that of tgt 1.0.85 was seen to: no LOCATE, ERASE, LOG SENSE,
@@ -78,7 +79,7 @@ func (t *tgt) Do(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 // TestTgt does what the roles do with a drive, each with a handle of its own: load, look
 // at the label, write it, append, and read back.
 func TestTgt(t *testing.T) {
-	inWorld(t, func(ctx context.Context) {
+	simtest.Run(t, func(ctx context.Context) {
 		lib, err := library(t, tape.Options{LockDir: "each"}, func(t scsi.Transport) scsi.Transport { return &tgt{t} })(ctx)
 		if err != nil {
 			t.Fatal(err)

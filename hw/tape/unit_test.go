@@ -5,31 +5,11 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"slices"
-	"testing"
 
 	"capstan/core/dev"
-	"capstan/core/host"
-	"capstan/core/pbx"
 	"capstan/core/scsi"
 	"capstan/core/stream"
-	"capstan/sim"
 )
-
-// inWorld runs body in virtual time: waits cost none.
-func inWorld(t *testing.T, body func(ctx context.Context)) {
-	t.Helper()
-	w := sim.New(sim.Options{Seed: 1})
-	defer w.Close()
-	h := w.NewHost("media", pbx.Media)
-	h.Boot()
-	err := w.Do(h, "test", func(ctx context.Context, _ *host.Env) error {
-		body(ctx)
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
-	}
-}
 
 // unit is a tape drive in memory that can be told what not to do and how to fail: what
 // the virtual library does not do because it does it right.

@@ -4,6 +4,7 @@
 package convert
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -135,7 +136,7 @@ func Hardware(c *scenarios.Host) []ltid.Library {
 		if robot.Kind != "changer" {
 			continue
 		}
-		l := ltid.Library{Name: robot.Name, Control: c.Name, Places: map[string]ltid.Place{}, Dismount: robot.Dismount}
+		l := ltid.Library{Name: robot.Name, Control: cmp.Or(robot.Control, c.Name), Places: map[string]ltid.Place{}, Dismount: robot.Dismount}
 		for j := range c.Devices {
 			if d := &c.Devices[j]; d.Kind == "drive" && d.Library == robot.Name {
 				l.Drives = append(l.Drives, d.Name)

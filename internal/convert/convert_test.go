@@ -2,6 +2,7 @@ package convert_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,4 +157,16 @@ func TestModels(t *testing.T) {
 	same(t, robots, oneof(scenarios.Robot{}, "Model"))
 	same(t, media, oneof(scenarios.Cartridges{}, "Density"))
 	same(t, media, oneof(scenarios.StorageUnit{}, "Density"))
+}
+
+// A robot that another media server controls is reached by that one.
+func TestRobotOfAnotherHost(t *testing.T) {
+	for control, want := range map[string]string{"": "media2", "media1": "media1"} {
+		ls := convert.Hardware(&scenarios.Host{Name: "media2", Devices: []scenarios.Device{
+			{Name: "robot1", Kind: "changer", Control: control}, {Name: "drive1", Kind: "drive", Library: "robot1", Serial: "A"},
+		}})
+		if len(ls) != 1 || ls[0].Control != want || !slices.Equal(ls[0].Drives, []string{"drive1"}) {
+			t.Errorf("control %q: %+v, want %s to control it", control, ls, want)
+		}
+	}
 }

@@ -148,6 +148,10 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (res *Result, er
 func (r *rehearsal) storage() (scenarios.Library, []scenarios.StorageUnit, error) {
 	l := r.s.Libraries[0]
 	l.Host, l.Timing = "", scenarios.Timing(cmp.Or(r.o.Timing, Timing))
+	l.Drives = slices.Clone(l.Drives)
+	for i := range l.Drives {
+		l.Drives[i].Host = "" // it is the only one
+	}
 	units := slices.Clone(r.s.StorageUnits)
 	for i := range units {
 		units[i].MediaServer = loopback.Media

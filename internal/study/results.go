@@ -22,9 +22,10 @@ type Results struct {
 
 // CellResults are the figures of one cell.
 type CellResults struct {
-	Values  []string             `json:"values"`
-	Metrics []answers.Difference `json:"metrics"` // against the first cell
-	Runs    []Outcome            `json:"runs"`
+	Values      []string             `json:"values"`
+	Figures     []answers.Estimate   `json:"figures"`
+	Differences []answers.Difference `json:"differences"` // from the first cell
+	Runs        []Outcome            `json:"runs"`
 }
 
 // Failure is a run that did not come to its end.
@@ -48,17 +49,18 @@ func Summarize(p *Plan, all [][]Outcome) *Results {
 				r.Failed = append(r.Failed, Failure{p.Cells[i].Name(p.Titles), o.Seed, o.Error})
 			}
 		}
-		c.Metrics = answers.Pair(metricsOf(all[0]), metricsOf(runs))
+		mine := replications(runs)
+		c.Figures, c.Differences = answers.Estimates(mine), answers.Compare(replications(all[0]), mine)
 		r.Estimates = append(r.Estimates, c)
 	}
 	return r
 }
 
-// metricsOf are the metrics by replication; none of those that failed.
-func metricsOf(runs []Outcome) [][]answers.Metric {
-	out := make([][]answers.Metric, len(runs))
+// replications are the runs' figures; those that failed have none.
+func replications(runs []Outcome) []answers.Replication {
+	out := make([]answers.Replication, len(runs))
 	for i := range runs {
-		out[i] = runs[i].Metrics
+		out[i] = answers.Replication{Seed: runs[i].Seed, Metrics: runs[i].Metrics}
 	}
 	return out
 }
@@ -69,24 +71,23 @@ func (r *Results) Blocks() (blocks []reports.Block) {
 	if len(show) == 0 {
 		show = headlines
 	}
-	for _, m := range answers.Names(metricsOf(slices.Concat(runsOf(r.Estimates)...))) {
+	for _, m := range r.names() {
 		if !slices.ContainsFunc(show, func(s string) bool { return strings.HasPrefix(m.Name, s) }) {
 			continue
 		}
 		b := reports.Block{Name: m.Name}
 		for i := range r.Estimates {
 			c := &r.Estimates[i]
-			k := slices.IndexFunc(c.Metrics, func(d answers.Difference) bool { return d.Name == m.Name })
+			k := slices.IndexFunc(c.Figures, func(e answers.Estimate) bool { return e.Name == m.Name })
 			if k < 0 {
 				continue
 			}
-			d := &c.Metrics[k]
-			row := reports.BlockRow{Values: c.Values, Mean: d.Text(d.Second.Value)}
-			if d.Second.Level > 0 {
-				row.Interval = d.Text(d.Second.Low) + " to " + d.Text(d.Second.High)
-			}
-			if i > 0 {
-				row.Difference, row.Verdict = Signed(d), d.Verdict()
+			e := &c.Figures[k]
+			row := reports.BlockRow{Values: c.Values, Mean: e.Text(e.Value), Interval: e.Range()}
+			k = slices.IndexFunc(c.Differences, func(d answers.Difference) bool { return d.Name == m.Name })
+			if i > 0 && k >= 0 {
+				d := &c.Differences[k]
+				row.Difference, row.Verdict = d.Signed(), d.Verdict()
 			}
 			b.Rows = append(b.Rows, row)
 		}
@@ -95,20 +96,13 @@ func (r *Results) Blocks() (blocks []reports.Block) {
 	return blocks
 }
 
-func runsOf(cells []CellResults) (all [][]Outcome) {
-	for i := range cells {
-		all = append(all, cells[i].Runs)
+// names are the figures that any cell has.
+func (r *Results) names() []answers.Metric {
+	var all []answers.Replication
+	for i := range r.Estimates {
+		all = append(all, replications(r.Estimates[i].Runs)...)
 	}
-	return all
-}
-
-// Signed is a difference, with its sign.
-func Signed(d *answers.Difference) string {
-	text := d.Text(d.By.Value)
-	if d.By.Value > 0 {
-		return "+" + text
-	}
-	return text
+	return answers.Names(all)
 }
 
 // Keep writes the results into a study's directory, for programs: results.json, and

@@ -195,11 +195,5 @@ func Metrics(s *scenarios.Scenario, seed int64, replication int) (_ []answers.Me
 	if _, err := virtual.Run(s, o); err != nil {
 		return nil, err
 	}
-	return Figures(&run), nil
-}
-
-// Figures are the figures of a run that a study compares.
-func Figures(run *record.Run) []answers.Metric {
-	a := answers.Of(run)
-	return append(a.Metrics(), answers.Metric{Name: "nights until one does not fit", Unit: "nights", Value: float64(a.Lasts()), Better: "higher"})
+	return answers.Of(&run).Metrics(), nil
 }

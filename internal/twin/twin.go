@@ -95,7 +95,7 @@ func alike(s *scenarios.Scenario, played *rehearsal.Result, timing int64) *scena
 	for i := range c.Clients {
 		data := played.Data[c.Clients[i].Data.Root]
 		c.Clients[i].Data = &data
-		c.Clients[i].Link, c.Clients[i].Disk = 0, 0
+		c.Clients[i].Link, c.Clients[i].PerConnection, c.Clients[i].Disk = 0, 0, 0
 	}
 	c.Libraries = slices.Clone(s.Libraries)
 	if timing == 0 {

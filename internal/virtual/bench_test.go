@@ -124,11 +124,13 @@ func BenchmarkYear(b *testing.B) {
 func benchmarkNights(b *testing.B, s *scenarios.Scenario) {
 	SpendMemory()
 	began := time.Now()
-	w, err := New(config(s, newLoad(s, s.Seed)), sim.Options{Seed: 1, Start: rt.FromStd(s.Start), NoEvents: true, NoHash: true})
+	l := newLoad(s, s.Seed)
+	w, err := New(config(s, l), sim.Options{Seed: 1, Start: rt.FromStd(s.Start), NoEvents: true, NoHash: true})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer w.Close()
+	l.w = w
 	length := s.Length.Std()
 	if err := w.World.Run(length * 2 / 3); err != nil {
 		b.Fatal(err)

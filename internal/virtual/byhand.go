@@ -24,7 +24,8 @@ const settled = 10 * time.Minute
 // are started at once, without their windows; when they have ended, the restores, one
 // after the other. Faults are left out.
 func ByHand(s *scenarios.Scenario) (*expect.Outcome, error) {
-	cfg := config(s, newLoad(s, s.Seed))
+	l := newLoad(s, s.Seed)
+	cfg := config(s, l)
 	for i := range cfg.Domain.Policies {
 		p := &cfg.Domain.Policies[i]
 		for k := range p.Schedules {
@@ -36,6 +37,7 @@ func ByHand(s *scenarios.Scenario) (*expect.Outcome, error) {
 		return nil, err
 	}
 	defer w.Close()
+	l.w = w
 	if err := w.World.Run(settled); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"capstan/core/nbemm"
 	"capstan/core/pbx"
 	"capstan/core/policy"
+	"capstan/core/trace"
 )
 
 // staying is a domain whose cartridges stay in the drives.
@@ -160,6 +161,32 @@ func TestLeastRecentlyUsedMakesRoom(t *testing.T) {
 	n.holds("c was used after a", map[string]string{d0: "CAP002", d1: "CAP003"})
 	if got := n.mounts(); got != 4 {
 		t.Errorf("%d mounts, want 4", got)
+	}
+}
+
+// Who watches the drives is told of each that is emptied, also to make room.
+func TestMakingRoomIsTold(t *testing.T) {
+	n := newTrial(t, staying(small(), dismount.LRU))
+	n.until(5 * time.Minute)
+	n.inPools("a", "b", "c", "d")
+	for _, p := range []string{"a", "b", "c", "d", "a"} {
+		n.backup(p)
+	}
+	in := map[string]string{}
+	emptied := 0
+	for _, e := range n.Events() {
+		switch {
+		case e.What == trace.Unmounted:
+			emptied++
+			delete(in, e.Drive)
+		case e.What == trace.Mounted && in[e.Drive] != "" && in[e.Drive] != e.Media:
+			t.Errorf("%s is mounted in drive %s, which nobody emptied of %s", e.Media, e.Drive, in[e.Drive])
+		case e.What == trace.Mounted:
+			in[e.Drive] = e.Media
+		}
+	}
+	if emptied != 3 {
+		t.Errorf("drives were emptied %d times, want 3", emptied)
 	}
 }
 

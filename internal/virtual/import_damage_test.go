@@ -197,7 +197,14 @@ func TestImportDamaged(t *testing.T) {
 			at, _ := file(b, 3)
 			b[at] = edit(t, b[at], set("copy", "2"))
 			return b
-		}, bprd.ImportRequest{}, []int{1}, 1, "copy 2 of %s: only first copies"},
+		}, bprd.ImportRequest{}, []int{1}, 1, "copy 2 of image %s is not imported: only copy 1 of an image is"},
+		{"nothing but second copies", func(t *testing.T, b [][]byte) [][]byte {
+			for _, f := range []int{1, 3, 5} {
+				at, _ := file(b, f)
+				b[at] = edit(t, b[at], set("copy", "2"))
+			}
+			return b
+		}, bprd.ImportRequest{}, []int{0, 1, 2}, status.NothingImported, "0 in the catalog already, 3 failures: copy 2 of image %s is not imported"},
 		{"a block that was altered, not looked at", func(_ *testing.T, b [][]byte) [][]byte {
 			at, _ := file(b, 3)
 			b[at+1] = swap(b[at+1], 999)

@@ -13,6 +13,7 @@ import (
 	"capstan/core/bpdbm"
 	"capstan/core/bprd"
 	"capstan/core/bprestore"
+	"capstan/core/daemon"
 	"capstan/core/job"
 	"capstan/core/nbemm"
 	"capstan/core/nbpem"
@@ -408,5 +409,37 @@ func TestCrashLeavesNoFiles(t *testing.T) {
 			t.Errorf("these files are left: %q", files)
 		}
 		n.Close()
+	}
+}
+
+// With the last image of a time group goes its directory, with a client's last image
+// the client's, and the next backup makes them again.
+func TestDirectoriesGoWithTheLastImage(t *testing.T) {
+	n := newTrial(t, small())
+	n.until(5 * time.Minute)
+	n.put(kept("p", "disk", 0))
+	tops := func() (names []string) {
+		n.as("desk", func(ctx context.Context) (err error) {
+			d := n.states["master"].dirs[daemon.ImagesDir]
+			if names, err = d.List(ctx, ""); err == nil && len(names) > 0 {
+				names, err = d.List(ctx, strings.TrimSuffix(names[0], "/"))
+			}
+			return err
+		})
+		return names
+	}
+	n.backup("p")
+	n.until(n.Mono() + 12*day) // another group
+	n.backup("p")
+	n.backup("p")
+	ids := n.ids()
+	for i, want := range []int{1, 1, 0} {
+		if n.expire(ids[i]); len(tops()) != want {
+			t.Errorf("after %d images have expired there are the directories %v, want %d", i+1, tops(), want)
+		}
+	}
+	n.backup("p")
+	if got := len(tops()); got != 1 {
+		t.Errorf("%d directories, want 1", got)
 	}
 }

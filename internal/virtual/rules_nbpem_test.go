@@ -200,7 +200,7 @@ func TestWindowCloses(t *testing.T) {
 		p.Storage = "tape"
 		n.put(p)
 		n.until(6*hour + 5*time.Minute)
-		if js := n.jobs(); len(js) != 1 || js[0].Waiting != "no drive of library tld0 is up" {
+		if js := n.jobs(); len(js) != 1 || js[0].Waiting != "no drive of library tld0 is up at media server media1" {
 			t.Errorf("%+v", js)
 		}
 		n.until(11 * hour)

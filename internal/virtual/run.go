@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -115,7 +116,7 @@ func config(s *scenarios.Scenario, l *load) Config {
 	}
 	for _, c := range s.EachClient() {
 		cfg.Hosts = append(cfg.Hosts, Host{
-			Name: c.Name, Kinds: pbx.Client, Link: int64(c.Link), Disk: int64(c.Disk),
+			Name: c.Name, Kinds: pbx.Client, Link: int64(c.Link), Disk: int64(c.Disk), Connection: int64(c.PerConnection),
 			Fill:  func(ctx context.Context, fs *simtree.FS) error { return l.fill(ctx, c.Name, fs) },
 			Files: l.files,
 		})
@@ -125,7 +126,8 @@ func config(s *scenarios.Scenario, l *load) Config {
 		if l.TimeScale == 0 {
 			l.TimeScale = 1 // in virtual time devices take the time that they take
 		}
-		cfg.Libraries = append(cfg.Libraries, Library{Config: l, Server: s.Libraries[i].Host, Dismount: s.Libraries[i].Dismount})
+		server := cmp.Or(s.Libraries[i].Host, s.MediaServers[0].Name) // without host there is only one
+		cfg.Libraries = append(cfg.Libraries, Library{Config: l, Server: server, Others: othersDrives(&s.Libraries[i], server), Dismount: s.Libraries[i].Dismount})
 	}
 	d := &cfg.Domain
 	for i := range s.StorageUnits {
@@ -140,6 +142,18 @@ func config(s *scenarios.Scenario, l *load) Config {
 		d.Policies = append(d.Policies, p)
 	}
 	return cfg
+}
+
+// othersDrives are the drives of a library that another media server has than the one
+// that the robot is attached to.
+func othersDrives(l *scenarios.Library, server string) map[string]string {
+	others := map[string]string{}
+	for _, d := range l.Drives {
+		if d.Host != "" && d.Host != server {
+			others[d.Name] = d.Host
+		}
+	}
+	return others
 }
 
 // plan puts the scenario's restores and faults on the world's calendar.

@@ -41,7 +41,9 @@ func newWatcher(sink record.Sink, s *scenarios.Scenario, cfg *Config) *watcher {
 // clientsOwn are the resources of the clients.
 func clientsOwn(s *scenarios.Scenario) (all []record.Resource) {
 	for _, c := range s.EachClient() {
-		all = append(all, record.Resource{Name: c.Name + " nic out", Kind: record.Link}, record.Resource{Name: c.Name + " nic in", Kind: record.Link})
+		for _, nic := range []string{c.Name + " nic out", c.Name + " nic in"} {
+			all = append(all, record.Resource{Name: nic, Kind: record.Link}, record.Resource{Name: sim.OneStream(nic), Kind: record.Connection})
+		}
 		all = append(all, record.Resource{Name: c.Name + " disk", Kind: record.Source})
 	}
 	return all
@@ -99,7 +101,7 @@ func (t *watcher) look() {
 	}
 	now := t.now()
 	t.next = now - now%rt.Time(time.Hour) + rt.Time(time.Hour)
-	t.read(func(tx store.Tx) error {
+	t.w.peek(func(tx store.Tx) error {
 		for _, id := range t.rec.UnderWay() {
 			j, ok, err := job.Table.Get(tx, id)
 			switch {
@@ -118,7 +120,7 @@ func (t *watcher) look() {
 // rest records the jobs that are left at the end, those that nothing was told of, too.
 func (t *watcher) rest() {
 	now := t.now()
-	t.read(func(tx store.Tx) error {
+	t.w.peek(func(tx store.Tx) error {
 		if err := job.Table.All(tx, func(j job.Job) (bool, error) {
 			if !t.recorded.has(j.ID) {
 				t.take(&j, now)
@@ -136,9 +138,9 @@ func (t *watcher) take(j *job.Job, now rt.Time) {
 	t.rec.Job(j, t.windows.Of(j), now)
 }
 
-// read looks at the master's database.
-func (t *watcher) read(fn func(tx store.Tx) error) {
-	if err := t.w.states[t.w.master].db.Peek(fn); err != nil {
+// peek looks at the master's database from outside the world: it takes no time.
+func (w *World) peek(fn func(tx store.Tx) error) {
+	if err := w.states[w.master].db.Peek(fn); err != nil {
 		panic(fmt.Sprintf("virtual: looking at the master's database: %v", err)) // it is memory
 	}
 }
@@ -157,9 +159,14 @@ func (n *numbers) add(id int64) {
 
 // volumes counts the cartridges of each library.
 func (t *watcher) volumes(tx store.Tx, now rt.Time) error {
-	return record.CountVolumes(func(fn func(nbemm.Media)) error {
+	return record.CountVolumes(cartridges(tx), now, t.rec.Volumes)
+}
+
+// cartridges shows all that the master knows.
+func cartridges(tx store.Tx) func(fn func(nbemm.Media)) error {
+	return func(fn func(nbemm.Media)) error {
 		return nbemm.EachMedia(tx, func(m nbemm.Media) (bool, error) { fn(m); return true, nil })
-	}, now, t.rec.Volumes)
+	}
 }
 
 // finish ends the record.
@@ -177,8 +184,13 @@ func (t *watcher) finish(seed int64, replication int) error {
 			}
 		}
 	}
+	var inUse []record.Cartridge
+	t.w.peek(func(tx store.Tx) (err error) {
+		inUse, err = record.InUse(cartridges(tx))
+		return err
+	})
 	return t.rec.Finish(record.Head{
-		Scenario: t.s.Name, Seed: seed, Replication: replication, Start: rt.FromStd(t.s.Start), Length: t.s.Length.Std(),
+		Cartridges: inUse, Scenario: t.s.Name, Seed: seed, Replication: replication, Start: rt.FromStd(t.s.Start), Length: t.s.Length.Std(),
 		Warmup: t.s.WarmUp.Std(), Zone: t.s.Timezone, Resources: t.resources,
 	})
 }

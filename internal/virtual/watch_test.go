@@ -2,10 +2,12 @@ package virtual
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"capstan/core/job"
+	"capstan/core/rt"
 	"capstan/reports/answers"
 	"capstan/reports/record"
 	"capstan/scenarios"
@@ -99,6 +101,70 @@ func TestAttribution(t *testing.T) {
 	}
 }
 
+// A client far away has a wide link, and a connection that fills a part of it: two jobs
+// at a time get twice what one gets, until the link is full. What is said to limit them is
+// first the connection and then the link.
+func TestOneConnection(t *testing.T) {
+	run := func(policies int, connection string) (*record.Run, float64) {
+		text := `
+name: far
+start: 2026-11-23T18:00:00Z
+length: 12h
+master: {name: master}
+mediaServers: [{name: media1, link: 10Gbps}]
+clients: [{name: far1, link: 1Gbps, perConnection: ` + connection + `, disk: 900MBps, data: {files: 1000, bytes: 200GB}}]
+libraries:
+  - {name: lib, host: media1, slots: 9, drives: [{name: "d%d", count: 4, model: LTO-8}], cartridges: {count: 8, density: LTO-8}}
+storageUnits: [{name: tape, kind: tape, mediaServer: media1, library: lib, density: LTO-8}]
+policies:
+`
+		for i := range policies {
+			text += fmt.Sprintf("  - {name: p%d, clients: [far1], paths: [/], storage: tape, limits: {jobsPerClient: 9}, schedules: [{name: full, type: full, frequency: 7d, windows: [{start: \"20:00\", length: 9h}]}]}\n", i)
+		}
+		s, err := scenarios.Load[scenarios.Scenario]("far.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r record.Run
+		if _, err := Run(s, Options{Record: &r, Quiet: true}); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Jobs) != policies {
+			t.Fatalf("%d jobs of %d policies", len(r.Jobs), policies)
+		}
+		first, last, bytes := r.Jobs[0].First, rt.Time(0), int64(0)
+		for i := range r.Jobs {
+			j := &r.Jobs[i]
+			first, last, bytes = min(first, j.First), max(last, j.Last), bytes+j.Bytes
+		}
+		return &r, float64(bytes) / last.Sub(first).Seconds()
+	}
+	for _, c := range []struct {
+		policies int
+		rate     float64
+		limit    string
+	}{{1, 40e6, "the limit of one connection"}, {2, 80e6, "the limit of one connection"}, {4, .97 * 125e6, "clients' links"}} {
+		r, rate := run(c.policies, "40MBps")
+		if rate < .98*c.rate || rate > 1.001*c.rate {
+			t.Errorf("%d connections carry %.0f bytes a second, want %.0f", c.policies, rate, c.rate)
+		}
+		said, err := answers.ExplainJob(r, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said = append(said, answers.Of(r).Words()...)
+		if n := strings.Count(strings.Join(said, "\n"), c.limit+" ("); n != 1 {
+			t.Errorf("with %d connections a job is not explained by %s: %q", c.policies, c.limit, said)
+		}
+		if n := strings.Count(strings.Join(said, "\n"), "went to this: "+c.limit+". To try: "); n != 1 {
+			t.Errorf("with %d connections the run is not limited by %s: %q", c.policies, c.limit, said)
+		}
+	}
+	if r, _ := run(1, "2Gbps"); r.Jobs[0].Spent[record.Connection] != 0 || r.Jobs[0].Spent[record.Link] == 0 {
+		t.Errorf("a limit above the link's counts: %v", r.Jobs[0].Spent)
+	}
+}
+
 // What the record says of bytes, mounts and drives is what the jobs and the library say.
 func TestRecordAgrees(t *testing.T) {
 	var run record.Run
@@ -143,6 +209,14 @@ func TestRecordAgrees(t *testing.T) {
 	}
 	if a.Media.Total != 12 || a.Media.Scratch != 10 || a.Media.Active != 2 {
 		t.Errorf("cartridges: %+v", a.Media)
+	}
+	if n := len(run.Head.Cartridges); n != 2 {
+		t.Errorf("%d cartridges are recorded as in use", n)
+	}
+	for _, c := range run.Head.Cartridges {
+		if c.Full || c.Kept == 0 || c.Taken < run.Head.Start || c.Frees < c.Taken.Add(c.Kept-time.Hour) {
+			t.Errorf("a cartridge in use: %+v", c)
+		}
 	}
 }
 

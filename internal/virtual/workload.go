@@ -11,9 +11,11 @@ import (
 	"capstan/core/bprd"
 	"capstan/core/bprestore"
 	"capstan/core/host"
+	"capstan/core/job"
 	"capstan/core/nbpem"
 	"capstan/core/pbx"
 	"capstan/core/rt"
+	"capstan/core/store"
 	"capstan/core/trace"
 	seam "capstan/core/tree"
 	"capstan/internal/workload"
@@ -35,8 +37,33 @@ type load struct {
 type loaded struct {
 	*workload.Client
 	slowest int64 // rate of what its data crosses first
-	day     int   // of the last try of a backup, and their number on it
-	tries   int
+	jobs    map[scheduled]begun
+}
+
+// scheduled is a schedule of a policy.
+type scheduled struct{ policy, schedule string }
+
+// begun is the last job of a client by a schedule: its number, the day, and which
+// of the schedule's it was on that day.
+type begun struct {
+	id  int64
+	day int
+	nth int
+}
+
+// try tells which try of the client's backups a job's is.
+func (c *loaded) try(j *job.Job, day int) workload.Try {
+	s := scheduled{j.Policy, j.Schedule}
+	b := c.jobs[s]
+	switch {
+	case b.id == j.ID: // tried again
+	case b.id != 0 && b.day == day:
+		b.id, b.nth = j.ID, b.nth+1
+	default:
+		b = begun{j.ID, day, 1}
+	}
+	c.jobs[s] = b
+	return workload.Try{Policy: j.Policy, Schedule: j.Schedule, Day: b.day, Job: b.nth, Try: j.Try}
 }
 
 const dayLength = 24 * time.Hour
@@ -55,7 +82,10 @@ func newLoad(s *scenarios.Scenario, seed int64) *load {
 	}
 	l := &load{s: s, src: workload.Source(uint64(seed)), begins: rt.FromStd(noon), clients: map[string]*loaded{}}
 	for _, c := range s.EachClient() {
-		one := &loaded{slowest: int64(min(c.Link, c.Disk))}
+		one := &loaded{slowest: int64(min(c.Link, c.Disk)), jobs: map[scheduled]begun{}}
+		if c.PerConnection > 0 {
+			one.slowest = min(one.slowest, int64(c.PerConnection))
+		}
 		switch i := s.Workload.Of(c.Name); {
 		case c.Data != nil:
 			one.Client = workload.Fixed(c.Name, c.Data)
@@ -79,14 +109,6 @@ func (l *load) fill(ctx context.Context, name string, fs *simtree.FS) error {
 		Begins: l.begins,
 		Day:    func(n int) simtree.Day { return simtree.Day(c.Day(n)) },
 	}, rt.Rand(ctx, name, "files"))
-}
-
-// dayOf is the day of a time.
-func (l *load) dayOf(at rt.Time) int {
-	if at < l.begins {
-		return 0
-	}
-	return 1 + int(at.Sub(l.begins)/dayLength)
 }
 
 // files are what a backup's process on a client sees of its files: all, unless the
@@ -115,30 +137,41 @@ func (a *ailing) Open(ctx context.Context, p string) (seam.Dir, error) {
 	}
 	if !a.looked {
 		a.looked = true
-		a.mayDie(ctx, a.l.dayOf(now))
+		a.mayDie(ctx, simtree.DayAt(a.l.begins, now))
 	}
 	return a.FS.Open(ctx, p)
 }
 
 // mayDie has the job's process on the media server killed in the midst of its work, if
-// that was drawn for this try of the day: at a part of the time that what has changed
+// that was drawn for this try: at a part of the time that what has changed
 // takes at least. The client's own process is done before the data is on tape.
 func (a *ailing) mayDie(ctx context.Context, day int) {
-	if a.c.day != day {
-		a.c.day, a.c.tries = day, 0
+	w := a.l.w
+	which := trace.JobOf(ctx)
+	j, ok := w.job(which.ID)
+	if !ok {
+		return
 	}
-	a.c.tries++
-	after, dies := a.c.Dies(day, a.c.tries)
+	j.Try = which.Try
+	after, dies := a.c.Dies(a.c.try(&j, simtree.DayAt(a.l.begins, j.Created)))
 	if !dies {
 		return
 	}
 	work := float64(max(a.c.Day(day).ChangedBytes, 1)) / float64(max(a.c.slowest, 1))
-	w, j := a.l.w, trace.JobOf(ctx)
 	w.At(w.Mono()+time.Duration(after*work*float64(time.Second)), func() {
 		for _, h := range w.Hosts() {
 			w.Kill(pbx.ProcessAt(h.Name(), bpbrm.Role, j.ID, j.Try, 0))
 		}
 	})
+}
+
+// job is a job of the master's, seen from outside the world.
+func (w *World) job(id int64) (j job.Job, ok bool) {
+	w.peek(func(tx store.Tx) (err error) {
+		j, ok, err = job.Table.Get(tx, id)
+		return err
+	})
+	return j, ok
 }
 
 // begin puts the restores and the jobs of the workload on the world's calendar.

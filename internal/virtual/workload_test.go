@@ -2,7 +2,9 @@ package virtual
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +12,8 @@ import (
 
 	"capstan/core/job"
 	"capstan/core/status"
+	"capstan/reports/answers"
+	"capstan/reports/record"
 	"capstan/scenarios"
 )
 
@@ -146,6 +150,99 @@ func TestFailuresOfTheWorkload(t *testing.T) {
 	}
 }
 
+// Which tries fail depends on the policy, the schedule and the day, not on the order in
+// which jobs run: two policies of the same clients fail alike whichever comes first, and
+// whether the other is there at all.
+func TestFailuresKeepTheirPolicies(t *testing.T) {
+	type which struct {
+		policy, schedule, client string
+		night, nth               int
+	}
+	type how struct {
+		Tries  int
+		Status status.Code
+	}
+	fails := func(starts map[string]string) map[which]how {
+		s := livingSite(t, 2, 6, `{clients: [{clients: ["*"], bytes: {law: constant, value: 20GB}, transient: 30%}]}`)
+		one := s.Policies[0]
+		s.Policies = nil
+		for _, name := range slices.Sorted(maps.Keys(starts)) {
+			p := one
+			p.Name, p.Schedules = name, slices.Clone(one.Schedules)
+			for i := range p.Schedules {
+				sch := &p.Schedules[i]
+				sch.Windows = []scenarios.Window{one.Schedules[i].Windows[0]}
+				if err := sch.Windows[0].Start.UnmarshalText([]byte(starts[name])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.Policies = append(s.Policies, p)
+		}
+		all := map[which]how{}
+		for _, j := range runSite(t, s).Jobs {
+			w := which{policy: j.Policy, schedule: j.Schedule, client: j.Client, night: int(j.Created.Std().Sub(s.Start).Hours() / 24)}
+			for all[w] != (how{}) {
+				w.nth++
+			}
+			all[w] = how{j.Try, j.Status}
+		}
+		return all
+	}
+	first := fails(map[string]string{"files": "20:00", "mail": "23:00"})
+	again := 0
+	for _, h := range first {
+		if h.Tries > 1 {
+			again++
+		}
+	}
+	if again < 15 {
+		t.Fatalf("%d jobs of %d were tried again", again, len(first))
+	}
+	if diff := cmp.Diff(first, fails(map[string]string{"files": "23:00", "mail": "20:00"})); diff != "" {
+		t.Errorf("in another order other jobs fail:\n%s", diff)
+	}
+	maps.DeleteFunc(first, func(w which, _ how) bool { return w.policy != "mail" })
+	if diff := cmp.Diff(first, fails(map[string]string{"mail": "23:00"})); diff != "" {
+		t.Errorf("without the other policy other jobs fail:\n%s", diff)
+	}
+}
+
+// Jobs of one schedule on one day are drawn each for itself.
+func TestFailuresOfOneDay(t *testing.T) {
+	s := livingSite(t, 2, 4, `{clients: [{clients: ["*"], bytes: {law: constant, value: 1GB}, transient: 30%}]}`)
+	inc := &s.Policies[0].Schedules[1]
+	for _, set := range []struct {
+		to   *scenarios.Duration
+		text string
+	}{{&inc.Frequency, "1h"}, {&s.Length, "2d"}} {
+		if err := set.to.UnmarshalText([]byte(set.text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type night struct {
+		client string
+		day    int
+	}
+	once, again := map[night]int{}, map[night]int{}
+	for _, j := range runSite(t, s).Jobs {
+		n := night{j.Client, int(j.Created.Std().Sub(s.Start).Hours() / 24)}
+		if j.Try == 1 {
+			once[n]++
+		} else {
+			again[n]++
+		}
+	}
+	mixed := 0
+	for n := range again {
+		if once[n] > 0 {
+			mixed++
+		}
+	}
+	if mixed < 4 {
+		t.Errorf("in %d of 8 nights of a client some jobs were tried again and others not: once %v, again %v", mixed, once, again)
+	}
+}
+
 func TestRestoresOfTheWorkload(t *testing.T) {
 	r := runSite(t, livingSite(t, 2, 5, `{clients: [{clients: ["*"], bytes: {law: constant, value: 100GB}, change: {law: constant, value: 10%}}], restores: [{clients: ["*"], perDay: 4, bytes: {law: uniform, from: 10GB, to: 60GB}, age: {law: constant, value: 0}}]}`))
 	n, sum := 0, int64(0)
@@ -160,6 +257,52 @@ func TestRestoresOfTheWorkload(t *testing.T) {
 	}
 	if mean := float64(sum) / float64(n); n < 15 || n > 45 || mean < 20e9 || mean > 45e9 {
 		t.Errorf("%d restores of %g bytes in the mean", n, mean)
+	}
+}
+
+// How many cartridges will be free, as a week of a site foresees it, is what five weeks of
+// it come to: its images are kept for five days, and more cartridges are never in use than
+// those days take. A trend of that week would have them run out.
+func TestSupplyIsForeseen(t *testing.T) {
+	run := func(days int) (*answers.Answers, int) {
+		s, err := scenarios.Load[scenarios.Scenario]("tapes.yaml", []byte(fmt.Sprintf(`
+name: tapes
+start: 2026-11-20T12:00:00Z
+length: %dd
+master: {name: master}
+mediaServers: [{name: media1, link: 100Gbps}]
+clients: [{name: "c%%02d", count: 6, link: 10Gbps, disk: 400MBps}]
+workload: {clients: [{clients: ["*"], bytes: {law: uniform, from: 800GB, to: 1200GB}, change: {law: constant, value: 100%%}}]}
+libraries:
+  - {name: lib, host: media1, slots: 40, drives: [{name: "d%%d", count: 3, model: LTO-5}], cartridges: {count: 40, density: LTO-5}}
+storageUnits: [{name: tape, kind: tape, mediaServer: media1, library: lib, density: LTO-5}]
+policies:
+  - {name: all, clients: ["c*"], paths: [/data], storage: tape, retention: 5d, schedules: [{name: full, type: full, windows: [{start: "20:00", length: 12h}]}]}
+`, days)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r record.Run
+		if _, err := Run(s, Options{Record: &r, Quiet: true}); err != nil {
+			t.Fatal(err)
+		}
+		fewest := s.Libraries[0].Cartridges.Count
+		for _, l := range answers.Levels(&r) {
+			fewest = min(fewest, l.Free)
+		}
+		return answers.Of(&r), fewest
+	}
+	week, _ := run(7)
+	later, fewest := run(35)
+	m := &week.Media
+	if days := float64(m.Scratch) / m.PerDay; days > 10 {
+		t.Fatalf("a trend would have the cartridges last for %.0f days: this tests nothing", days)
+	}
+	if !m.Lasts || m.Fewest < fewest-2 || m.Fewest > fewest+2 {
+		t.Errorf("after a week: %+v; after five weeks the fewest were %d", m, fewest)
+	}
+	if rate := m.Taken / later.Media.Taken; !later.Media.Lasts || rate < .9 || rate > 1.1 {
+		t.Errorf("after a week: %+v; after five weeks: %+v", m, later.Media)
 	}
 }
 

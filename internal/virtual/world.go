@@ -4,6 +4,7 @@
 package virtual
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -25,10 +26,12 @@ import (
 	"capstan/vtl"
 )
 
-// Library is a virtual library and the media server whose drives it has.
+// Library is a virtual library and the media server that controls its robot.
 type Library struct {
 	Config vtl.Config
 	Server string
+	// Others are the media servers that have drives of it beside that one, by drive.
+	Others map[string]string
 	// Driver is how the media server reaches the drives and the robot; nil is directly.
 	Driver func(ctx context.Context, lib *vtl.Library, server string) dev.Finder
 	// Places are where the drives stand, if their order does not tell.
@@ -47,6 +50,8 @@ type Host struct {
 	Files func(h *sim.Host, env *host.Env, fs *simtree.FS) tree.FS
 	// Rate of its network interface and of its disk, in bytes a second; 0 is without limit.
 	Link, Disk int64
+	// Connection is what one data connection carries, in bytes a second; 0 is without limit.
+	Connection int64
 	// DiskSize is the space of each of the host's directories, in bytes; 0 is without limit.
 	DiskSize int64
 }
@@ -82,6 +87,8 @@ type state struct {
 // down with a server.
 type library struct {
 	cfg    vtl.Config
+	server string // that controls the robot
+	others map[string]string
 	lib    *vtl.Library
 	driver func(ctx context.Context, lib *vtl.Library, server string) dev.Finder
 	places map[string]ltid.Place
@@ -119,11 +126,13 @@ func New(cfg Config, o sim.Options) (*World, error) {
 func (w *World) Master() string { return w.master }
 
 func (w *World) addLibrary(l *Library) error {
-	if w.libraries[l.Server] != nil {
-		return fmt.Errorf("media server %s has two libraries: give each its own media server", l.Server)
+	run := &library{cfg: l.Config, server: l.Server, others: l.Others, driver: l.Driver, places: l.Places, stay: l.Dismount}
+	for _, server := range append([]string{l.Server}, slices.Sorted(maps.Values(l.Others))...) {
+		if other := w.libraries[server]; other != nil && other != run {
+			return fmt.Errorf("media server %s has drives of two libraries: give each library its own media servers", server)
+		}
+		w.libraries[server] = run
 	}
-	run := &library{cfg: l.Config, driver: l.Driver, places: l.Places, stay: l.Dismount}
-	w.libraries[l.Server] = run
 	w.devices = append(w.devices, run)
 	h := w.NewHost("library "+l.Config.Name, 0)
 	h.Daemon("library", func(ctx context.Context, _ *host.Env) error {
@@ -150,11 +159,12 @@ func (w *World) addHost(c *Host, domain *daemon.Config) error {
 		cfg.Units, cfg.Groups, cfg.Policies = domain.Units, domain.Groups, domain.Policies
 	}
 	if l := w.libraries[c.Name]; l != nil {
-		cfg.Libraries = []ltid.Library{{Name: l.cfg.Name, Control: c.Name, Drives: driveNames(&l.cfg), Places: l.places, Dismount: l.stay}}
+		cfg.Libraries = []ltid.Library{l.of(c.Name)}
 	}
 	h := w.NewHost(c.Name, c.Kinds)
 	h.Mains = daemon.Mains()
 	h.SetRate(c.Link)
+	h.SetStream(c.Connection)
 	if c.Fill != nil {
 		if err := w.Do(h, "fill", func(ctx context.Context, _ *host.Env) error { return c.Fill(ctx, st.fs) }); err != nil {
 			return fmt.Errorf("the files of %s: %w", c.Name, err)
@@ -165,6 +175,28 @@ func (w *World) addHost(c *Host, domain *daemon.Config) error {
 		return daemon.Run(ctx, env, cfg, func() {})
 	})
 	return nil
+}
+
+// of is the library as one of its media servers knows it: with the drives that are its own.
+func (l *library) of(server string) ltid.Library {
+	out := ltid.Library{Name: l.cfg.Name, Control: l.server, Drives: driveNames(&l.cfg), Places: l.places, Dismount: l.stay}
+	if len(l.others) == 0 {
+		return out
+	}
+	out.Drives = nil
+	if l.places == nil {
+		out.Places = map[string]ltid.Place{}
+	}
+	for i, d := range l.cfg.Drives {
+		if cmp.Or(l.others[d.Name], l.server) != server {
+			continue
+		}
+		out.Drives = append(out.Drives, d.Name)
+		if l.places == nil {
+			out.Places[d.Name] = ltid.Place{Element: vtl.DriveAddress(i)}
+		}
+	}
+	return out
 }
 
 func driveNames(c *vtl.Config) (names []string) {

@@ -192,14 +192,24 @@ func (c *Client) Ill(at float64) bool {
 	return false
 }
 
+// Try tells a try of a client's backups from all others, whatever else the site does
+// and in whatever order.
+type Try struct {
+	Policy, Schedule string
+	Day              int // of the job's beginning
+	Job              int // which of the schedule's jobs of that day, from 1
+	Try              int // of the job, from 1
+}
+
 // Dies tells whether a try of a backup fails for a reason that passes, and after
-// which part of its work. Tries are counted within a day.
-func (c *Client) Dies(day, try int) (after float64, dies bool) {
-	n := int64(day)<<20 + int64(try)
-	if !c.src.happens(c.name, "transient", n, float64(c.load.Transient)) {
+// which part of its work.
+func (c *Client) Dies(t Try) (after float64, dies bool) {
+	n := int64(t.Day)<<32 | int64(t.Job)<<16 | int64(t.Try)
+	of := " of " + t.Policy + "/" + t.Schedule // neither name has a slash
+	if !c.src.happens(c.name, "transient"+of, n, float64(c.load.Transient)) {
 		return 0, false
 	}
-	return c.src.Uniform(c.name, "transient after", n), true
+	return c.src.Uniform(c.name, "transient after"+of, n), true
 }
 
 // round is a size in bytes of a draw.

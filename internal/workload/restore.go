@@ -3,7 +3,6 @@ package workload
 import (
 	"cmp"
 	"fmt"
-	"path"
 	"slices"
 	"time"
 
@@ -43,7 +42,7 @@ func Restores(src Source, s *scenarios.Scenario) (all []Restore) {
 	first := s.Start.In(loc)
 	for i := range s.Workload.Restores {
 		q := &s.Workload.Restores[i]
-		mine := matching(q.Clients, names)
+		mine := scenarios.Matching(q.Clients, names)
 		for day := 0; day <= int(s.Length.Std()/(24*time.Hour))+1; day++ {
 			midnight := time.Date(first.Year(), first.Month(), first.Day()+day, 0, 0, 0, 0, loc)
 			for _, r := range src.restoresOf(q, fmt.Sprintf("restores %d", i), day, mine) {
@@ -55,15 +54,6 @@ func Restores(src Source, s *scenarios.Scenario) (all []Restore) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Restore) int { return cmp.Compare(a.At, b.At) })
-	return all
-}
-
-func matching(patterns, names []string) (all []string) {
-	for _, n := range names {
-		if slices.ContainsFunc(patterns, func(p string) bool { ok, err := path.Match(p, n); return err == nil && ok }) {
-			all = append(all, n)
-		}
-	}
 	return all
 }
 

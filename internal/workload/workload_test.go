@@ -161,7 +161,7 @@ func TestFailures(t *testing.T) {
 				begins++
 			}
 		}
-		if _, yes := c.Dies(i, 1); yes {
+		if _, yes := c.Dies(Try{"p", "full", i, 1, 1}); yes {
 			dies++
 		}
 	}
@@ -203,7 +203,7 @@ func TestDrawsAreEachForItself(t *testing.T) {
 			one := NewClient(seed, c.Name, &s.Workload.Clients[0])
 			var days []any
 			for d := range 60 {
-				_, dies := one.Dies(d, 2)
+				_, dies := one.Dies(Try{"p", "full", d, 1, 2})
 				days = append(days, one.Day(d), one.Ill(float64(d)+.5), dies)
 			}
 			all[c.Name] = days

@@ -3,6 +3,7 @@ package answers
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,42 +97,81 @@ func TestForecasts(t *testing.T) {
 	if g := Of(nights(-2*h, -3*h, -2*h, -3*h, -2*h, -3*h)).Growth; g.Foreseen || g.Seen {
 		t.Errorf("nights that do not grow: %+v", g)
 	}
-	r := nights(-h, -h, -h, -h, -h, -h, -h, -h)
-	for d := range 9 {
-		r.Volumes = append(r.Volumes, record.Volumes{At: noon.Add(time.Duration(d) * 24 * h), Library: "lib", Scratch: 40 - 2*d, Full: 2 * d})
+}
+
+// stocked is a run of some days of a library that takes two cartridges a day, each of
+// which is full at once and free when its images have expired.
+func stocked(days, total int, kept time.Duration) *record.Run {
+	r := nights(slices.Repeat([]time.Duration{-h}, days)...)
+	end := noon.Add(time.Duration(days) * 24 * h)
+	var inUse []record.Cartridge
+	for d := range days + 1 {
+		now := noon.Add(time.Duration(d) * 24 * h)
+		inUse = slices.DeleteFunc(inUse, func(c record.Cartridge) bool { return c.Frees > 0 && c.Frees <= now })
+		r.Volumes = append(r.Volumes, record.Volumes{At: now, Library: "lib", Scratch: total - len(inUse), Full: len(inUse)})
+		if now < end {
+			c := record.Cartridge{Library: "lib", Taken: now.Add(12 * h), Kept: kept, Full: true}
+			if kept > 0 {
+				c.Frees = c.Taken.Add(kept)
+			}
+			inUse = append(inUse, c, c)
+		}
 	}
-	m := Of(r).Media
-	if !m.Forecast.Foreseen || m.Forecast.At.Format(time.DateOnly) != "2026-12-13" || m.Total != 40 || m.Scratch != 24 {
-		t.Errorf("two cartridges a day of 40: %+v", m)
+	r.Head.Cartridges = inUse
+	return r
+}
+
+// Cartridges come free when their images expire: a trend of the free ones would have all
+// but the first and the last of these run out.
+func TestSupply(t *testing.T) {
+	const d = 24 * h
+	for _, c := range []struct {
+		name        string
+		days, total int
+		kept        time.Duration
+		runsOut     string // "" is never
+		fewest      int
+	}{
+		{"kept for ever", 8, 40, 0, "2026-12-13", 0},
+		{"before the first are free", 10, 40, 14 * d, "", 11}, // 28 are in use, and in the course of a day one more
+		{"when some have come free", 21, 40, 14 * d, "", 11},
+		{"long after", 60, 40, 14 * d, "", 11},
+		{"kept for less than a week", 10, 12, 3 * d, "", 5},
+		{"too few for the retention", 10, 25, 14 * d, "2026-12-06", 0},
+		{"a run of one night", 1, 40, 14 * d, "-", 0},
+	} {
+		m := Of(stocked(c.days, c.total, c.kept)).Media
+		if c.runsOut == "-" {
+			if m.Lasts || m.Forecast.Foreseen || len(m.Course()) > 0 {
+				t.Errorf("%s: %+v", c.name, m)
+			}
+			continue
+		}
+		got := ""
+		if m.Forecast.Foreseen {
+			got = m.Forecast.At.Format(time.DateOnly)
+		}
+		if got != c.runsOut || m.Lasts != (got == "") || m.Fewest != c.fewest || m.Taken < 1.99 || m.Taken > 2.01 || m.Total != c.total {
+			t.Errorf("%s: runs out %q, want %q; %+v", c.name, got, c.runsOut, m)
+		}
 	}
-	r.Volumes = append(r.Volumes, record.Volumes{At: noon.Add(192 * h), Library: "lib", Full: 40})
-	if m := Of(r).Media; !m.Forecast.Seen || m.Forecast.At != noon.Add(192*h).Std() {
+	r := stocked(10, 40, 14*d)
+	words := strings.Join(Of(r).Words(), "\n")
+	if want := "If the site goes on taking 2 cartridges a day, each free when its images expire, the free ones last: the fewest are 11, about "; !strings.Contains(words, want) {
+		t.Errorf("%q is not said:\n%s", want, words)
+	}
+	r.Volumes = append(r.Volumes, record.Volumes{At: noon.Add(10 * d), Library: "lib", Full: 40})
+	if m := Of(r).Media; !m.Forecast.Seen || m.Forecast.At != noon.Add(10*d).Std() {
 		t.Errorf("the cartridges that ran out: %+v", m.Forecast)
 	}
 }
 
-// Intervals against tables: Student's t of 4 degrees of freedom is 2.776 at 97.5 %; six
-// values hold their distribution's median between the least and the greatest with 96.875 %.
+// Intervals against a table: Student's t of 4 degrees of freedom is 2.776 at 97.5 %.
 func TestIntervals(t *testing.T) {
 	close := func(a, b float64) bool { return math.Abs(a-b) < 1e-3 }
 	m := Mean([]float64{1, 2, 3, 4, 5})
 	if half := 2.776445 * math.Sqrt(2.5/5); !close(m.Value, 3) || !close(m.Low, 3-half) || !close(m.High, 3+half) || m.Level != .95 {
 		t.Errorf("%+v", m)
-	}
-	q := Quantile([]float64{6, 1, 5, 2, 4, 3}, .5)
-	if q.Low != 1 || q.High != 6 || !close(q.Level, .96875) {
-		t.Errorf("%+v", q)
-	}
-	// Of 20, the 6th and the 15th: 95.86 % (David and Nagaraja's table).
-	var v []float64
-	for i := range 20 {
-		v = append(v, float64(20-i))
-	}
-	if q := Quantile(v, .5); q.Low != 6 || q.High != 15 || !close(q.Level, .95861) {
-		t.Errorf("%+v", q)
-	}
-	if q := Quantile([]float64{1, 2, 3}, .5); q.Low != 1 || q.High != 3 || !close(q.Level, .75) {
-		t.Errorf("%+v", q)
 	}
 	if one := Mean([]float64{7}); one.Level != 0 || one.Low != 7 {
 		t.Errorf("%+v", one)
@@ -141,14 +181,20 @@ func TestIntervals(t *testing.T) {
 func TestEstimates(t *testing.T) {
 	all := []*Answers{Of(nights(h, -h)), Of(nights(-h, -h)), Of(nights(3*h, 2*h))}
 	byName := map[string]Estimate{}
-	for _, e := range Estimates(all) {
+	for _, e := range Estimates(Replications(all)) {
 		byName[e.Name] = e
 	}
 	if e := byName["backups inside their window"]; math.Round(e.Value*10) != 950 || e.Interval.N != 3 || e.Interval.Level != .95 || e.Better != higher {
 		t.Errorf("%+v", e)
+	} else if got := e.Range(); got != "82.6 % to 100.0 %" {
+		t.Errorf("a share of %s", got)
 	}
-	if e := byName["late by p50"]; e.Interval.N != 2 || e.Interval.Level != .5 || e.Value != 3600 {
+	// One hour late in one run, two and three in another: the mean of their p50, 1 h and 2 h.
+	if e := byName["late by p50"]; e.Interval.N != 2 || e.Interval.Level != .95 || e.Value != 5400 {
 		t.Errorf("a quantile that one replication has not: %+v", e)
+	}
+	if e := byName["nights until one does not fit"]; e.Value != 2./3 {
+		t.Errorf("%+v", e)
 	}
 }
 

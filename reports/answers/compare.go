@@ -3,23 +3,26 @@ package answers
 import (
 	"encoding/json"
 	"math"
+	"slices"
 )
 
 // Difference is a metric of two lots of runs, and by how much the second differs.
 type Difference struct {
 	Metric
 	First, Second Interval
-	// By is the second less the first. Where the replications are pairs of one seed it is
-	// the mean of the pairs' differences: what chance does to both falls out of it.
+	// By is the second less the first: Paired, the mean of the differences of N pairs of
+	// runs with one seed; else the difference of the means, without an interval.
 	By     Interval
 	Paired bool
 }
 
 // Verdict says in a word what the difference is: better, worse, other where neither is
-// better, or the same. A difference whose interval holds 0 is the same.
+// better, or the same. A difference whose interval holds 0 is the same, and so is one of
+// shares of less than a twentieth of a point, which is shown as none.
 func (d *Difference) Verdict() string {
 	switch by := d.By; {
-	case by.Value == 0 || by.Level > 0 && by.Low <= 0 && by.High >= 0 || math.Abs(by.Value) < 1e-9*math.Abs(d.First.Value):
+	case by.Value == 0 || by.Level > 0 && by.Low <= 0 && by.High >= 0 || math.Abs(by.Value) < 1e-9*math.Abs(d.First.Value),
+		d.Unit == "%" && math.Abs(by.Value) < .05:
 		return "the same"
 	case d.Better == "":
 		return "other"
@@ -43,44 +46,45 @@ func (d Difference) MarshalJSON() ([]byte, error) {
 	}{d.Name, d.Unit, d.Better, d.First, d.Second, d.By, d.Paired, d.Verdict()})
 }
 
-// Compare compares the metrics that both lots of runs answer.
-func Compare(first, second []*Answers) (all []Difference) {
-	paired := len(first) == len(second)
-	for i := range first {
-		paired = paired && first[i].Seed == second[i].Seed
-	}
-	of := map[string]Estimate{}
-	for _, e := range Estimates(second) {
-		of[e.Name] = e
-	}
-	for _, a := range Estimates(first) {
-		b, ok := of[a.Name]
-		if !ok {
+// Compare compares the metrics that both lots of runs answer. The two sides are
+// estimated each by itself, as [Estimates] does. Where runs of both have one seed, the
+// difference is Student's t interval of the pairs' differences: with the same random
+// numbers on both sides most of the chance cancels out (Law, Simulation Modeling and
+// Analysis, 10.2 and 11.2). A pair of which one run cannot answer a metric does not
+// count for it; so the difference may be of fewer runs than the sides, which its N says.
+func Compare(first, second []Replication) (all []Difference) {
+	pairs := pair(first, second)
+	x, y := valuesOf(first), valuesOf(second)
+	for _, m := range Names(slices.Concat(first, second)) {
+		a, b := Mean(known(x[m.Name])), Mean(known(y[m.Name]))
+		if a.N == 0 || b.N == 0 {
 			continue
 		}
-		d := Difference{Metric: a.Metric, First: a.Interval, Second: b.Interval}
-		d.By = Interval{Value: b.Interval.Value - a.Interval.Value, N: 1}
-		d.By.Low, d.By.High = d.By.Value, d.By.Value
-		x, y := values(first, a.Name), values(second, a.Name)
-		if paired && len(x) == len(first) && len(y) == len(second) {
-			for i := range x {
-				y[i] -= x[i]
-			}
-			d.By, d.Paired = Mean(y), true
+		var by []float64
+		for _, p := range pairs {
+			by = append(by, y[m.Name][p[1]]-x[m.Name][p[0]])
+		}
+		m.Value = a.Value
+		d := Difference{Metric: m, First: a, Second: b, By: Mean(known(by))}
+		if d.Paired = d.By.N > 0; !d.Paired {
+			d.By = Mean([]float64{b.Value - a.Value})
 		}
 		all = append(all, d)
 	}
 	return all
 }
 
-// values are a metric of each run that answers it.
-func values(all []*Answers, name string) (vs []float64) {
-	for _, a := range all {
-		for _, m := range a.rows() {
-			if m.Name == name {
-				vs = append(vs, m.Value)
-			}
+// pair finds for each run the one of the other side that has its seed, by their places.
+func pair(first, second []Replication) (pairs [][2]int) {
+	at := map[int64]int{}
+	for i := range second {
+		at[second[i].Seed] = i
+	}
+	for i := range first {
+		if k, ok := at[first[i].Seed]; ok {
+			pairs = append(pairs, [2]int{i, k})
+			delete(at, first[i].Seed)
 		}
 	}
-	return vs
+	return pairs
 }

@@ -3,7 +3,7 @@
 // drives, robots and links are used, how long mounts and restores take, when the
 // scratch cartridges run out, and from which night on the site no longer fits.
 //
-// [Of] answers for one run. [Estimate] puts several replications together: means
-// with Student's t, quantiles with intervals of order statistics, as in Law,
-// Simulation Modeling and Analysis, chapter 9. What happened in a run's warm-up is left out.
+// [Of] answers for one run. [Estimates] puts several replications together as means with
+// Student's t (Law, Simulation Modeling and Analysis, chapter 9), and [Compare] two lots of
+// them, pair by pair. What happened in a run's warm-up is left out.
 package answers

@@ -35,9 +35,18 @@ type Cartridges struct {
 	Slots   int `json:"slots"`
 	// PerDay is how many more cartridges were in use at the end than at the beginning,
 	// for each day; below 0, more were freed than taken.
-	PerDay   float64  `json:"perDay"`
-	Bytes    int64    `json:"bytes"`
-	Forecast Forecast `json:"forecast"` // of the end of the scratch cartridges
+	PerDay float64 `json:"perDay"`
+	Bytes  int64   `json:"bytes"`
+	// Taken is how many are begun to be written in a day; 0 if the run does not show it.
+	Taken float64 `json:"takenPerDay"`
+	// Forecast is of the end of the free cartridges. Lasts: they do not end if the site goes on
+	// so; the fewest are Fewest, at FewestAt, or at once if that is no time.
+	Forecast Forecast  `json:"forecast"`
+	Lasts    bool      `json:"lasts"`
+	Fewest   int       `json:"fewest"`
+	FewestAt time.Time `json:"fewestAt,omitzero"`
+
+	course []Corner
 }
 
 // Level is how many cartridges of all libraries together are in a state, at a time.
@@ -86,29 +95,21 @@ func (b *builder) media() {
 	m.Scratch, m.Active, m.Full, m.Held, m.Bytes = end.Free, end.Active, end.Full, end.Held, end.Bytes
 	m.Total = end.Free + end.Active + end.Full + end.Held
 	m.PerDay = float64(first.Free-end.Free) / max(b.days, 1./24)
-	var x, y []float64
+	m.Forecast.Slope = math.NaN()
 	for _, l := range all {
 		if l.Free == 0 && l.At >= b.from && m.Total > 0 {
 			m.Forecast = Forecast{Seen: true, At: l.At.Std(), Slope: -m.PerDay, Points: len(all)}
 			return
 		}
 	}
-	at := 0
-	for day := b.from; day <= b.run.Head.End(); day += 24 * hour {
-		for at+1 < len(all) && all[at+1].At <= day {
-			at++
-		}
-		x, y = append(x, day.Sub(b.from).Hours()/24), append(y, float64(all[at].Free))
-	}
-	m.Forecast = b.meet(x, y, -1)
+	b.supply()
 }
 
-// meet foresees when the trend of y over days x, which must go in a direction,
-// meets 0. A slope that Student's t does not tell from 0 at 95 %, or that explains less
+// meet foresees when the trend of y over days x grows to 0. A slope that Student's t does not tell from 0 at 95 %, or that explains less
 // than half of what y varies, is no trend.
-func (b *builder) meet(x, y []float64, direction float64) Forecast {
+func (b *builder) meet(x, y []float64) Forecast {
 	f := Forecast{Slope: math.NaN(), Points: len(x)}
-	if len(x) < 5 {
+	if len(x) < leastDays {
 		return f
 	}
 	alpha, beta := stat.LinearRegression(x, y, nil, false)
@@ -123,7 +124,7 @@ func (b *builder) meet(x, y []float64, direction float64) Forecast {
 	n := float64(len(x))
 	err := math.Sqrt(rest / (n - 2) / spread)
 	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: n - 2}.Quantile(.975)
-	if beta*direction <= 0 || math.Abs(beta) <= t*err || stat.RSquared(x, y, nil, alpha, beta) < .5 {
+	if beta <= 0 || math.Abs(beta) <= t*err || stat.RSquared(x, y, nil, alpha, beta) < .5 {
 		return f
 	}
 	days := -alpha / beta
@@ -148,5 +149,5 @@ func (b *builder) growth() {
 		}
 		x, y = append(x, n.day.Sub(b.From).Hours()/24), append(y, n.Over)
 	}
-	b.Growth = b.meet(x, y, 1)
+	b.Growth = b.meet(x, y)
 }

@@ -12,43 +12,27 @@ const (
 	higher = "higher"
 )
 
-// row is a metric, and whether it is a quantile of many values.
-type row struct {
-	Metric
-	quantile bool
-}
-
 // Metrics are the run's figures, those that it can answer, always in one order.
-func (a *Answers) Metrics() []Metric {
-	rows := a.rows()
-	out := make([]Metric, len(rows))
-	for i := range rows {
-		out[i] = rows[i].Metric
-	}
-	return out
-}
-
-func (a *Answers) rows() (all []row) {
+func (a *Answers) Metrics() (all []Metric) {
 	add := func(name, unit, better string, v float64) {
 		if !math.IsNaN(v) && !math.IsInf(v, 0) {
-			all = append(all, row{Metric: Metric{Name: name, Unit: unit, Value: v, Better: better}})
+			all = append(all, Metric{Name: name, Unit: unit, Value: v, Better: better})
 		}
 	}
 	spread := func(name string, q *Quantiles) {
-		n := len(all)
 		add(name+" p50", "s", lower, q.P50)
 		add(name+" p95", "s", lower, q.P95)
 		add(name+" p99", "s", lower, q.P99)
-		for ; n < len(all); n++ {
-			all[n].quantile = true
-		}
 	}
 	w := &a.Windows
 	add("backups inside their window", "%", higher, 100*w.Share())
 	add("backups late", "jobs", lower, float64(w.Late))
 	add("backups not run or failed", "jobs", lower, float64(w.NotRun+w.Failed))
 	spread("late by", &w.LateBy)
-	add("nights that fit", "%", higher, 100*a.fitting())
+	if w.Due > 0 {
+		add("nights that fit", "%", higher, 100*a.fitting())
+		add("nights until one does not fit", "nights", higher, float64(a.Lasts()))
+	}
 	add("least room before the window closes", "s", higher, a.room())
 	add("backed up", "bytes", higher, float64(w.Bytes))
 	add("drives in use", "%", "", 100*meanOf(a.Drives, (*Drive).Busy))
@@ -85,6 +69,20 @@ func (a *Answers) fitting() float64 {
 		}
 	}
 	return ratio(fit, due)
+}
+
+// Lasts is for how many nights the site fits, until the first night that does not: all
+// that there are, if each fits.
+func (a *Answers) Lasts() (nights int) {
+	for i := range a.Nights {
+		if n := &a.Nights[i]; n.Windows.Due > 0 {
+			if !n.Fits() {
+				return nights
+			}
+			nights++
+		}
+	}
+	return nights
 }
 
 // room is what was left of its window on the fullest night, in seconds.

@@ -16,6 +16,8 @@ func Name(k record.Kind) string {
 		return "clients' disks"
 	case record.Link:
 		return "clients' links"
+	case record.Connection:
+		return "the limit of one connection"
 	case record.Network:
 		return "media servers' links"
 	case record.Server:
@@ -43,6 +45,8 @@ func advice(k record.Kind) string {
 		return "let more clients run at a time, back up less (incrementals, exclusions), or give the slow clients faster disks; more drives alone change little"
 	case record.Link:
 		return "let more clients run at a time, so that their links add up, give the largest clients faster links, or back up less of them"
+	case record.Connection:
+		return "let more jobs run at a time, several of one client too, for each has a connection of its own; give the clients larger TCP windows, or a media server near them; faster links change nothing"
 	case record.Network:
 		return "give the media server a faster or a second interface, or divide the clients between media servers"
 	case record.Server:
@@ -182,7 +186,12 @@ func (a *Answers) sayMedia() string {
 	case f.Seen:
 		s += ". The free cartridges ran out on " + day(f.At)
 	case f.Foreseen:
-		s += fmt.Sprintf(". At %.2g cartridges a day the free ones run out about %s, unless older images expire by then: a run longer than the longest retention shows whether they do", -f.Slope, day(f.At))
+		s += fmt.Sprintf(". If the site goes on taking %.2g cartridges a day, each free when its images expire, the free ones run out about %s", m.Taken, day(f.At))
+	case m.Lasts && m.Taken > 0:
+		s += fmt.Sprintf(". If the site goes on taking %.2g cartridges a day, each free when its images expire, the free ones last: the fewest are %d", m.Taken, m.Fewest)
+		if !m.FewestAt.IsZero() {
+			s += ", about " + day(m.FewestAt)
+		}
 	}
 	return s + "."
 }
@@ -266,9 +275,57 @@ func (m *Metric) Text(v float64) string {
 		}
 		return fmt.Sprintf("%.3g %s", v, units[i])
 	}
-	text := fmt.Sprintf("%.4g", v)
-	if m.Unit == "jobs" || m.Unit == "" {
+	text, unit := fmt.Sprintf("%.4g", v), m.Unit
+	if m.Unit != "a day" {
 		text = fmt.Sprintf("%.10g", math.Round(v*100)/100)
 	}
-	return strings.TrimSpace(text + " " + m.Unit)
+	if text == "1" {
+		unit = strings.TrimSuffix(unit, "s") // one job, one night
+	}
+	return strings.TrimSpace(text + " " + unit)
+}
+
+// Range writes an estimate's interval for people; "" if there is none. A share is between 0
+// and 100 % whatever Student's t says.
+func (e *Estimate) Range() string {
+	i := e.Interval
+	if i.Level == 0 {
+		return ""
+	}
+	if e.Unit == "%" {
+		i.Low, i.High = max(i.Low, 0), min(i.High, 100)
+	}
+	return e.Text(i.Low) + " to " + e.Text(i.High)
+}
+
+// Signed writes a difference with its sign for people.
+func (d *Difference) Signed() string {
+	if d.By.Value > 0 {
+		return "+" + d.amount(d.By.Value)
+	}
+	return d.amount(d.By.Value)
+}
+
+// Range writes a difference's interval for people; "" if there is none.
+func (d *Difference) Range() string {
+	if d.By.Level == 0 {
+		return ""
+	}
+	s := d.amount(d.By.Low) + " to " + d.amount(d.By.High)
+	if d.Unit == "%" {
+		s = strings.Replace(s, " points", "", 1)
+	}
+	if d.By.N < max(d.First.N, d.Second.N) {
+		s += fmt.Sprintf(" (%d pairs)", d.By.N)
+	}
+	return s
+}
+
+// amount writes what a metric differs by: of shares in percentage points, which are no
+// per cent of what they are compared with.
+func (d *Difference) amount(v float64) string {
+	if d.Unit == "%" {
+		return fmt.Sprintf("%.1f points", math.Round(v*10)/10+0) // + 0: -0 is 0
+	}
+	return d.Text(v)
 }

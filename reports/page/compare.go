@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"io"
@@ -45,7 +46,7 @@ func (c *sides) view() *view {
 		what = append(what, fmt.Sprintf("%s: %s, %s, %d %s", c.names[i], h.Scenario, length(h.Length), len(r.runs), map[bool]string{true: "run", false: "replications"}[len(r.runs) == 1]))
 	}
 	v.Subtitle = strings.Join(what, "; ")
-	all := answers.Compare(c.of[0].all, c.of[1].all)
+	all := answers.Compare(answers.Replications(c.of[0].all), answers.Replications(c.of[1].all))
 	v.Words = c.words(all)
 	s := section{Title: "Where the backups’ time went"}
 	for i, r := range c.of {
@@ -85,17 +86,13 @@ func (c *sides) words(all []answers.Difference) []string {
 }
 
 func (c *sides) table(all []answers.Difference) table {
-	t := table{Titles: []string{"Figure", c.names[0], c.names[1], "Difference", "From", "To", "Verdict"}}
+	t := table{Titles: []string{"Figure", c.names[0], c.names[1], "Difference", "95 % interval", "Verdict"}}
 	for i := range all {
 		d := &all[i]
-		from, to := "–", "–"
-		if d.By.Level > 0 {
-			from, to = d.Text(d.By.Low), d.Text(d.By.High)
-		}
-		t.Rows = append(t.Rows, []string{d.Name, d.Text(d.First.Value), d.Text(d.Second.Value), d.Text(d.By.Value), from, to, d.Verdict()})
+		t.Rows = append(t.Rows, []string{d.Name, d.Text(d.First.Value), d.Text(d.Second.Value), d.Signed(), cmp.Or(d.Range(), "–"), d.Verdict()})
 	}
 	if slices.ContainsFunc(all, func(d answers.Difference) bool { return d.By.Level > 0 }) {
-		t.Caption = "Runs of one seed are pairs: from and to hold the true difference with 95 % confidence (Student's t of the pairs' differences)."
+		t.Caption = "Runs of one seed are pairs: the interval holds the true difference with 95 % confidence (Student's t of the pairs' differences)."
 	}
 	return t
 }

@@ -21,20 +21,11 @@ import (
 // JSON writes the answers of the runs, and their figures with intervals.
 func JSON(w io.Writer, runs []*record.Run) error {
 	r := newReport(runs)
-	type figure struct {
-		Name     string            `json:"name"`
-		Unit     string            `json:"unit,omitempty"`
-		Better   string            `json:"better,omitempty"`
-		Interval *answers.Interval `json:"estimate"`
-	}
 	out := struct {
 		Words   []string           `json:"words"`
-		Figures []figure           `json:"figures"`
+		Figures []answers.Estimate `json:"figures"`
 		Runs    []*answers.Answers `json:"runs"`
-	}{Words: r.all[0].Words(), Runs: r.all}
-	for _, e := range answers.Estimates(r.all) {
-		out.Figures = append(out.Figures, figure{e.Name, e.Unit, e.Better, &e.Interval})
-	}
+	}{r.all[0].Words(), r.estimates(), r.all}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
@@ -98,7 +89,7 @@ func integer[T int | int64](n T) string { return strconv.FormatInt(int64(n), 10)
 
 func (r *report) figuresCSV(put func(...string)) {
 	put("figure", "unit", "better", "value", "low", "high", "confidence", "replications")
-	for _, e := range answers.Estimates(r.all) {
+	for _, e := range r.estimates() {
 		i := e.Interval
 		put(e.Name, e.Unit, e.Better, decimal(i.Value), decimal(i.Low), decimal(i.High), decimal(i.Level), integer(i.N))
 	}

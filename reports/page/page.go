@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -79,6 +80,10 @@ func newReport(runs []*record.Run) *report {
 		r.all = append(r.all, answers.Of(run))
 	}
 	return r
+}
+
+func (r *report) estimates() []answers.Estimate {
+	return answers.Estimates(answers.Replications(r.all))
 }
 
 func (r *report) view() *view {
@@ -191,7 +196,7 @@ func estimate(all []answers.Estimate, name string) (answers.Estimate, bool) {
 }
 
 func (r *report) cards() (cards []card) {
-	a, all := r.all[0], answers.Estimates(r.all)
+	a, all := r.all[0], r.estimates()
 	for _, c := range []struct{ name, title string }{
 		{"backups inside their window", "backups in their window"}, {"nights that fit", "of nights fit"},
 		{"least room before the window closes", "room on the fullest night"}, {"backed up", "backed up"},
@@ -206,10 +211,7 @@ func (r *report) cards() (cards []card) {
 			c.title, e.Value = "too long, the fullest night", -e.Value
 			e.Interval.Low, e.Interval.High = -e.Interval.High, -e.Interval.Low
 		}
-		k := card{Name: c.title, Value: e.Text(e.Value)}
-		if e.Interval.N > 1 {
-			k.Note = e.Text(e.Interval.Low) + " to " + e.Text(e.Interval.High)
-		}
+		k := card{Name: c.title, Value: e.Text(e.Value), Note: e.Range()}
 		cards = append(cards, k)
 	}
 	return cards
@@ -334,17 +336,13 @@ func (r *report) metricTable() (table, bool) {
 	t := table{Titles: []string{"Figure", "Value"}}
 	many := len(r.all) > 1
 	if many {
-		t.Titles = append(t.Titles, "From", "To", "Confidence", "Replications")
-		t.Caption = "Means with Student's t interval; of figures that are quantiles (p50, p95, p99) the median over the replications, with an interval of order statistics."
+		t.Titles = append(t.Titles, "95 % interval", "Replications")
+		t.Caption = "Means over the replications that have the figure, with Student's t interval; of p50, p95 and p99 the mean of the replications' quantiles."
 	}
-	for _, e := range answers.Estimates(r.all) {
+	for _, e := range r.estimates() {
 		row := []string{e.Name, e.Text(e.Value)}
 		if many {
-			level := "too few"
-			if e.Interval.Level > 0 {
-				level = fmt.Sprintf("%.0f %%", 100*e.Interval.Level)
-			}
-			row = append(row, e.Text(e.Interval.Low), e.Text(e.Interval.High), level, whole(e.Interval.N))
+			row = append(row, cmp.Or(e.Range(), "too few"), whole(e.Interval.N))
 		}
 		t.Rows = append(t.Rows, row)
 	}

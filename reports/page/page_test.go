@@ -157,7 +157,7 @@ func TestTwo(t *testing.T) {
 	for _, c := range []struct {
 		first, second []*record.Run
 		want          string
-	}{{one, other, "hold the true difference"}, {one[:1], other[:1], "may be chance"}, {one, one, "No figure tells the two apart."}} {
+	}{{one, other, "holds the true difference"}, {one[:1], other[:1], "may be chance"}, {one, one, "No figure tells the two apart."}} {
 		var b bytes.Buffer
 		if err := HTMLOfTwo(&b, [2]string{"<four>", "six"}, c.first, c.second); err != nil {
 			t.Fatal(err)

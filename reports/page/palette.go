@@ -11,17 +11,18 @@ import (
 // kindColors are of the resources, after Tableau's ten colours: neighbours in a
 // stack differ in lightness too.
 var kindColors = map[record.Kind]color.NRGBA{
-	record.Source:   rgb(0x4e79a7),
-	record.Link:     rgb(0x76b7b2),
-	record.Network:  rgb(0x2f7f5f),
-	record.Server:   rgb(0x9ccc7c),
-	record.Drive:    rgb(0xe15759),
-	record.Position: rgb(0xf28e2b),
-	record.Robot:    rgb(0x8e5ea2),
-	record.Queue:    rgb(0xffb3ba),
-	record.Media:    rgb(0x9c755f),
-	record.Limit:    rgb(0xedc948),
-	record.Other:    rgb(0xbab0ac),
+	record.Source:     rgb(0x4e79a7),
+	record.Link:       rgb(0x76b7b2),
+	record.Connection: rgb(0xd4e6e4),
+	record.Network:    rgb(0x2f7f5f),
+	record.Server:     rgb(0x9ccc7c),
+	record.Drive:      rgb(0xe15759),
+	record.Position:   rgb(0xf28e2b),
+	record.Robot:      rgb(0x8e5ea2),
+	record.Queue:      rgb(0xffb3ba),
+	record.Media:      rgb(0x9c755f),
+	record.Limit:      rgb(0xedc948),
+	record.Other:      rgb(0xbab0ac),
 }
 
 // The colours of what is no resource.

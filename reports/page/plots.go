@@ -409,8 +409,8 @@ func (r *report) media(w vg.Length) (Figure, bool) {
 	start, end := unix(h.Start.Std()), unix(h.End().Std())
 	p := newPlot("", "cartridges")
 	p.X.Min, p.X.Max = start, end
-	if f := &m.Forecast; f.Foreseen && unix(f.At) < end+(end-start) {
-		p.X.Max = max(end, unix(f.At)+(end-start)/50)
+	if n := len(m.Course()); n > 0 {
+		p.X.Max = min(max(end, unix(m.Course()[n-1].At))+(end-start)/50, end+(end-start))
 	}
 	p.X.Tick.Marker = plot.ConstantTicks(timeMarks(time.Unix(int64(p.X.Min), 0), time.Unix(int64(p.X.Max), 0), r.loc, 8))
 	p.Y.Min, p.Y.Max = 0, float64(max(m.Total, m.Slots))*1.04
@@ -446,18 +446,32 @@ func (r *report) media(w vg.Length) (Figure, bool) {
 		p.Add(path{x: []float64{p.X.Min, p.X.Max}, y: []float64{float64(m.Slots), float64(m.Slots)}, color: faint, width: 1, dash: dotted})
 		f.Note += " The dotted line is the slots that there are."
 	}
-	f.Note += r.freeTrend(p, m, end)
+	f.Note += course(p, m)
 	f.SVG = svg(p, w, 190)
 	return f, true
 }
 
-// freeTrend draws how the free cartridges become fewer: the trend, or the band of replications.
-func (r *report) freeTrend(p *plot.Plot, m *answers.Cartridges, end float64) string {
+// course draws how many cartridges will be free.
+func course(p *plot.Plot, m *answers.Cartridges) string {
+	l := path{color: good, width: 1.4, dash: dash(4, 3)}
 	if m.Forecast.Foreseen {
-		p.Add(path{x: []float64{end, unix(m.Forecast.At)}, y: []float64{float64(m.Scratch), 0}, color: bad, width: 1.4, dash: dash(4, 3)})
-		return " The dashed line is where the trend of the free ones goes."
+		l.color = bad
 	}
-	return ""
+	for i, c := range m.Course() {
+		at, level := unix(c.At), c.Level
+		if at > p.X.Max && i > 0 { // cut off where the plot ends
+			level += (p.X.Max - at) / (at - l.x[i-1]) * (level - l.y[i-1])
+			at = p.X.Max
+		}
+		if l.x, l.y = append(l.x, at), append(l.y, level); at == p.X.Max {
+			break
+		}
+	}
+	if len(l.x) < 2 {
+		return ""
+	}
+	p.Add(l)
+	return " The dashed line is how many will be free if cartridges are taken on as in the run, and come free as their images expire."
 }
 
 // freeBand is the number of free cartridges over time in several replications.

@@ -184,6 +184,11 @@ func readHead(fsys fs.FS, dir string, h *Head) error {
 			return fmt.Errorf("%s: %d records of a kind, this program reads up to %d", filepath.Join(dir, headFile), n, maxRecords)
 		}
 	}
+	for i := range h.Cartridges {
+		if c := &h.Cartridges[i]; c.Taken < 0 || c.Frees < 0 || c.Kept < 0 {
+			return fmt.Errorf("%s: cartridge %d of library %s: a time is below 0", filepath.Join(dir, headFile), i, c.Library)
+		}
+	}
 	if h.Length < 0 || h.Warmup < 0 || h.Warmup > h.Length || h.Start < 0 {
 		return fmt.Errorf("%s: a run of %v, its first %v to be left out", filepath.Join(dir, headFile), h.Length, h.Warmup)
 	}

@@ -18,21 +18,23 @@ type Kind string
 
 // The kinds. Those up to Drive limit data on its way; the others are waits.
 const (
-	Source   Kind = "source"     // a client's disks
-	Link     Kind = "link"       // a client's network interface, or a link between two hosts
-	Network  Kind = "network"    // a media server's network interface
-	Server   Kind = "server"     // a media server's disks
-	Drive    Kind = "drive"      // a tape drive's speed
-	Position Kind = "position"   // a drive loads, locates, writes marks, rewinds
-	Robot    Kind = "robot"      // the robot carries cartridges, or others' cartridges first
-	Queue    Kind = "drive-wait" // all drives are in use
-	Media    Kind = "media"      // every cartridge that would do is in use
-	Limit    Kind = "limit"      // a policy, a client or a storage unit has the jobs that it may have
-	Other    Kind = "other"      // processes start, the catalog is written, a retry is waited for, hosts are away
+	Source Kind = "source" // a client's disks
+	Link   Kind = "link"   // a client's network interface, or a link between two hosts
+	// Connection is the most that one connection of a client's carries, whatever its link does.
+	Connection Kind = "connection"
+	Network    Kind = "network"    // a media server's network interface
+	Server     Kind = "server"     // a media server's disks
+	Drive      Kind = "drive"      // a tape drive's speed
+	Position   Kind = "position"   // a drive loads, locates, writes marks, rewinds
+	Robot      Kind = "robot"      // the robot carries cartridges, or others' cartridges first
+	Queue      Kind = "drive-wait" // all drives are in use
+	Media      Kind = "media"      // every cartridge that would do is in use
+	Limit      Kind = "limit"      // a policy, a client or a storage unit has the jobs that it may have
+	Other      Kind = "other"      // processes start, the catalog is written, a retry is waited for, hosts are away
 )
 
 // kinds are all kinds, in the order in which reports show them.
-var kinds = [...]Kind{Source, Link, Network, Server, Drive, Position, Robot, Queue, Media, Limit, Other}
+var kinds = [...]Kind{Source, Link, Connection, Network, Server, Drive, Position, Robot, Queue, Media, Limit, Other}
 
 // Kinds are all kinds, in the order in which reports show them.
 func Kinds() []Kind { return kinds[:] }
@@ -155,6 +157,16 @@ type Volumes struct {
 	Bytes   int64   `json:"bytes"`
 }
 
+// Cartridge is one with images.
+type Cartridge struct {
+	Library string  `json:"library"`
+	Taken   rt.Time `json:"taken"` // when the first of its images was written
+	// Frees is when the last that is on it so far expires; 0 is never.
+	Frees rt.Time       `json:"frees,omitempty"`
+	Kept  time.Duration `json:"kept,omitempty"` // how long its images are; 0 is for ever
+	Full  bool          `json:"full,omitempty"`
+}
+
 // Total is the number of cartridges that are in the library's slots and drives,
 // those for cleaning left out.
 func (v *Volumes) Total() int { return v.Scratch + v.Free + v.Active + v.Full + v.Held }
@@ -205,6 +217,8 @@ type Head struct {
 	Warmup    time.Duration `json:"warmup,omitempty"`
 	Zone      string        `json:"zone,omitempty"` // IANA name; "" is UTC
 	Resources []Resource    `json:"resources"`
+	// Cartridges are those in use at the end.
+	Cartridges []Cartridge `json:"cartridges,omitempty"`
 	// The numbers of records.
 	Jobs   int64 `json:"jobs"`
 	Mounts int64 `json:"mounts"`

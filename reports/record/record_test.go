@@ -103,6 +103,26 @@ func TestRecorder(t *testing.T) {
 	}
 }
 
+// The time in which what stayed in a drive is taken home, before another cartridge is
+// mounted there, counts once.
+func TestMountThatMakesRoom(t *testing.T) {
+	var run Run
+	r := NewRecorder(&run, []Resource{{Name: "d1", Kind: Drive}})
+	for _, e := range []trace.Event{
+		event(1, trace.Unmounted, 0, 5*sec),
+		event(2, trace.Unmounted, 10*sec, 30*sec), event(2, trace.Mounted, 8*sec, 60*sec),
+	} {
+		e.Drive = "d1"
+		r.Event(&e)
+	}
+	if err := r.Finish(Head{Start: noon, Length: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if got := run.Use[0].Load; got != 57*time.Second {
+		t.Errorf("the drive loaded for %v, want 57s", got)
+	}
+}
+
 // What the real world knows: nobody sees which resource was tight, but the job's
 // two ends were watched.
 func TestPaced(t *testing.T) {
@@ -223,6 +243,7 @@ func TestDamage(t *testing.T) {
 		{headFile, `"jobs": 2`, `"jobs": 1`, "more than the 1 lines"},
 		{headFile, `"jobs": 2`, `"jobs": -2`, "-2 records"},
 		{headFile, `"length": 36`, `"warmup": 7200000000000, "length": 36`, "to be left out"},
+		{headFile, `"length": 36`, `"cartridges": [{"library": "lib", "taken": -1}], "length": 36`, "cartridge 0 of library lib: a time is below 0"},
 		{jobsFile, `"id":1,`, `"id":-1,`, "jobs.ndjson:1: a job has number -1"},
 		{jobsFile, `"type":"Restore"`, `"type":"Rest"`, `jobs.ndjson:2: job 2: type "Rest"`},
 		{jobsFile, `"limit":20000000000`, `"limit":20000000001`, "adds up to"},

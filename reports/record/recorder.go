@@ -22,11 +22,16 @@ type Recorder struct {
 	jobs   map[int64]*progress
 	drives map[string]*Mount // what is in them
 	moved  map[string]rt.Time
-	use    map[useKey]*Use
-	latest map[string]*Use // of each resource: most of what is told comes in one hour
-	last   map[string]Volumes
-	err    error
+	// When a drive was last emptied, by its name.
+	emptied map[string]lapse
+	use     map[useKey]*Use
+	latest  map[string]*Use // of each resource: most of what is told comes in one hour
+	last    map[string]Volumes
+	err     error
 }
+
+// lapse is the time from one moment to another.
+type lapse struct{ from, to rt.Time }
 
 type useKey struct {
 	at   rt.Time
@@ -37,7 +42,7 @@ type useKey struct {
 func NewRecorder(sink Sink, resources []Resource) *Recorder {
 	r := &Recorder{
 		sink: sink, kinds: map[string]Kind{}, robots: map[string]string{}, jobs: map[int64]*progress{}, drives: map[string]*Mount{},
-		moved: map[string]rt.Time{}, use: map[useKey]*Use{}, latest: map[string]*Use{}, last: map[string]Volumes{},
+		moved: map[string]rt.Time{}, emptied: map[string]lapse{}, use: map[useKey]*Use{}, latest: map[string]*Use{}, last: map[string]Volumes{},
 	}
 	for i := range resources {
 		r.kinds[resources[i].Name] = resources[i].Kind
@@ -117,10 +122,14 @@ func (r *Recorder) device(e *trace.Event, from, to rt.Time) {
 	case trace.Mounted:
 		p.add(rankDevice, Position, from, to)
 		r.spread(e.Drive, Drive, from, to, func(u *Use, d time.Duration) { u.Load += d })
+		// What stayed in the drive was taken home first, which has been counted.
+		home := r.emptied[e.Drive]
+		r.spread(e.Drive, Drive, max(from, home.from), min(to, home.to), func(u *Use, d time.Duration) { u.Load -= d })
 		r.mounted(e, p, from, to)
 	case trace.Unmounted:
 		p.add(rankDevice, Position, from, to)
 		r.spread(e.Drive, Drive, from, to, func(u *Use, d time.Duration) { u.Load += d })
+		r.emptied[e.Drive] = lapse{from, to}
 		r.empty(e.Drive, from, to)
 	case trace.Stayed:
 		r.empty(e.Drive, from, 0)

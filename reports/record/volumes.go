@@ -13,7 +13,7 @@ import (
 func CountVolumes(each func(fn func(m nbemm.Media)) error, now rt.Time, put func(v Volumes)) error {
 	count := map[string]*Volumes{}
 	if err := each(func(m nbemm.Media) {
-		if m.Library == "" || m.Pool == nbemm.CleaningPool {
+		if !counts(&m) {
 			return
 		}
 		v := count[m.Library]
@@ -41,4 +41,22 @@ func CountVolumes(each func(fn func(m nbemm.Media)) error, now rt.Time, put func
 		put(*count[name])
 	}
 	return nil
+}
+
+func counts(m *nbemm.Media) bool { return m.Library != "" && m.Pool != nbemm.CleaningPool }
+
+// InUse are the cartridges with images of those that each shows, of which
+// [CountVolumes] counts the states.
+func InUse(each func(fn func(m nbemm.Media)) error) (all []Cartridge, err error) {
+	err = each(func(m nbemm.Media) {
+		if !counts(&m) || m.Images == 0 {
+			return
+		}
+		c := Cartridge{Library: m.Library, Taken: m.Assigned, Frees: m.Expires, Kept: m.Retention, Full: m.Full || m.Suspended}
+		if m.Frozen {
+			c.Frees, c.Kept = 0, 0
+		}
+		all = append(all, c)
+	})
+	return all, err
 }

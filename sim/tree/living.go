@@ -71,17 +71,17 @@ type living struct {
 	inodes  map[string]uint64 // of the entries that stay
 }
 
-// dayAt is the day of a time.
-func (l *Living) dayAt(now rt.Time) int {
-	if now < l.Begins {
+// DayAt is the day of a time, if day 1 begins at another.
+func DayAt(begins, now rt.Time) int {
+	if now < begins {
 		return 0
 	}
-	return 1 + int(now.Sub(l.Begins)/(24*time.Hour))
+	return 1 + int(now.Sub(begins)/(24*time.Hour))
 }
 
 // on is the directory as it is at a time.
 func (l *living) on(n *node, now rt.Time) (*node, error) {
-	day := l.dayAt(now)
+	day := DayAt(l.Begins, now)
 	if day == l.day {
 		return l.now, nil
 	}

@@ -160,7 +160,7 @@ type recorder []stream.Frame
 func (r *recorder) Put(_ context.Context, f *stream.Frame) error {
 	n := len(*r)
 	switch {
-	case f.Kind == stream.Data && f.Len == 0 || f.Kind == stream.Member && len(f.Entries) == 0:
+	case f.Kind == stream.Data && f.Len == 0 || (f.Kind == stream.Member || f.Kind == stream.Amend) && len(f.Entries) == 0:
 	case n > 0 && f.Kind == (*r)[n-1].Kind:
 		last := &(*r)[n-1]
 		last.Bytes = append(last.Bytes, f.Bytes...)
@@ -187,7 +187,8 @@ func genFrames() *rapid.Generator[[]stream.Frame] {
 		var frames []stream.Frame
 		for range rapid.IntRange(0, 12).Draw(t, "frames") {
 			if rapid.Bool().Draw(t, "member") {
-				frames = append(frames, stream.Frame{Kind: stream.Member, Entries: rapid.SliceOfN(entry, 1, 5).Draw(t, "entries")})
+				kind := rapid.SampledFrom([]stream.Kind{stream.Member, stream.Amend}).Draw(t, "kind")
+				frames = append(frames, stream.Frame{Kind: kind, Entries: rapid.SliceOfN(entry, 1, 5).Draw(t, "entries")})
 				continue
 			}
 			size := rapid.OneOf(rapid.IntRange(0, 700), rapid.IntRange(1<<20-2, 1<<20+2), rapid.Just(3<<20)).Draw(t, "size")

@@ -194,7 +194,7 @@ func drawTransfer(t *rapid.T) transfer {
 			block[j] = first + byte(j) + byte(i)
 		}
 		p.blocks = append(p.blocks, block)
-		p.kinds = append(p.kinds, rapid.SampledFrom([]stream.Kind{stream.Data, stream.Member, stream.End}).Draw(t, "kind"))
+		p.kinds = append(p.kinds, rapid.SampledFrom([]stream.Kind{stream.Data, stream.Member, stream.End, stream.Amend}).Draw(t, "kind"))
 		p.pauseFill = append(p.pauseFill, rapid.Bool().Draw(t, "pause the filler"))
 		p.pauseTake = append(p.pauseTake, rapid.Bool().Draw(t, "pause the taker"))
 	}
