@@ -62,8 +62,8 @@ func (s *system) policyDir(client, policy, at string) *dir {
 			{name: "@images", make: func() fs.InodeEmbedder { return s.imagesDir(client, policy, join(at, "@images")) }},
 			{name: "compare", make: func() fs.InodeEmbedder { return s.compareDir(client, policy, join(at, "compare")) }},
 			{name: "latest", mode: syscall.S_IFLNK, make: func() fs.InodeEmbedder {
-				return &link{target: func() string {
-					own := s.images.of(s.task("latest"), client, policy)
+				return &link{s: s, target: func(ctx context.Context) string {
+					own := s.images.of(ctx, client, policy)
 					if len(own) == 0 {
 						return "."
 					}

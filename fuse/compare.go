@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
+	"golang.org/x/sync/singleflight"
 
 	"capstan/core/catalog"
 	"capstan/core/image"
@@ -61,22 +62,64 @@ func (s *system) named(own []image.Header, name string) (image.Header, bool) {
 	return image.Header{}, false
 }
 
-// comparison is <a>..<b>/. It is made when it is looked into first: both catalogs are
-// walked once.
-func (s *system) comparison(at string, a, b *source) *dir {
-	var mu sync.Mutex
-	var made *difference
-	get := func(ctx context.Context) (*difference, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if made == nil {
-			d, err := s.difference(ctx, a, b)
-			if err != nil {
-				return nil, err
-			}
-			made = d
+// comparisons are those that were made last. Each is made when it is looked into first:
+// both catalogs are walked once.
+type comparisons struct {
+	flight singleflight.Group
+	mu     sync.Mutex
+	made   []compared // the last was used last
+}
+
+type compared struct {
+	key  string
+	what *difference
+}
+
+// get gives a comparison, made if need be. Those kept have so many differences together
+// as one may have.
+func (c *comparisons) get(ctx context.Context, key string, compare func() (*difference, error)) (*difference, error) {
+	if d := c.kept(key); d != nil {
+		return d, nil
+	}
+	return shared(ctx, &c.flight, key, func() (*difference, error) {
+		if d := c.kept(key); d != nil { // it has come meanwhile
+			return d, nil
 		}
-		return made, nil
+		d, err := compare()
+		if err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.made = append(c.made, compared{key, d})
+		n := 0
+		for _, m := range c.made {
+			n += m.what.count
+		}
+		for len(c.made) > 1 && n > maxDifferences {
+			n -= c.made[0].what.count
+			c.made = slices.Delete(c.made, 0, 1)
+		}
+		return d, nil
+	})
+}
+
+func (c *comparisons) kept(key string) *difference {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := slices.IndexFunc(c.made, func(m compared) bool { return m.key == key })
+	if at < 0 {
+		return nil
+	}
+	m := c.made[at]
+	c.made = append(slices.Delete(c.made, at, at+1), m)
+	return m.what
+}
+
+// comparison is <a>..<b>/.
+func (s *system) comparison(at string, a, b *source) *dir {
+	get := func(ctx context.Context) (*difference, error) {
+		return s.compared.get(ctx, a.key+"\x00"+b.key, func() (*difference, error) { return s.difference(s.task("compare"), a, b) })
 	}
 	part := func(name string, src *source, of func(d *difference) changes) child {
 		return child{name: name, make: func() fs.InodeEmbedder {
@@ -100,7 +143,10 @@ func (s *system) comparison(at string, a, b *source) *dir {
 // or only on the way to what is.
 type changes map[string]map[string]*catalog.Found
 
-type difference struct{ added, changed, removed changes }
+type difference struct {
+	added, changed, removed changes
+	count                   int
+}
 
 // maxDifferences bounds the memory of a comparison.
 const maxDifferences = 500_000
@@ -137,8 +183,8 @@ func (s *system) difference(ctx context.Context, a, b *source) (*difference, err
 	if err != nil {
 		return nil, err
 	}
-	d := &difference{changes{}, changes{}, changes{}}
-	for n := 0; before.ok || after.ok; {
+	d := &difference{added: changes{}, changed: changes{}, removed: changes{}}
+	for before.ok || after.ok {
 		order := 0
 		switch {
 		case !before.ok:
@@ -151,19 +197,19 @@ func (s *system) difference(ctx context.Context, a, b *source) (*difference, err
 		switch {
 		case order < 0:
 			d.removed.add(before.at)
-			n++
+			d.count++
 		case order > 0:
 			d.added.add(after.at)
-			n++
+			d.count++
 		case after.at.Type == catalog.Directory && before.at.Type != catalog.Directory:
 			d.removed.add(before.at)
 			d.added.add(after.at)
-			n++
+			d.count++
 		case !same(&before.at.Entry, &after.at.Entry) && after.at.Type != catalog.Directory:
 			d.changed.add(after.at)
-			n++
+			d.count++
 		}
-		if n > maxDifferences {
+		if d.count > maxDifferences {
 			return nil, errTooMany
 		}
 		if order <= 0 {

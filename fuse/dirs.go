@@ -5,12 +5,13 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sync/singleflight"
 )
 
 // dir is a directory that no client has: a level above the images. It is small.
@@ -24,11 +25,16 @@ type dir struct {
 	find func(ctx context.Context, name string) (child, bool)
 	// wide is a dir that may be large and costs to list: a list is used for as long as
 	// the kernel keeps its names, or who lists it with attributes would list it for each.
-	wide  bool
-	mu    sync.Mutex // of what was listed
-	kept  []child
-	names map[string]child
-	since time.Time
+	wide   bool
+	flight singleflight.Group
+	kept   atomic.Pointer[listed]
+}
+
+// listed is what was listed in a wide dir.
+type listed struct {
+	children []child
+	names    map[string]child
+	at       time.Time
 }
 
 // child is a name in a dir.
@@ -68,19 +74,27 @@ func (d *dir) children(ctx context.Context) ([]child, map[string]child, error) {
 		cs, err := d.list(ctx)
 		return cs, nil, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if time.Since(d.since) > soon {
-		cs, err := d.list(ctx)
-		if err != nil {
+	l := d.kept.Load()
+	if l == nil || time.Since(l.at) > soon {
+		var err error
+		if l, err = shared(ctx, &d.flight, "", d.listAnew); err != nil {
 			return nil, nil, err
 		}
-		d.kept, d.names, d.since = cs, make(map[string]child, len(cs)), time.Now()
-		for _, c := range cs {
-			d.names[c.name] = c
-		}
 	}
-	return d.kept, d.names, nil
+	return l.children, l.names, nil
+}
+
+func (d *dir) listAnew() (*listed, error) {
+	cs, err := d.list(d.s.task("list"))
+	if err != nil {
+		return nil, err
+	}
+	l := &listed{cs, make(map[string]child, len(cs)), time.Now()}
+	for _, c := range cs {
+		l.names[c.name] = c
+	}
+	d.kept.Store(l)
+	return l, nil
 }
 
 // child is what has a name: it may be one that is not listed.
@@ -104,13 +118,15 @@ func (d *dir) child(ctx context.Context, name string) (c child, ok bool, err err
 }
 
 // Lookup finds a name.
-func (d *dir) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	ctx := d.s.task("lookup")
+func (d *dir) Lookup(fctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	ctx, end := d.s.during(fctx, "lookup")
+	defer end()
 	c, ok, err := d.child(ctx, name)
 	if err != nil {
-		return nil, d.s.errno("list "+d.path, err)
+		return nil, d.s.errno(ctx, "list "+d.path, err)
 	}
 	if !ok {
+		out.SetEntryTimeout(soon) // it may come
 		return nil, syscall.ENOENT
 	}
 	node := c.make()
@@ -119,7 +135,7 @@ func (d *dir) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.In
 	out.SetAttrTimeout(soon)
 	var a fuse.AttrOut
 	if g, ok := in.Operations().(fs.NodeGetattrer); ok {
-		if errno := g.Getattr(ctx, nil, &a); errno != 0 {
+		if errno := g.Getattr(fctx, nil, &a); errno != 0 {
 			return nil, errno
 		}
 	}
@@ -137,10 +153,12 @@ func (c *child) kind() uint32 {
 }
 
 // Readdir lists the names.
-func (d *dir) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
-	cs, _, err := d.children(d.s.task("readdir"))
+func (d *dir) Readdir(fctx context.Context) (fs.DirStream, syscall.Errno) {
+	ctx, end := d.s.during(fctx, "readdir")
+	defer end()
+	cs, _, err := d.children(ctx)
 	if err != nil {
-		return nil, d.s.errno("list "+d.path, err)
+		return nil, d.s.errno(ctx, "list "+d.path, err)
 	}
 	es := make([]fuse.DirEntry, len(cs))
 	for i, c := range cs {
@@ -162,7 +180,8 @@ func (d *dir) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) sys
 // link is a symbolic link.
 type link struct {
 	fs.Inode
-	target func() string
+	s      *system
+	target func(ctx context.Context) string
 }
 
 var (
@@ -171,11 +190,17 @@ var (
 )
 
 // Readlink gives the target.
-func (l *link) Readlink(context.Context) ([]byte, syscall.Errno) { return []byte(l.target()), 0 }
+func (l *link) Readlink(fctx context.Context) ([]byte, syscall.Errno) {
+	ctx, end := l.s.during(fctx, "readlink")
+	defer end()
+	return []byte(l.target(ctx)), 0
+}
 
 // Getattr gives the target's length.
-func (l *link) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	out.Mode, out.Nlink, out.Size = syscall.S_IFLNK|0o777, 1, uint64(len(l.target()))
+func (l *link) Getattr(fctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	ctx, end := l.s.during(fctx, "getattr")
+	defer end()
+	out.Mode, out.Nlink, out.Size = syscall.S_IFLNK|0o777, 1, uint64(len(l.target(ctx)))
 	out.SetTimeout(soon)
 	return 0
 }

@@ -2,6 +2,7 @@ package fuse_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +51,8 @@ type rig struct {
 	client *real.Session
 	mount  *fuse.Mount
 	policy string
+	debug  bool  // requests are logged
+	limit  int64 // of what is staged, 0 is very much
 }
 
 // newRig makes the domain; timing is how many times faster than the hardware its library
@@ -101,8 +104,8 @@ func (r *rig) show(rules stage.Rules) {
 	ok(r.T, err)
 	r.client = s
 	r.mount, err = fuse.New(r.dir, fuse.Config{
-		Task: s.Task, Master: s.Master(), Host: s.Host(), Stage: filepath.Join(filepath.Dir(r.dir), "stage"), Limit: 1 << 30, AllowOther: true,
-		Rules: rules, Log: slog.New(slog.NewTextHandler(r.Output(), nil)),
+		Task: s.Task, Master: s.Master(), Host: s.Host(), Stage: filepath.Join(filepath.Dir(r.dir), "stage"), Limit: cmp.Or(r.limit, 1<<30), AllowOther: true,
+		Rules: rules, Debug: r.debug, Log: slog.New(slog.NewTextHandler(r.Output(), nil)),
 	})
 	ok(r.T, err)
 	r.Cleanup(func() {

@@ -1,7 +1,6 @@
 package fuse
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,16 +30,18 @@ const (
 	pause    = 5 * time.Second
 )
 
-// fetch has the files of a batch brought.
-func (s *system) fetch(ctx context.Context, b stage.Batch) error {
-	s.log.Info("fetching", "client", b.Client, "media", b.Media, "files", len(b.Files))
-	return s.fetchFiles(ctx, b.Client, b.Files, func(int64) {})
-}
-
-// fetchFiles has a restore job bring files, checks them, and keeps them. Files of one
-// path from several images are brought by one job each, for they would lie on each other,
-// and so are a file and what is below its path in another image.
-func (s *system) fetchFiles(ctx context.Context, client string, files []stage.File, began func(job int64)) error {
+// fetch has a restore job bring the files of a batch, checks them, and keeps them. Files
+// of one path from several images are brought by one job each, for they would lie on each
+// other, and so are a file and what is below its path in another image.
+func (s *system) fetch(ctx context.Context, b stage.Batch, came func(stage.File)) error {
+	files := slices.DeleteFunc(slices.Clone(b.Files), func(f stage.File) bool { // it came when somebody was about to ask
+		_, staged := s.staged.blocks(keyOf(f.Image, f.Path))
+		if staged {
+			came(f)
+		}
+		return staged
+	})
+	s.log.Info("fetching", "client", b.Client, "media", b.Media, "files", len(files))
 	var errs []error
 	for len(files) > 0 {
 		var now, later []stage.File
@@ -52,7 +53,7 @@ func (s *system) fetchFiles(ctx context.Context, client string, files []stage.Fi
 			}
 			now = append(now, f)
 		}
-		errs = append(errs, s.fetchOnce(ctx, client, now, began))
+		errs = append(errs, s.fetchOnce(ctx, b.Client, now, came))
 		files = later
 	}
 	return errors.Join(errs...)
@@ -79,7 +80,7 @@ func (p places) take(file string) bool {
 	return true
 }
 
-func (s *system) fetchOnce(ctx context.Context, client string, files []stage.File, began func(job int64)) error {
+func (s *system) fetchOnce(ctx context.Context, client string, files []stage.File, came func(stage.File)) error {
 	if err := s.staged.room(total(files)); err != nil {
 		return err
 	}
@@ -88,16 +89,16 @@ func (s *system) fetchOnce(ctx context.Context, client string, files []stage.Fil
 		return err
 	}
 	defer os.RemoveAll(dir)
-	q := bprd.Request{Client: client, To: s.cfg.Host, Parts: parts(files), Target: dir, Overwrite: archive.Always}
-	if err := s.restore(ctx, q, began); err != nil {
-		_ = s.takeAll(ctx, dir, files) // what came before it failed is checked as all is
-		return s.apart(ctx, client, files, err, began)
+	q := bprd.Request{Client: client, To: s.cfg.Host, Parts: parts(files), Target: dir, Overwrite: archive.Always, Volatile: true}
+	if err := s.restore(ctx, q, files); err != nil {
+		_ = s.takeAll(ctx, dir, files, came) // what came before it failed is checked as all is
+		return s.apart(ctx, client, files, err, came)
 	}
-	return s.takeAll(ctx, dir, files)
+	return s.takeAll(ctx, dir, files, came)
 }
 
-// takeAll keeps the files of a job.
-func (s *system) takeAll(ctx context.Context, dir string, files []stage.File) error {
+// takeAll keeps the files of a job. Who waits for one goes on while others are checked.
+func (s *system) takeAll(ctx context.Context, dir string, files []stage.File, came func(stage.File)) error {
 	var errs []error
 	for _, f := range files {
 		r, err := s.images.reader(ctx, f.Image)
@@ -105,8 +106,12 @@ func (s *system) takeAll(ctx context.Context, dir string, files []stage.File) er
 			errs = append(errs, err)
 			continue
 		}
-		if e, ok, err := r.Lookup(ctx, f.Path); err != nil || ok {
-			errs = append(errs, cmp.Or(err, s.take(filepath.Join(dir, f.Path), &e, f.Image)))
+		e, ok, err := r.Lookup(ctx, f.Path)
+		if err == nil && ok {
+			err = s.take(filepath.Join(dir, f.Path), &e, f.Image)
+		}
+		if errs = append(errs, err); err == nil && ok {
+			came(f)
 		}
 	}
 	return errors.Join(errs...)
@@ -115,7 +120,7 @@ func (s *system) takeAll(ctx context.Context, dir string, files []stage.File) er
 // apart fetches files by themselves, image by image, if a job for all of them failed
 // because an image or a file is no longer there: an image that has expired does not keep
 // those of others away. err is of that job, and what remains if there is nothing to part.
-func (s *system) apart(ctx context.Context, client string, files []stage.File, err error, began func(job int64)) error {
+func (s *system) apart(ctx context.Context, client string, files []stage.File, err error, came func(stage.File)) error {
 	ps := parts(files)
 	if code := status.Of(err, status.RestoreFailed); len(ps) < 2 || code != status.NoImage && code != status.NotFound && code != status.NotAllRestored {
 		return err
@@ -123,7 +128,7 @@ func (s *system) apart(ctx context.Context, client string, files []stage.File, e
 	var errs []error
 	for _, p := range ps {
 		own := slices.DeleteFunc(slices.Clone(files), func(f stage.File) bool { return f.Image != p.Image })
-		errs = append(errs, s.fetchOnce(ctx, client, own, began))
+		errs = append(errs, s.fetchOnce(ctx, client, own, came))
 	}
 	return errors.Join(errs...)
 }
@@ -153,11 +158,11 @@ func (s *system) take(from string, e *catalog.Entry, image string) error {
 
 // restore runs a restore job to its end. If the master ends meanwhile, it is asked for
 // again when the master is back.
-func (s *system) restore(ctx context.Context, q bprd.Request, began func(job int64)) error {
+func (s *system) restore(ctx context.Context, q bprd.Request, files []stage.File) error {
 	for try := 1; ; try++ {
 		id, err := bprestore.Ask(ctx, s.cfg.Master, q)
 		if err == nil {
-			began(id)
+			s.asked.began(id, files)
 			err = s.follow(ctx, id)
 		}
 		if err == nil || try == attempts || !again(err) {

@@ -7,11 +7,14 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"capstan/core/bpdbm"
 	"capstan/core/catalog"
 	"capstan/core/image"
 	"capstan/core/pbx"
 	"capstan/core/policy"
+	"capstan/core/rt"
 )
 
 // images are those that the master shows this host or user.
@@ -24,10 +27,15 @@ type images struct {
 	asked   time.Time
 	change  time.Time // when they last changed
 	readers map[string]*catalog.Reader
+	flight  singleflight.Group // of refreshes
 }
 
-// fresh is how long the list of images is believed.
-const fresh = 3 * time.Second
+// fresh is how long the list of images is believed, moment how long one who looks waits
+// for it.
+const (
+	fresh  = 3 * time.Second
+	moment = time.Second
+)
 
 func newImages(s *system, remote *bpdbm.Remote) *images {
 	return &images{s: s, remote: remote, readers: map[string]*catalog.Reader{}}
@@ -66,7 +74,8 @@ func (m *images) refresh(ctx context.Context) error {
 	return nil
 }
 
-// list is what there is. While the master does not answer it is what there was.
+// list is what there is. While the master does not answer it is what there was: it is
+// asked in the background, and waited for a moment.
 func (m *images) list(ctx context.Context) []image.Header {
 	m.mu.Lock()
 	old := time.Since(m.asked) > fresh
@@ -75,7 +84,10 @@ func (m *images) list(ctx context.Context) []image.Header {
 	}
 	m.mu.Unlock()
 	if old {
-		if err := m.refresh(ctx); err != nil {
+		wctx, cancel := rt.WithTimeout(ctx, moment)
+		_, err := shared(wctx, &m.flight, "", func() (struct{}, error) { return struct{}{}, m.refresh(m.s.task("images")) })
+		cancel()
+		if err != nil {
 			m.s.log.Warn("the master does not tell its images", "error", err)
 		}
 	}

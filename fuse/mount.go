@@ -55,6 +55,9 @@ type system struct {
 	stager *stage.Stager
 	looks  *stage.Looks
 	asked  *requests
+	full   seldom // too many wait
+	// compared are the comparisons that are looked into.
+	compared comparisons
 	// mountpoint is the directory at which the catalog is seen.
 	mountpoint string
 }
@@ -83,7 +86,7 @@ func New(dir string, cfg Config) (*Mount, error) {
 	}
 	ctx, stop := rt.WithCancel(cfg.Task("mount"))
 	s := &system{cfg: cfg, mountpoint: at, log: cfg.Log, looks: stage.NewLooks(rt.NewLock(ctx))}
-	if s.staged, err = openStaged(cfg.Stage, cfg.Limit); err != nil {
+	if s.staged, err = openStaged(cfg.Stage, cfg.Limit, cfg.Log); err != nil {
 		stop(nil)
 		return nil, err
 	}
@@ -94,14 +97,15 @@ func New(dir string, cfg Config) (*Mount, error) {
 		stop(nil)
 		return nil, fmt.Errorf("the master's images: %w", err)
 	}
-	zero := time.Duration(0)
+	zero, missing := time.Duration(0), forever
 	server, err := fs.Mount(dir, s.root(), &fs.Options{
-		EntryTimeout: &zero, AttrTimeout: &zero, NegativeTimeout: &zero, // nodes say their own
+		EntryTimeout: &zero, AttrTimeout: &zero, // nodes say their own
+		NegativeTimeout: &missing, // unless a node says a time: then a name that is not there is not remembered
 		NullPermissions: true,
 		RootStableAttr:  &fs.StableAttr{Ino: 1},
 		MountOptions: fuse.MountOptions{
 			AllowOther: cfg.AllowOther, FsName: "capstan:" + cfg.Master, Name: "capstan", Debug: cfg.Debug,
-			DirectMount: os.Geteuid() == 0, Options: []string{"default_permissions"}, IgnoreSecurityLabels: true,
+			DirectMount: os.Geteuid() == 0, Options: []string{"default_permissions"}, EnableAcl: true,
 			MaxReadAhead: 128 << 10, EnableSymlinkCaching: true,
 		},
 	})

@@ -1,6 +1,7 @@
 package fuse_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -116,6 +117,31 @@ func TestWaits(t *testing.T) {
 	}
 }
 
+// TestManyWait: of one who opens very many files at once as many wait as may, the others
+// are told to try again; lookups go on, another user's opens wait beside them, and when
+// they are gone nothing is left.
+func TestManyWait(t *testing.T) {
+	r := newRig(t, 0)
+	ok(t, os.Chmod(filepath.Dir(r.dir), 0o755))
+	r.plant()
+	r.run("chmod -R a+rX " + r.tree)
+	r.backup("tape")
+	r.show(stage.Rules{Waits: 20, Quiet: time.Hour, Longest: time.Hour, Many: 1000})
+	waiting := "getfattr --absolute-names --only-values -n user.capstan.request " + r.latest() + "/sparse"
+	out := r.run("cd " + r.latest() + `
+		for i in {0..1}; do for f in dir$i/deeper/*; do cat "$f" >/dev/null 2>>` + r.dir + `.err & done; done
+		while [ $(jobs -r | wc -l) -gt 20 ]; do sleep 0.05; done
+		ls -R . | wc -l
+		setpriv --reuid=65534 --regid=65534 --clear-groups cat sparse 2>&1 & other=$!
+		until ` + waiting + ` | grep -q ^21; do sleep 0.05; done
+		kill $(jobs -rp); wait
+		` + waiting + `
+		grep -c 'temporarily unavailable' ` + r.dir + ".err")
+	if want := r.run("ls -R " + r.tree + " | wc -l"); out != want+"0 files waited for, 0 restores running20\n" {
+		t.Errorf("%q", out)
+	}
+}
+
 // TestMasterKilled: while the master is away what was listed is listed, and after it is
 // back files come.
 func TestMasterKilled(t *testing.T) {
@@ -139,6 +165,58 @@ func TestMasterKilled(t *testing.T) {
 	out := t.TempDir()
 	r.run("cp -a " + r.latest() + " " + out + "/cp")
 	r.same("after a restart", out+"/cp")
+}
+
+// TestMasterHangs: while the master neither answers nor is gone, what was listed is
+// listed, and who waits for what was not can be interrupted, also if two wait for the
+// same. When it answers again all is shown.
+func TestMasterHangs(t *testing.T) {
+	r := newRig(t, 0)
+	r.plant()
+	r.backup("disk")
+	time.Sleep(1100 * time.Millisecond)
+	r.run("echo more >" + r.tree + "/more")
+	r.backup("disk")
+	r.show(stage.Rules{})
+	top := filepath.Join(r.dir, "clients", loopback.Client, r.policy)
+	images := strings.Fields(r.run("ls " + top + "/@images"))
+	before := r.run("ls -lR " + r.latest())
+	master := r.domain.Pid(loopback.Master)
+	ok(t, syscall.Kill(master, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(master, syscall.SIGCONT) })
+	if now := r.run("sleep 4; ls -lR " + r.latest()); now != before {
+		t.Error("while the master hangs another list is shown")
+	}
+	for _, at := range []string{"@images/" + images[0] + r.tree, "versions" + r.tree, "compare/" + images[0] + ".." + images[1]} {
+		var waiting []*exec.Cmd
+		for range 2 {
+			c := exec.Command("find", filepath.Join(top, at), "-name", "more*")
+			ok(t, c.Start())
+			waiting = append(waiting, c)
+			time.Sleep(time.Second) // it waits
+		}
+		// The kernel lets one look for a name and has the other wait for that one, whatever
+		// signals it gets: which of the two it is, is not known.
+		for _, c := range waiting {
+			ok(t, c.Process.Signal(syscall.SIGINT))
+		}
+		for _, c := range waiting {
+			ended := make(chan error, 1)
+			go func() { ended <- c.Wait() }()
+			select {
+			case err := <-ended:
+				if err == nil {
+					t.Errorf("%s was shown though the master hangs", at)
+				}
+			case <-time.After(20 * time.Second):
+				t.Errorf("%s: a signal does not end the wait", at)
+			}
+		}
+	}
+	ok(t, syscall.Kill(master, syscall.SIGCONT))
+	if out := r.run("cd " + top + " && find versions" + r.tree + " compare -name 'more*' | wc -l"); out != "2\n" {
+		t.Errorf("afterwards: %s", out)
+	}
 }
 
 // TestTimes: days, versions, comparisons, media and single images.
@@ -210,6 +288,73 @@ func TestRequests(t *testing.T) {
 	}
 	if out, err := r.try("echo clients/nobody/p/latest/x | dd status=none of=" + r.dir + "/.restore/new"); err == nil {
 		t.Errorf("a list of what is not there: %s", out)
+	}
+}
+
+// TestPinsOutlastTheMount: what was staged by request is there after another mount has
+// read more than fits, and what does not fit beside it is refused.
+func TestPinsOutlastTheMount(t *testing.T) {
+	r := newRig(t, 0)
+	for _, name := range []string{"kept", "b", "c", "d"} {
+		ok(t, os.WriteFile(filepath.Join(r.tree, name), bytes.Repeat([]byte(name), 400_000/len(name)), 0o644))
+	}
+	r.backup("tape")
+	r.limit = 1 << 20
+	locality := func(name string) string {
+		return r.run("getfattr --absolute-names --only-values -n user.capstan.locality " + r.latest() + "/" + name)
+	}
+	request := func(names ...string) string {
+		r.run("cd " + r.latest() + " && printf \"$PWD/%s\\n\" " + strings.Join(names, " ") + " >" + r.dir + "/.restore/new")
+		r.settle()
+		return r.run("cat " + r.dir + "/.restore/status/*")
+	}
+	r.show(stage.Rules{Quiet: 10 * time.Millisecond})
+	if text := request("kept"); !strings.Contains(text, "state:     done\n") {
+		t.Fatal(text)
+	}
+	r.run("umount " + r.dir)
+	r.mount.Wait()
+	r.client.Close()
+	r.show(stage.Rules{Quiet: 10 * time.Millisecond})
+	for _, name := range []string{"b", "c", "d"} {
+		r.run("cmp " + r.latest() + "/" + name + " " + r.tree + "/" + name)
+	}
+	if kept := locality("kept"); kept != "ONLINE" {
+		t.Errorf("what was to stay is %s", kept)
+	}
+	if text := request("b", "c"); !strings.Contains(text, "state:     failed\n") || !strings.Contains(text, "kept for a day") {
+		t.Errorf("what does not fit:\n%s", text)
+	}
+}
+
+// TestOneQueue: lists, and programs that open the same files meanwhile, have each file
+// brought once, by jobs one after the other where one at a time is the rule.
+func TestOneQueue(t *testing.T) {
+	r := newRig(t, 0)
+	r.plant()
+	r.backup("tape")
+	r.show(stage.Rules{Quiet: 200 * time.Millisecond, Jobs: 1})
+	ask := func(dirs ...string) string {
+		return "printf '" + r.latest() + "/%s\\n' " + strings.Join(dirs, " ") + " >" + r.dir + "/.restore/new & "
+	}
+	r.run(ask("dir0", "dir1") + ask("dir1", "dir2") + ask("dir2", "dir0") +
+		"cat " + r.latest() + "/dir[0-2]/deeper/* | cmp - <(cat " + r.tree + "/dir[0-2]/deeper/*) && wait")
+	r.settle()
+	files, running := int64(0), r.restores()
+	for _, j := range running {
+		files += j.Files
+		for _, o := range running {
+			if o.ID != j.ID && o.Started < j.Ended && j.Started < o.Ended {
+				t.Errorf("jobs %d and %d ran at the same time", o.ID, j.ID)
+			}
+		}
+	}
+	if files != 60 {
+		t.Errorf("60 files were brought by %d jobs as %d", len(running), files)
+	}
+	states := r.run("cat " + r.dir + "/.restore/status/*")
+	if n := strings.Count(states, "state:     done\n"); n != 3 {
+		t.Errorf("%d of 3 requests are done:\n%s", n, states)
 	}
 }
 

@@ -91,53 +91,56 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 		return &textHandle{}, fuse.FOPEN_KEEP_CACHE, 0
 	}
 	process, user := caller(fctx)
-	if h, err := n.s.staged.open(n.key()); h != nil || err != nil {
-		return opened(h, err)
+	if h, err := n.s.staged.open(n.key(), &n.e); h != nil || err != nil {
+		return n.opened(h, err)
 	}
 	if n.locality() != online && (flags&syscall.O_NONBLOCK != 0 || looksOnly(process)) {
 		return nil, 0, syscall.EAGAIN
 	}
+	leave, err := n.s.stager.Enter(user)
+	if err != nil {
+		n.s.full.say(n.s.log, "an open is refused", "path", n.e.Path, "error", err)
+		return nil, 0, syscall.EAGAIN
+	}
 	failed := n.await(fctx, process, user)
+	leave()
 	if errors.Is(failed, errInterrupted) {
 		return nil, 0, syscall.EINTR
 	}
-	h, err := n.s.staged.open(n.key()) // it may have come, and another file of its batch not
+	h, err := n.s.staged.open(n.key(), &n.e) // it may have come, and another file of its batch not
 	if h == nil && err == nil {
 		if err = failed; err == nil {
 			err = status.Errorf(status.NotAllRestored, "%s did not come with its restore", n.e.Path)
 		}
 	}
 	if err != nil {
-		return nil, 0, n.s.errno("open "+n.e.Path, err)
+		return nil, 0, n.s.errno(fctx, "open "+n.e.Path, err)
 	}
-	_ = n.EmbeddedInode().NotifyContent(-1, 0) // its blocks are others; a kernel that does not know it does not mind
-	return opened(h, nil)
+	return n.opened(h, nil)
 }
 
-func opened(h *stagedHandle, err error) (fs.FileHandle, uint32, syscall.Errno) {
+func (n *file) opened(h *stagedHandle, err error) (fs.FileHandle, uint32, syscall.Errno) {
 	if err != nil {
 		return nil, 0, fs.ToErrno(err)
+	}
+	if changed := n.e.XHash != 0 || stage.PlaceOf(n.header, &n.e).Media != ""; changed && !n.told.Swap(true) {
+		// It may have an ACL now, and what was on tape has other blocks. A kernel that does not know it does not mind.
+		_ = n.EmbeddedInode().NotifyContent(-1, 0)
 	}
 	return &handle{h}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 // await waits until the file was fetched, or the kernel says that nobody wants it.
 func (n *file) await(fctx context.Context, process, user string) error {
-	ctx, cancel := rt.WithCancel(n.s.task("open"))
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		select {
-		case <-fctx.Done():
-			cancel(errInterrupted)
-		case <-ended:
-			cancel(nil)
-		}
-	}()
+	ctx, end := n.s.during(fctx, "open")
+	defer end()
 	f := n.wanted()
-	if dir, copies := n.s.looks.Opened(rt.Mono(ctx), process, user, n.src.key, n.e.Path); copies {
+	dir, copies := n.s.looks.Opened(rt.Mono(ctx), process, user, n.src.key, n.e.Path)
+	switch {
+	case n.s.stager.Wanted(f): // what comes after it, too: who opens very many at once looks ahead once
+	case copies:
 		n.s.ahead(ctx, n.src, dir, n.e.Path, user)
-	} else if f.Media == "" && f.Bytes < neighbours {
+	case f.Media == "" && f.Bytes < neighbours:
 		n.s.around(ctx, n.src, n.e.Path, user)
 	}
 	err := n.s.stager.Want(ctx, f, user)
@@ -146,9 +149,6 @@ func (n *file) await(fctx context.Context, process, user string) error {
 	}
 	return err
 }
-
-// errInterrupted is a wait that was given up.
-var errInterrupted = errors.New("the open was interrupted")
 
 // aheadFiles and aheadPart bound what is fetched because it will probably be wanted: so
 // many files, and such a part of the staging directory.
@@ -241,28 +241,6 @@ func looksOnly(process string) bool {
 		}
 	}
 	return false
-}
-
-// errno is the number that a program gets for an error; what it says is logged.
-func (s *system) errno(what string, err error) syscall.Errno {
-	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, errInterrupted):
-		return syscall.EINTR
-	}
-	s.log.Warn(what, "error", err)
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		return no
-	}
-	switch status.Of(err, status.RestoreFailed) {
-	case status.NoImage, status.NotFound:
-		return syscall.ENOENT
-	case status.ClientNotAllowed:
-		return syscall.EACCES
-	}
-	return syscall.EIO
 }
 
 // waitFor is about how long a file takes to come: a mount, and its bytes at a moderate

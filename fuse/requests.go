@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"capstan/core/archive"
@@ -20,37 +21,49 @@ import (
 
 // requests are what was asked for by .restore/, by number.
 type requests struct {
-	s   *system
-	mu  sync.Mutex
-	all []*request
+	s       *system
+	mu      sync.Mutex
+	all     []*request
+	open    int // how many have not ended
+	files   int // of these
+	writing int // bytes of lists that are being written
 }
 
 // request is one: files to be staged here, or to be restored to a client.
 type request struct {
 	id     int
 	to     string // the client that receives; "" is this mount's staging directory
+	user   string
 	asked  time.Time
-	files  []stage.File // until it has ended
+	files  []stage.File // by image and path, until it has ended
 	count  int
 	bytes  int64
 	media  []string
-	job    int64
+	jobs   []int64
 	state  string // "estimated", "running", "done", "failed"
 	detail string
 	ended  time.Time
 }
 
-// Bounds of requests: how many are remembered, and how many files one has.
+// Bounds of requests: how many are remembered, how many have not ended, and how many
+// files one of these has, and all of them.
 const (
 	rememberedRequests = 1000
+	openRequests       = 100
 	maxRequestFiles    = 200_000
+	maxOpenFiles       = 2 * maxRequestFiles
 )
+
+// errTooBusy is that too much is asked for at a time.
+var errTooBusy = fmt.Errorf("too many requests have not ended: ask when they have: %w", syscall.EAGAIN)
 
 func newRequests(s *system) *requests { return &requests{s: s} }
 
 // begin notes a request, tells its cost, and starts it.
-func (q *requests) begin(to string, files []stage.File) *request {
-	r := &request{to: to, asked: time.Now(), files: files, count: len(files), state: "estimated"}
+func (q *requests) begin(to, user string, files []stage.File) (*request, error) {
+	slices.SortFunc(files, byName)
+	files = slices.CompactFunc(files, func(a, b stage.File) bool { return byName(a, b) == 0 })
+	r := &request{to: to, user: user, asked: time.Now(), files: files, count: len(files), state: "estimated"}
 	for _, f := range files {
 		r.bytes += f.Bytes
 		if f.Media != "" && !slices.Contains(r.media, f.Media) {
@@ -58,6 +71,12 @@ func (q *requests) begin(to string, files []stage.File) *request {
 		}
 	}
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.open >= openRequests || q.files+len(files) > maxOpenFiles {
+		return nil, errTooBusy
+	}
+	q.open++
+	q.files += len(files)
 	r.id = 1
 	if n := len(q.all); n > 0 {
 		r.id = q.all[n-1].id + 1
@@ -65,26 +84,42 @@ func (q *requests) begin(to string, files []stage.File) *request {
 	if q.all = append(q.all, r); len(q.all) > rememberedRequests {
 		q.all = q.all[1:]
 	}
-	q.mu.Unlock()
 	go q.run(r)
-	return r
+	return r, nil
 }
 
-// run is the request's one restore job.
+func byName(a, b stage.File) int {
+	return cmp.Or(strings.Compare(a.Image, b.Image), strings.Compare(a.Path, b.Path))
+}
+
+// run has a request's files brought.
 func (q *requests) run(r *request) {
 	ctx := q.s.task("request")
 	var err error
 	if r.to == "" {
 		err = q.stage(ctx, r)
 	} else {
-		err = q.send(ctx, r)
+		err = q.s.stager.Do(ctx, func(ctx context.Context) error { return q.send(ctx, r) })
 	}
 	q.set(func() {
+		q.open--
+		q.files -= r.count
 		r.state, r.ended, r.files = "done", time.Now(), nil
 		if err != nil {
 			r.state, r.detail = "failed", err.Error()
 		}
 	})
+}
+
+// writes counts the text that is being written, and tells whether there is room for it.
+func (q *requests) writes(bytes int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if bytes > 0 && q.writing+bytes > maxText {
+		return false
+	}
+	q.writing += bytes
+	return true
 }
 
 // set changes a request.
@@ -94,27 +129,45 @@ func (q *requests) set(change func()) {
 	change()
 }
 
-// stage brings files to this host.
+// stage brings files to this host, and keeps them.
 func (q *requests) stage(ctx context.Context, r *request) error {
-	var missing []stage.File
-	for _, f := range r.files {
-		if _, there := q.s.staged.blocks(keyOf(f.Image, f.Path)); !there && f.Bytes > 0 {
-			missing = append(missing, f)
-		}
+	claimed, err := q.s.staged.claim(r.files)
+	if err != nil {
+		return err
 	}
-	if bytes := total(missing); !q.s.staged.fits(bytes) {
-		return fmt.Errorf("%d bytes do not fit into the staging directory, which holds %d and keeps for a day what was staged", bytes, q.s.cfg.Limit)
-	}
-	var err error
-	if len(missing) > 0 {
-		q.set(func() { r.state = "running" })
-		slices.SortStableFunc(missing, byPlace)
-		err = q.s.fetchFiles(ctx, r.files[0].Client, missing, func(id int64) { q.set(func() { r.job = id }) })
-	}
-	for _, f := range r.files {
-		q.s.staged.pin(keyOf(f.Image, f.Path), time.Now().Add(pinned))
+	err = q.s.stager.WantAll(ctx, q.missing(r), r.user)
+	kept := claimed.release()
+	switch n := len(q.missing(r)); {
+	case n == 0:
+		return kept // whatever the jobs say: what was damaged was another's, in the same job
+	case err == nil:
+		return fmt.Errorf("%d files did not come with their restores", n)
 	}
 	return err
+}
+
+// missing are the files of a request that have contents, and are not staged.
+func (q *requests) missing(r *request) (files []stage.File) {
+	for _, f := range r.files {
+		if _, there := q.s.staged.blocks(keyOf(f.Image, f.Path)); !there && f.Bytes > 0 {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// began notes a job that brings files: with the requests that want one of them.
+func (q *requests) began(job int64, files []stage.File) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range q.all {
+		if r.to == "" && slices.ContainsFunc(files, func(f stage.File) bool {
+			_, wants := slices.BinarySearchFunc(r.files, f, byName)
+			return wants
+		}) {
+			r.state, r.jobs = "running", append(r.jobs, job)
+		}
+	}
 }
 
 func total(files []stage.File) (bytes int64) {
@@ -124,23 +177,13 @@ func total(files []stage.File) (bytes int64) {
 	return bytes
 }
 
-// pinned is how long staged files stay that somebody has asked for.
-const pinned = 24 * time.Hour
-
-func byPlace(a, b stage.File) int {
-	if a.Media != b.Media {
-		return strings.Compare(a.Media, b.Media)
-	}
-	return int(a.Block - b.Block)
-}
-
 // send restores files to a client, at their places; what exists there stays.
 func (q *requests) send(ctx context.Context, r *request) error {
 	id, err := bprestore.Ask(ctx, q.s.cfg.Master, bprd.Request{Client: r.files[0].Client, To: r.to, Parts: parts(r.files), Overwrite: archive.Never})
 	if err != nil {
 		return err
 	}
-	q.set(func() { r.state, r.job = "running", id })
+	q.set(func() { r.state, r.jobs = "running", []int64{id} })
 	return q.s.follow(ctx, id)
 }
 
@@ -161,8 +204,8 @@ func (q *requests) text(r *request) []byte {
 	line("media", strings.Join(r.media, " "))
 	line("estimate", waitFor(len(r.media), r.bytes))
 	line("asked", r.asked.Format(time.DateTime))
-	if r.job != 0 {
-		line("job", r.job)
+	if len(r.jobs) > 0 {
+		line("job", strings.Trim(fmt.Sprint(r.jobs), "[]"))
 	}
 	if !r.ended.IsZero() {
 		line("ended", r.ended.Format(time.DateTime))

@@ -19,7 +19,7 @@ import (
 )
 
 const readme = `new              write paths into it, one a line, or with a NUL after each; when it is closed
-                 all of them are fetched by one restore job:
+                 all of them are fetched, by one restore for each cartridge:
                    printf '%s\n' clients/web1/docs/latest/home/anna >.restore/new
                  Paths are those of this mount, from its root or absolute; of a directory
                  what you may read is fetched.
@@ -91,13 +91,17 @@ type paths struct {
 }
 
 var (
-	_ fs.FileWriter  = (*paths)(nil)
-	_ fs.FileReader  = (*paths)(nil)
-	_ fs.FileFlusher = (*paths)(nil)
+	_ fs.FileWriter   = (*paths)(nil)
+	_ fs.FileReader   = (*paths)(nil)
+	_ fs.FileFlusher  = (*paths)(nil)
+	_ fs.FileReleaser = (*paths)(nil)
 )
 
-// maxList bounds a request's text.
-const maxList = 16 << 20
+// maxList bounds a request's text, maxText that of all that are being written.
+const (
+	maxList = 16 << 20
+	maxText = 64 << 20
+)
 
 // Write takes paths.
 func (l *paths) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
@@ -106,22 +110,41 @@ func (l *paths) Write(_ context.Context, data []byte, off int64) (uint32, syscal
 	if off != l.base+int64(len(l.text)) || len(l.text)+len(data) > maxList {
 		return 0, syscall.EFBIG
 	}
+	if !l.s.asked.writes(len(data)) {
+		return 0, syscall.ENOSPC
+	}
 	l.text = append(l.text, data...)
 	return uint32(len(data)), 0
 }
 
-// Flush makes a request of what was written. Its errors are those of close(2).
-func (l *paths) Flush(context.Context) syscall.Errno {
+// Release forgets what was written after the last close.
+func (l *paths) Release(context.Context) syscall.Errno {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.ask()
+	l.take()
+	return 0
+}
+
+// take takes what was written.
+func (l *paths) take() (text []byte) {
+	text, l.text = l.text, nil
+	l.base += int64(len(text))
+	l.s.asked.writes(-len(text))
+	return text
+}
+
+// Flush makes a request of what was written. Its errors are those of close(2).
+func (l *paths) Flush(fctx context.Context) syscall.Errno {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ask(fctx)
 }
 
 // Read gives the request's number.
-func (l *paths) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+func (l *paths) Read(fctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if errno := l.ask(); errno != 0 {
+	if errno := l.ask(fctx); errno != 0 {
 		return nil, errno
 	}
 	var b []byte
@@ -131,30 +154,39 @@ func (l *paths) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult
 	return fuse.ReadResultData(b[min(int64(len(b)), off):]), 0
 }
 
-func (l *paths) ask() syscall.Errno {
-	named := split(l.text)
+func (l *paths) ask(fctx context.Context) syscall.Errno {
+	named := split(l.take())
 	if len(named) == 0 {
 		return 0
 	}
-	l.base, l.text = l.base+int64(len(l.text)), nil
-	ctx := l.s.task("request")
+	ctx, end := l.s.during(fctx, "request")
+	defer end()
 	var files []stage.File
+	resolver := l.s.resolver()
 	for _, p := range named {
-		src, at, ok := l.s.resolve(ctx, p)
+		src, at, ok := resolver.resolve(ctx, p)
 		if !ok {
 			l.s.log.Warn("a request names what is no file of an image", "path", p)
 			return syscall.ENOENT
 		}
 		more, err := l.s.below(ctx, src, at, l.who)
 		if err != nil {
-			return l.s.errno("request", err)
+			return l.s.errno(ctx, "request", err)
 		}
 		if files = append(files, more...); len(files) > 0 && files[len(files)-1].Client != files[0].Client {
 			l.s.log.Warn("a request has files of two clients", "path", p)
 			return syscall.EXDEV
 		}
+		if len(files) > maxRequestFiles {
+			l.s.log.Warn("a request has too many files", "limit", maxRequestFiles)
+			return syscall.EFBIG
+		}
 	}
-	l.id = l.s.asked.begin("", files).id
+	r, err := l.s.asked.begin("", l.who.name(), files)
+	if err != nil {
+		return l.s.errno(ctx, "request", err)
+	}
+	l.id = r.id
 	return 0
 }
 
@@ -172,31 +204,56 @@ func split(text []byte) (paths []string) {
 	return paths
 }
 
-// resolve finds what a path of this mount means: a source, and a path in it. It goes down
-// as the kernel does, to the first file or directory of a client.
-func (s *system) resolve(ctx context.Context, p string) (*source, string, bool) {
-	if below, ok := strings.CutPrefix(p, s.mountpoint+"/"); ok {
+// resolver finds what paths of this mount mean. It goes down as the kernel does, to the
+// first file or directory of a client, and remembers what it has passed.
+type resolver struct {
+	top        *dir
+	mountpoint string
+	passed     map[string]fs.InodeEmbedder // by the path that it is known by
+}
+
+func (s *system) resolver() *resolver {
+	return &resolver{s.root(), s.mountpoint, map[string]fs.InodeEmbedder{}}
+}
+
+// resolve gives a source, and a path in it.
+func (r *resolver) resolve(ctx context.Context, p string) (*source, string, bool) {
+	if below, ok := strings.CutPrefix(p, r.mountpoint+"/"); ok {
 		p = below
 	}
-	at := s.root()
+	at := r.top
 	for parts := strings.Split(path.Clean("/" + p)[1:], "/"); len(parts) > 0; {
-		c, ok, err := at.child(ctx, parts[0])
-		if err != nil || !ok {
-			return nil, "", false
-		}
+		next := r.next(ctx, at, parts[0])
 		parts = parts[1:]
-		switch n := c.make().(type) {
+		switch n := next.(type) {
 		case *dir:
 			at = n
 		case *file:
 			return n.src, path.Join(n.e.Path, path.Join(parts...)), true
 		case *link:
-			parts = append(strings.Split(n.target(), "/"), parts...)
+			parts = append(strings.Split(n.target(ctx), "/"), parts...)
 		default:
 			return nil, "", false
 		}
 	}
 	return nil, "", false
+}
+
+// next is what has a name in a dir, nil if nothing has.
+func (r *resolver) next(ctx context.Context, at *dir, name string) fs.InodeEmbedder {
+	key := join(at.path, name)
+	if n, ok := r.passed[key]; ok {
+		return n
+	}
+	c, ok, err := at.child(ctx, name)
+	if err != nil || !ok {
+		return nil
+	}
+	n := c.make()
+	if _, isFile := n.(*file); !isFile || c.kind() == syscall.S_IFDIR { // of single files there may be very many
+		r.passed[key] = n
+	}
+	return n
 }
 
 // inboxDir is .restore/inbox/: a directory for each client, whether it has images or not.
@@ -239,17 +296,19 @@ func (b *inbox) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) s
 }
 
 // Lookup finds nothing: what was put in was a request, and may be one again.
-func (b *inbox) Lookup(context.Context, string, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (b *inbox) Lookup(_ context.Context, _ string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	out.SetEntryTimeout(soon)
 	return nil, syscall.ENOENT
 }
 
 // Symlink asks for what the link leads to.
 func (b *inbox) Symlink(fctx context.Context, target, _ string, _ *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	ctx := b.s.task("inbox")
+	ctx, end := b.s.during(fctx, "inbox")
+	defer end()
 	if !strings.HasPrefix(target, "/") {
 		target = path.Join("/.restore/inbox", b.client, target)
 	}
-	src, at, ok := b.s.resolve(ctx, target)
+	src, at, ok := b.s.resolver().resolve(ctx, target)
 	if !ok {
 		return nil, syscall.ENOENT
 	}
@@ -262,10 +321,12 @@ func (b *inbox) take(ctx context.Context, src *source, at, target string, who pe
 	}
 	files, err := b.s.below(ctx, src, at, who)
 	if err != nil {
-		return nil, b.s.errno("inbox", err)
+		return nil, b.s.errno(ctx, "inbox", err)
 	}
-	b.s.asked.begin(b.client, files)
-	return b.NewInode(context.Background(), &link{target: func() string { return target }}, fs.StableAttr{Mode: syscall.S_IFLNK}), 0
+	if _, err := b.s.asked.begin(b.client, who.name(), files); err != nil {
+		return nil, b.s.errno(ctx, "inbox", err)
+	}
+	return b.NewInode(context.Background(), &link{s: b.s, target: func(context.Context) string { return target }}, fs.StableAttr{Mode: syscall.S_IFLNK}), 0
 }
 
 // Rename asks for a file that is moved to an inbox. It stays where it is.
@@ -274,6 +335,8 @@ func (n *file) Rename(fctx context.Context, name string, to fs.InodeEmbedder, _ 
 	if !ok {
 		return syscall.EROFS
 	}
-	_, errno := b.take(n.s.task("inbox"), n.src, filepath.Join(n.e.Path, name), "", personOf(fctx))
+	ctx, end := n.s.during(fctx, "inbox")
+	defer end()
+	_, errno := b.take(ctx, n.src, filepath.Join(n.e.Path, name), "", personOf(fctx))
 	return errno
 }

@@ -49,6 +49,9 @@ func personOf(ctx context.Context) person {
 	return p
 }
 
+// name is how package stage knows him.
+func (p person) name() string { return fmt.Sprint(p.uid) }
+
 // nobody is a user that is none: the kernel's number for one that it cannot tell.
 const nobody = 65534
 

@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"bytes"
 	"container/list"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,55 +23,112 @@ import (
 
 // staged are files that were fetched. Each is under the name of its image and path, and
 // has that name only once its contents were checked. What was used longest ago goes
-// when there is too much; what is open or pinned stays.
+// when there is too much; what is open or pinned stays. Nothing is made durable: that
+// would be waited for, and the file system may have much else to write. So after the host
+// was started anew each file is checked once more when it is opened.
 type staged struct {
 	dir   string
+	past  string // for files of before the host was started
 	limit int64
 
 	mu     sync.Mutex
 	files  map[string]*list.Element // by key
 	recent *list.List               // of *stagedFile, the front was used last
 	bytes  int64
+	claims map[string]*claim // by key
+
+	saving sync.Mutex // of the file of pins
 }
 
 type stagedFile struct {
 	key    string
+	old    bool  // it came before the host was started last, and was not checked since
 	size   int64 // on disk
 	blocks uint64
 	users  int
 	pinned time.Time // until then it stays
 }
 
-// openStaged finds what an earlier mount has left, and removes what was not finished.
-func openStaged(dir string, limit int64) (*staged, error) {
-	s := &staged{dir: filepath.Join(dir, "files"), limit: limit, files: map[string]*list.Element{}, recent: list.New()}
+// openStaged finds what an earlier mount has left, and removes what was not finished. If
+// it cannot be read what was to stay, it stays as other files do.
+func openStaged(dir string, limit int64, log *slog.Logger) (*staged, error) {
+	s := &staged{dir: filepath.Join(dir, "files"), past: filepath.Join(dir, "old"), limit: limit, files: map[string]*list.Element{}, recent: list.New(), claims: map[string]*claim{}}
 	if err := os.RemoveAll(filepath.Join(dir, "jobs")); err != nil {
 		return nil, fmt.Errorf("the staging directory: %w", err)
 	}
-	for _, d := range []string{s.dir, filepath.Join(dir, "jobs")} {
+	for _, d := range []string{s.dir, s.past, filepath.Join(dir, "jobs")} {
 		if err := ownDir(d); err != nil {
 			return nil, fmt.Errorf("the staging directory: %w", err)
 		}
 	}
-	entries, err := os.ReadDir(s.dir)
+	if err := s.age(); err != nil {
+		return nil, fmt.Errorf("the staging directory: %w", err)
+	}
+	all, err := filesIn(s.past, s.dir)
 	if err != nil {
 		return nil, fmt.Errorf("the staging directory: %w", err)
 	}
-	type found struct {
-		name string
-		info os.FileInfo
-	}
-	var all []found
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
-			all = append(all, found{e.Name(), info})
-		}
-	}
 	slices.SortFunc(all, func(a, b found) int { return a.info.ModTime().Compare(b.info.ModTime()) })
+	pins, err := readPins(dir, time.Now())
+	if err != nil {
+		log.Warn("some of what was to stay for a day may go", "error", err)
+	}
 	for _, f := range all {
-		s.note(f.name, f.info)
+		n := s.note(f.info.Name(), f.info)
+		n.pinned, n.old = pins[n.key], f.dir == s.past
 	}
 	return s, s.evict(0)
+}
+
+// found is a file that an earlier mount has left.
+type found struct {
+	dir  string
+	info os.FileInfo
+}
+
+func filesIn(dirs ...string) (all []found, err error) {
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+				all = append(all, found{dir, info})
+			}
+		}
+	}
+	return all, nil
+}
+
+// bootID is a random number that the kernel draws when it starts.
+const bootID = "/proc/sys/kernel/random/boot_id"
+
+// age puts what is staged among the old files, if the host was started since it came. If
+// that is not brought to its end, the host was started again, and so is this.
+func (s *staged) age() error {
+	now, err := os.ReadFile(bootID)
+	if err != nil {
+		return err
+	}
+	at := filepath.Join(filepath.Dir(s.dir), "boot")
+	then, err := os.ReadFile(at)
+	if err == nil && bytes.Equal(then, now) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	all, err := filesIn(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range all {
+		if err := os.Rename(filepath.Join(s.dir, f.info.Name()), filepath.Join(s.past, f.info.Name())); err != nil {
+			return err
+		}
+	}
+	return replaceFile(at, now)
 }
 
 // ownDir makes a directory that nobody else may look into. One that is there must be this
@@ -88,19 +147,40 @@ func ownDir(dir string) error {
 	return os.Chmod(dir, 0o700)
 }
 
+// keySize is how many bytes the name of a staged file stands for.
+const keySize = 20
+
 // keyOf is the name of a staged file.
 func keyOf(image, path string) string {
 	h := sha256.Sum256([]byte(image + "\x00" + path))
-	return hex.EncodeToString(h[:20])
+	return hex.EncodeToString(h[:keySize])
 }
 
-func (s *staged) path(key string) string { return filepath.Join(s.dir, key) }
+// path is where a staged file is, or would be.
+func (s *staged) path(key string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if el := s.files[key]; el != nil {
+		return s.at(el.Value.(*stagedFile))
+	}
+	return filepath.Join(s.dir, key)
+}
+
+func (s *staged) at(f *stagedFile) string {
+	if f.old {
+		return filepath.Join(s.past, f.key)
+	}
+	return filepath.Join(s.dir, f.key)
+}
 
 func (s *staged) note(key string, info os.FileInfo) *stagedFile {
 	f := &stagedFile{key: key, size: info.Size()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		f.blocks = uint64(st.Blocks)
 		f.size = st.Blocks * 512
+	}
+	if el := s.files[key]; el != nil { // in both directories
+		s.forget(el)
 	}
 	s.files[key] = s.recent.PushFront(f)
 	s.bytes += f.size
@@ -117,25 +197,54 @@ func (s *staged) blocks(key string) (n uint64, ok bool) {
 	return 0, false
 }
 
-// open opens a staged file, which stays as long as it is open; nil if it is not staged.
-func (s *staged) open(key string) (*stagedHandle, error) {
+// open opens a staged file, which stays as long as it is open; nil if it is not staged. An
+// old one is compared with what the catalog says.
+func (s *staged) open(key string, e *catalog.Entry) (*stagedHandle, error) {
+	h, old, err := s.take(key)
+	if h == nil || err != nil || !old {
+		return h, err
+	}
+	bad := verify(h.file.Name(), e)
+	if bad == nil && e.CRC == 0 {
+		bad = errors.New("its contents cannot be checked")
+	}
+	s.mu.Lock()
+	if el := s.files[key]; el != nil && el.Value.(*stagedFile) == h.of && h.of.old {
+		if bad == nil {
+			if err = os.Rename(s.at(h.of), filepath.Join(s.dir, key)); err == nil {
+				h.of.old = false
+			}
+		} else {
+			err = os.Remove(s.at(h.of))
+			s.forget(el)
+		}
+	}
+	s.mu.Unlock()
+	if bad == nil && err == nil {
+		return h, nil
+	}
+	return nil, errors.Join(err, h.close())
+}
+
+func (s *staged) take(key string) (h *stagedHandle, old bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	el := s.files[key]
 	if el == nil {
-		return nil, nil
+		return nil, false, nil
 	}
-	f, err := os.Open(filepath.Join(s.dir, key))
+	of := el.Value.(*stagedFile)
+	f, err := os.Open(s.at(of))
 	if errors.Is(err, os.ErrNotExist) { // somebody has removed it
 		s.forget(el)
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	s.recent.MoveToFront(el)
-	el.Value.(*stagedFile).users++
-	return &stagedHandle{s: s, of: el.Value.(*stagedFile), file: f}, nil
+	of.users++
+	return &stagedHandle{s: s, of: of, file: f}, of.old, nil
 }
 
 func (s *staged) forget(el *list.Element) {
@@ -143,28 +252,6 @@ func (s *staged) forget(el *list.Element) {
 	s.recent.Remove(el)
 	delete(s.files, f.key)
 	s.bytes -= f.size
-}
-
-// pin keeps a staged file until a time.
-func (s *staged) pin(key string, until time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if el := s.files[key]; el != nil {
-		el.Value.(*stagedFile).pinned = until
-	}
-}
-
-// fits tells whether so much can be pinned besides what is pinned for longer than it
-// takes to open it.
-func (s *staged) fits(bytes int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, el := range s.files {
-		if f := el.Value.(*stagedFile); time.Until(f.pinned) > grace {
-			bytes += f.size
-		}
-	}
-	return bytes <= s.limit
 }
 
 // grace is how long a file stays that has come: who waits for it has not opened it yet,
@@ -190,7 +277,10 @@ func (s *staged) accept(from, key string, e *catalog.Entry) error {
 	if err != nil {
 		return err
 	}
-	s.note(key, info).pinned = now.Add(grace)
+	f := s.note(key, info)
+	if f.pinned = now.Add(grace); s.claims[key] != nil {
+		f.pinned = now.Add(pinned)
+	}
 	return s.evict(0)
 }
 
@@ -208,7 +298,7 @@ func (s *staged) evict(coming int64) error {
 	for el := s.recent.Back(); el != nil && s.bytes+coming > s.limit; {
 		f, prev := el.Value.(*stagedFile), el.Prev()
 		if f.users == 0 && time.Now().After(f.pinned) {
-			if err := os.Remove(filepath.Join(s.dir, f.key)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err := os.Remove(s.at(f)); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return fmt.Errorf("the staging directory: %w", err)
 			}
 			s.forget(el)

@@ -3,6 +3,7 @@ package fuse
 import (
 	"context"
 	"path"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ type file struct {
 	// header is of the image that holds it.
 	header *image.Header
 	nlink  uint32
+	told   atomic.Bool // the kernel was told that it is staged
 }
 
 var (
@@ -142,18 +144,18 @@ func (n *file) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) sy
 func (n *file) Readlink(context.Context) ([]byte, syscall.Errno) { return []byte(n.e.Link), 0 }
 
 // Lookup finds a name in a directory.
-func (n *file) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	ctx := n.s.task("lookup")
+func (n *file) Lookup(fctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	ctx, end := n.s.during(fctx, "lookup")
+	defer end()
 	v, err := n.s.images.view(ctx, n.src)
 	if err != nil {
-		return nil, n.s.errno("lookup", err)
+		return nil, n.s.errno(ctx, "lookup", err)
 	}
 	f, ok, err := v.Lookup(ctx, path.Join(n.e.Path, name))
 	if err != nil {
-		return nil, n.s.errno("lookup", err)
+		return nil, n.s.errno(ctx, "lookup", err)
 	}
 	if !ok {
-		out.SetEntryTimeout(forever)
 		return nil, syscall.ENOENT
 	}
 	return n.child(ctx, f, out)
@@ -162,7 +164,7 @@ func (n *file) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.I
 func (n *file) child(ctx context.Context, f catalog.Found, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	c, err := n.s.node(ctx, n.src, f)
 	if err != nil {
-		return nil, n.s.errno("lookup", err)
+		return nil, n.s.errno(ctx, "lookup", err)
 	}
 	in := n.NewInode(context.Background(), c, c.stable())
 	if known, ok := in.Operations().(*file); !ok || known.e.Path != c.e.Path || known.header.ID != c.header.ID {
@@ -202,29 +204,23 @@ const (
 )
 
 // OpendirHandle begins a listing. The kernel may keep it.
-func (n *file) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	v, err := n.s.images.view(n.s.task("opendir"), n.src)
+func (n *file) OpendirHandle(fctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	ctx, end := n.s.during(fctx, "opendir")
+	defer end()
+	v, err := n.s.images.view(ctx, n.src)
 	if err != nil {
-		return nil, 0, n.s.errno("list", err)
+		return nil, 0, n.s.errno(ctx, "list", err)
 	}
-	process, _ := caller(ctx)
-	n.s.looks.Listed(rt.Mono(n.s.task("opendir")), process, n.src.key, n.e.Path)
+	process, _ := caller(fctx)
+	n.s.looks.Listed(rt.Mono(ctx), process, n.src.key, n.e.Path)
 	return &listing{n: n, view: v, who: process}, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
 }
 
 // Readdirent gives the next name.
-func (l *listing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
+func (l *listing) Readdirent(fctx context.Context) (*fuse.DirEntry, syscall.Errno) {
 	if l.next == len(l.page) {
-		if l.done {
-			return nil, 0
-		}
-		page, err := l.view.List(l.n.s.task("readdir"), l.n.e.Path, l.after, pageSize)
-		if err != nil {
-			return nil, l.n.s.errno("list", err)
-		}
-		l.page, l.next, l.done = page, 0, len(page) < pageSize
-		if len(page) == 0 {
-			return nil, 0
+		if errno := l.turn(fctx); errno != 0 || len(l.page) == 0 {
+			return nil, errno
 		}
 	}
 	l.last = l.page[l.next]
@@ -234,12 +230,29 @@ func (l *listing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
 	return &fuse.DirEntry{Name: l.after, Mode: kind(l.last.Type), Ino: l.n.src.inode(&l.n.src.images[l.last.Image], &l.last.Entry), Off: l.off}, 0
 }
 
+// turn gets the next page, which is empty after the last.
+func (l *listing) turn(fctx context.Context) syscall.Errno {
+	var page []catalog.Found
+	if !l.done {
+		ctx, end := l.n.s.during(fctx, "readdir")
+		defer end()
+		var err error
+		if page, err = l.view.List(ctx, l.n.e.Path, l.after, pageSize); err != nil {
+			return l.n.s.errno(ctx, "list", err)
+		}
+	}
+	l.page, l.next, l.done = page, 0, len(page) < pageSize
+	return 0
+}
+
 // Lookup gives the attributes of the name that was given last.
-func (l *listing) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (l *listing) Lookup(fctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	if l.off > attributes || name != l.after {
 		return nil, syscall.ENOENT // the name alone
 	}
-	return l.n.child(l.n.s.task("lookup"), l.last, out)
+	ctx, end := l.n.s.during(fctx, "lookup")
+	defer end()
+	return l.n.child(ctx, l.last, out)
 }
 
 // Seekdir goes to where a listing was: an earlier offset is found by listing again.

@@ -19,16 +19,11 @@ const prefix = "user.capstan."
 
 // Getxattr tells where a file is, by names that are not listed: programs that copy
 // attributes would copy them. A file's own attributes are not in the catalog, but with
-// its contents once it is staged. Programs that list ask for the label and the ACL of
-// every file, which few have.
+// its contents once it is staged.
 func (n *file) Getxattr(_ context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
 	name, ours := strings.CutPrefix(attr, prefix)
 	if !ours {
-		if n.e.XHash == 0 {
-			return 0, syscall.ENODATA
-		}
-		got, err := unix.Lgetxattr(n.s.staged.path(n.key()), attr, dest)
-		return size(got, err)
+		return n.own(attr, dest)
 	}
 	var value string
 	switch name {
@@ -53,6 +48,24 @@ func (n *file) Getxattr(_ context.Context, attr string, dest []byte) (uint32, sy
 		return 0, syscall.ENODATA
 	}
 	return give(value, dest)
+}
+
+// own is an attribute that was backed up with a file. Programs that list ask for the
+// label and the ACL of every file. That there is no ACL the kernel remembers; of labels it
+// passes each question on, but programs do not ask again where they are not supported.
+func (n *file) own(attr string, dest []byte) (uint32, syscall.Errno) {
+	label := strings.HasPrefix(attr, "security.")
+	switch {
+	case n.e.XHash != 0:
+		got, err := unix.Lgetxattr(n.s.staged.path(n.key()), attr, dest)
+		if errors.Is(err, unix.EOPNOTSUPP) && !label {
+			err = unix.ENODATA // of the staging directory's file system: to the kernel it would be an error
+		}
+		return size(got, err)
+	case label:
+		return 0, syscall.EOPNOTSUPP
+	}
+	return 0, syscall.ENODATA
 }
 
 // media are the cartridges that hold a part of the file.

@@ -155,8 +155,8 @@ func TestTrace(t *testing.T) {
 func TestStudies(t *testing.T) {
 	blocks := []Block{
 		{Name: "backups inside their window", Rows: []BlockRow{
-			{Values: []string{"1", "6h"}, Mean: "93.2 %", Interval: "86.8 % to 99.6 %"},
-			{Values: []string{"2", "6h"}, Mean: "100.0 %", Interval: "100.0 % to 100.0 %", Difference: "+6.8 %", Verdict: "better"},
+			{Values: []string{"1", "6h"}, Mean: "93.2 %", Interval: "86.8 to 99.6 %"},
+			{Values: []string{"2", "6h"}, Mean: "100.0 %", Interval: "100.0 to 100.0 %", Difference: "+6.8 points", Within: "0.4 to 13.2 points", Verdict: "better"},
 		}},
 		{Name: "mounts", Rows: []BlockRow{{Values: []string{"2", "6h"}, Mean: "42 a day", Difference: "+1 a day", Verdict: "worse"}}},
 	}

@@ -17,6 +17,7 @@ type BlockRow struct {
 	Mean       string   `json:"mean"`
 	Interval   string   `json:"interval,omitempty"`   // in which the mean is with 95 %
 	Difference string   `json:"difference,omitempty"` // from the first combination
+	Within     string   `json:"within,omitempty"`     // in which the difference is with 95 %
 	Verdict    string   `json:"verdict,omitempty"`
 }
 
@@ -34,13 +35,13 @@ func WriteBlocks(w io.Writer, titles []string, blocks []Block, o Options) error 
 		for _, t := range titles {
 			columns = append(columns, left(t))
 		}
-		t := newTable(append(columns, right("MEAN"), left("95 % INTERVAL"), right("AGAINST THE FIRST"), left("VERDICT"))...)
+		t := newTable(append(columns, right("MEAN"), left("95 % INTERVAL"), right("AGAINST THE FIRST"), left("95 % INTERVAL"), left("VERDICT"))...)
 		for _, r := range b.Rows {
 			var cells []any
 			for _, v := range r.Values {
 				cells = append(cells, v)
 			}
-			t.row(append(cells, r.Mean, r.Interval, r.Difference, cell{r.Verdict, verdictColor(r.Verdict)})...)
+			t.row(append(cells, r.Mean, r.Interval, r.Difference, r.Within, cell{r.Verdict, verdictColor(r.Verdict)})...)
 		}
 		if err := t.write(w, o.Color); err != nil {
 			return err

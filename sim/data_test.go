@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -139,6 +140,28 @@ func TestConnRate(t *testing.T) {
 			}
 			return nil
 		})
+}
+
+// What one connection of a host carries is a limit of its own, each way and also where the
+// host's interface has none.
+func TestStreamOfHost(t *testing.T) {
+	w := New(Options{})
+	defer w.Close()
+	near, far := w.NewHost("near", pbx.Media), w.NewHost("far", pbx.Client)
+	far.SetStream(2000)
+	for _, c := range []struct {
+		from, to *Host
+		nic      string
+	}{{far, near, "far nic out"}, {near, far, "far nic in"}} {
+		via := w.net.resources(c.from, c.to)
+		if want := (dev.Resource{Name: c.nic, Stream: 2000}); !slices.Contains(via, want) {
+			t.Errorf("from %s to %s data crosses %+v", c.from.Name(), c.to.Name(), via)
+		}
+		ends := runTransfers(t, []transfer{{0, via, 4000, 0}, {0, via, 4000, 0}})
+		if ends[0] != 2*time.Second || ends[1] != 2*time.Second {
+			t.Errorf("two connections with 4000 bytes each take %v", ends)
+		}
+	}
 }
 
 // Whatever ends a connection, what had arrived is read, and then that it was cut.

@@ -11,12 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"capstan/core/pbx"
-	"capstan/hw/process"
 	"capstan/internal/real"
 )
 
 func init() {
-	commands = append(commands, newMasterCommand, newMediaCommand, newClientCommand, newProcessCommand)
+	commands = append(commands, newMasterCommand, newMediaCommand, newClientCommand)
 }
 
 func newMasterCommand() *cobra.Command {
@@ -74,14 +73,7 @@ func runDaemon(ctx context.Context, config string, kind pbx.Kinds, level slog.Le
 	return real.Run(ctx, config, real.Options{Kind: kind, Log: log})
 }
 
-// newProcessCommand makes the subcommand by which daemons start the processes of
-// jobs and virtual libraries.
-func newProcessCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:                process.Subcommand,
-		Short:              "Run one process of a job, for the daemon",
-		Hidden:             true,
-		DisableFlagParsing: true,
-		Run:                func(*cobra.Command, []string) { os.Exit(real.Process()) },
-	}
-}
+// runProcess is the program as daemons start it for the processes of jobs and virtual
+// libraries. A job waits for several of them one after the other: they do without what a
+// command line needs.
+func runProcess() { os.Exit(real.Process()) }

@@ -17,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"capstan/hw/process"
 )
 
 // version is set by the linker.
@@ -78,6 +80,9 @@ func run() int {
 func main() {
 	if calledAsMountHelper() {
 		os.Exit(asMountHelper(os.Args[1:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == process.Subcommand {
+		runProcess()
 	}
 	os.Exit(run())
 }

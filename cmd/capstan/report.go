@@ -200,7 +200,7 @@ func writeAnswers(w io.Writer, runs []*record.Run) error {
 	}
 	fmt.Fprintln(w)
 	for _, e := range plans.Estimates(plans.Replications(all)) {
-		line := fmt.Sprintf("%-42s %12s   %s", e.Name, e.Text(e.Value), e.Range())
+		line := fmt.Sprintf("%-44s %12s   %s", e.Name, e.Text(e.Value), e.Range())
 		if n := e.Interval.N; n < len(all) {
 			line += fmt.Sprintf(" (of %d of the replications)", n)
 		}

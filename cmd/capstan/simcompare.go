@@ -31,8 +31,8 @@ func newSimCompare() *cobra.Command {
 directory that sim run wrote with --out. Both are run with the same seeds, and what
 is drawn by chance is the same in both where both have it; so chance cancels out of
 the differences. Shown are the means, the mean of the differences, its interval of
-95 % (Student's t), and whether B is better, worse, or the same as far as these
-runs can tell.
+95 % (Student's t), and whether B is better, worse, different where neither is
+better, or the same as far as these runs can tell.
 
 Figures that do not differ at all are left out, unless --all is given.
 
@@ -202,26 +202,18 @@ func writeCompared(w io.Writer, ds []plans.Difference, all bool, o reports.Optio
 
 // conclusions say in words what the comparison came to.
 func conclusions(ds []plans.Difference) []string {
-	var better, worse []string
-	for i := range ds {
-		switch d := &ds[i]; d.Verdict() {
-		case "better":
-			better = append(better, d.Name)
-		case "worse":
-			worse = append(worse, d.Name)
-		}
-	}
 	var out []string
-	for _, x := range []struct {
-		word  string
-		names []string
-	}{{"better", better}, {"worse", worse}} {
-		if len(x.names) > 0 {
-			out = append(out, fmt.Sprintf("\nB is %s in %s.", x.word, strings.Join(x.names, ", ")))
+	for _, verdict := range []string{"better", "worse"} {
+		var names []string
+		for _, d := range plans.Told(ds, verdict) {
+			names = append(names, d.Name)
+		}
+		if len(names) > 0 {
+			out = append(out, fmt.Sprintf("\nB is %s in %s.", verdict, strings.Join(names, ", ")))
 		}
 	}
 	if len(out) == 0 {
-		out = append(out, "\nB is neither better nor worse in anything that these runs can tell from chance.")
+		out = append(out, "\nB is neither better nor worse by much in anything that these runs can tell from chance.")
 	}
 	return out
 }

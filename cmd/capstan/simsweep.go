@@ -168,7 +168,7 @@ func writtenProgress(w io.Writer, total int) (show func(*study.Outcome), end fun
 			if o.Kept {
 				kept++
 			}
-			if now := time.Now(); now.Sub(last) >= often {
+			if now := time.Now(); now.Sub(last) >= often && done < total {
 				last = now
 				left := now.Sub(began) / time.Duration(max(done-kept, 1)) * time.Duration(total-done)
 				fmt.Fprintf(w, "%d of %d runs, about %s left\n", done, total, reports.Duration(left.Round(time.Second)))

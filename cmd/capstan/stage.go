@@ -19,11 +19,11 @@ func newStageCommand() *cobra.Command {
 	var wait bool
 	cmd := &cobra.Command{
 		Use:   "stage PATH...",
-		Short: "Fetch files of a mount from tape, by one restore",
+		Short: "Fetch files of a mount from tape, by one restore for each cartridge",
 		Long: `Fetch files and directories of a mount (see capstan mount) from tape before they are
-opened: by one restore job, which mounts each cartridge once. What was fetched stays
-for a day at least, as long as the mount does. The cost is told before it begins: files, bytes, cartridges, and
-about how long it takes. With --wait the command ends when all have come.
+opened: by one restore for each cartridge, which mounts it once, beside what others open.
+What was fetched stays for a day at least. The cost is told before it begins: files,
+bytes, cartridges, and about how long it takes. With --wait the command ends when all have come.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.`,
 		Example: "  capstan stage --wait /mnt/backups/clients/web1/docs/latest/home/anna\n" +

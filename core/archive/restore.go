@@ -117,9 +117,11 @@ func (w *Writer) start(full, rel string, info tree.Info, xs []tree.Xattr) (*rest
 	if err != nil {
 		return nil, err
 	}
-	synced, err := w.noteMount(dir, parent(rel))
-	if err != nil {
-		return nil, err
+	synced := w.opt.Volatile
+	if !synced {
+		if synced, err = w.noteMount(dir, parent(rel)); err != nil {
+			return nil, err
+		}
 	}
 	return &restoring{
 		path: full, dir: dir, name: name, temp: temp, info: info, xs: xs,

@@ -35,18 +35,21 @@ type WriteOptions struct {
 	StripTo string `json:"stripTo"`
 	// As gives members another name: of a file of which only a later hard link was
 	// asked for, the data stands under the first name.
-	As        map[string]string `json:"as,omitempty"`
+	As        map[string]string `json:"-"` // there may be very many
 	Overwrite Mode              `json:"overwrite"`
 	// Owner gives files their owner, group, setuid and setgid bits; else they
 	// belong to whoever restores.
 	Owner bool `json:"owner"`
+	// Volatile leaves it to the system when new files become durable: for who can have
+	// them restored again. A file that takes the place of another is durable before.
+	Volatile bool `json:"volatile,omitempty"`
 }
 
 // Writer is the sink of a restore: it takes the members of an image, all or some,
 // and writes their files. It trusts nothing that the image says: every path goes
 // component by component from the target's handle, no link on the way is
 // followed, and a file appears under its name only when it is complete. All is
-// durable when Put of the End frame has returned.
+// durable when Put of the End frame has returned, unless it is to be volatile.
 type Writer struct {
 	fs     tree.FS
 	opt    WriteOptions

@@ -1,6 +1,7 @@
 package archive_test
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
@@ -138,6 +139,54 @@ func TestOverwrite(t *testing.T) {
 		}
 		if kept := c.want == "old"; kept != (len(problems) == 1 && problems[0].What == archive.Exists) {
 			t.Errorf("mode %d over %d: %v", c.mode, c.mtime, problems)
+		}
+	}
+}
+
+// syncs counts how often files, and file systems, are made durable.
+type syncs struct {
+	tree.FS
+	files, all int
+}
+
+type syncDir struct {
+	tree.Dir
+	of *syncs
+}
+
+type syncFile struct {
+	tree.NewFile
+	of *syncs
+}
+
+func (s *syncs) Open(ctx context.Context, path string) (tree.Dir, error) {
+	d, err := s.FS.Open(ctx, path)
+	return &syncDir{d, s}, err
+}
+
+func (d *syncDir) Create(ctx context.Context, name string, mode uint32) (tree.NewFile, error) {
+	f, err := d.Dir.Create(ctx, name, mode)
+	return &syncFile{f, d.of}, err
+}
+
+func (d *syncDir) SyncFS(context.Context) error { d.of.all++; return nil }
+func (f *syncFile) Sync() error                 { f.of.files++; return f.NewFile.Sync() }
+
+// TestDurable: what is new is made durable at the end, all at once, or not at all if it is
+// to be volatile; what takes the place of a file is durable before, in any case.
+func TestDurable(t *testing.T) {
+	for _, c := range []struct {
+		volatile   bool
+		files, all int
+	}{{false, 1, 1}, {true, 1, 0}} {
+		s := &syncs{FS: simFS()}
+		newMaker(t, s.FS.(*simtree.FS), "/").file("old", "old")
+		opt := archive.WriteOptions{Overwrite: archive.Always, Volatile: c.volatile}
+		if _, err := write(t, s, opt, members(t, file("new", "x"), file("old", "y"), file("newer", "z")), 512); err != nil {
+			t.Fatal(err)
+		}
+		if s.files != c.files || s.all != c.all {
+			t.Errorf("volatile %v: %d files and %d times all were made durable", c.volatile, s.files, s.all)
 		}
 	}
 }

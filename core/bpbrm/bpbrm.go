@@ -47,6 +47,7 @@ type Args struct {
 	Restore bool                 `json:"restore,omitempty"`
 	Import  bool                 `json:"import,omitempty"` // with Restore: only bptm is started, to read what stands on media
 	Options archive.WriteOptions `json:"options,omitzero"`
+	Named   bool                 `json:"named,omitempty"` // tar asks who leads the restore for other names
 }
 
 // Finished is how a job ended, as bpbrm judges.

@@ -108,8 +108,12 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (ta
 	a := &args.Args
 	ticket := stream.NewTicket(ctx, env.Addr)
 	bpjobd.Say(ctx, a.Master, "connecting to client "+a.Client)
+	var names pbx.Addr
+	if a.Named {
+		names = a.Starter
+	}
 	client, err := host.StartOn(ctx, "R8", a.Client, tar.Role, 0, a.Epoch, tar.Args{
-		Master: a.Master, Parent: env.Addr, Server: env.Host, Ticket: ticket, Options: a.Options,
+		Master: a.Master, Parent: env.Addr, Server: env.Host, Ticket: ticket, Options: a.Options, Names: names,
 	})
 	if err != nil && ctx.Err() != nil {
 		return tar.Result{}, rt.Cause(ctx) // bptm has failed, and says why

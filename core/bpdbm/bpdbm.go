@@ -257,7 +257,10 @@ func (s *Server) create(ctx context.Context, _ pbx.Peer, q Create) (image.Header
 	if err != nil {
 		return h, failed(err)
 	}
-	return h, s.openFiles(ctx, &h)
+	if err := s.openFiles(ctx, &h); err != nil {
+		return h, errors.Join(err, s.discard(ctx, &h)) // who asked does not learn its name
+	}
+	return h, nil
 }
 
 // openFiles creates both files of an image that is in the table.

@@ -3,6 +3,7 @@ package bpdbm
 import (
 	"cmp"
 	"context"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -22,8 +23,10 @@ type Selection struct {
 	Later []string `json:"later,omitempty"`
 	// Literal has paths be names alone, and no globs.
 	Literal bool `json:"literal,omitempty"`
-	// From is the number of ranges to leave out: those of the pages before.
-	From int `json:"from,omitempty"`
+	// From is the number of ranges to leave out: those of the pages before. FromAs is
+	// that of other names.
+	From   int `json:"from,omitempty"`
+	FromAs int `json:"fromAs,omitempty"`
 }
 
 // Range is a run of whole members in an image's stream.
@@ -43,14 +46,17 @@ type Selected struct {
 	// AnyOrder tells that the members can be written in any order: none is a hard link,
 	// which needs its other name, or a directory, which is there before what is in it.
 	AnyOrder bool `json:"anyOrder,omitempty"`
-	// As names members otherwise: see archive.WriteOptions.
+	// As names members otherwise: see archive.WriteOptions. It comes page by page, too.
 	As map[string]string `json:"as,omitempty"`
 	// Missing are the paths that the image does not hold.
 	Missing []string `json:"missing,omitempty"`
 }
 
-// maxRanges is how many ranges one message carries.
-const maxRanges = 50_000
+// What one message carries: so many ranges, and so many bytes of other names.
+const (
+	maxRanges = 50_000
+	maxAs     = 1 << 20
+)
 
 // listDir answers [Dir]. What an image shows alone is a chain of one.
 func (s *Server) listDir(ctx context.Context, from pbx.Peer, q Dir) (Entries, error) {
@@ -115,8 +121,8 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 			found := false
 			err := match(ctx, v, clean(p), q.Literal, func(f catalog.Found) {
 				found = true
-				if f.Image > 0 || seen[f.Offset] {
-					return
+				if f.Image > 0 || f.Implied() || seen[f.Offset] {
+					return // a directory that is implied has no member
 				}
 				seen[f.Offset] = true
 				if f.Count > 0 && q.From == 0 {
@@ -152,7 +158,25 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 	if len(sel.Ranges) > maxRanges {
 		sel.Ranges, sel.More = sel.Ranges[:maxRanges], true
 	}
+	as, more := PageOf(sel.As, q.FromAs)
+	sel.As, sel.More = as, sel.More || more
 	return sel, nil
+}
+
+// PageOf are the names of members that fit into a message, in the order of what the
+// members are called, without the first ones; more says that others come after them.
+func PageOf(as map[string]string, from int) (page map[string]string, more bool) {
+	names := slices.Sorted(maps.Keys(as))
+	page = map[string]string{}
+	size := 0
+	for i := max(from, 0); i < len(names); i++ {
+		k := names[i]
+		if size += len(k) + len(as[k]) + 16; size > maxAs && len(page) > 0 {
+			return page, true
+		}
+		page[k] = as[k]
+	}
+	return page, false
 }
 
 // match calls fn for each entry that p names: the entry itself, all below it, and

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"capstan/core/archive"
 	"capstan/core/bpbrm"
@@ -34,6 +33,7 @@ import (
 	"capstan/core/rt"
 	"capstan/core/status"
 	"capstan/core/store"
+	"capstan/core/tar"
 	"capstan/core/trace"
 )
 
@@ -56,6 +56,7 @@ type Request struct {
 	Target    string       `json:"target,omitempty"`    // directory that takes the place of StripTo; "" is the original place
 	StripTo   string       `json:"stripTo,omitempty"`   // "" is "/"
 	Overwrite archive.Mode `json:"overwrite,omitempty"` // of files that exist
+	Volatile  bool         `json:"volatile,omitempty"`  // see archive.WriteOptions
 }
 
 // Part is paths of exactly one image. They are taken literally: none is a glob.
@@ -331,55 +332,6 @@ func (s *Server) identifyParts(ctx context.Context, q *Request) (groups []Needed
 	return groups, nil
 }
 
-// lackingSearches is how many pages of search results an error is worth.
-const lackingSearches = 100
-
-// lacking is the error for a path that the images looked at do not show. It says which
-// of the client's images is the newest that holds it, and that it was deleted only if a
-// later one says so: a policy may have ceased to take it. How far was searched is bounded.
-func (s *Server) lacking(ctx context.Context, q *Request, path string, looked []string) error {
-	none := fmt.Sprintf("%s is in no backup of %s that was looked at (%s)", path, q.Client, strings.Join(looked, ", "))
-	if q.Image != "" {
-		return status.Errorf(status.NotAllRestored, "%s", none)
-	}
-	all, err := s.images(ctx, q)
-	gone, searches := "", 0
-	for i := len(all) - 1; i >= 0 && err == nil; i-- {
-		h := &all[i]
-		search := bpdbm.Search{Client: q.Client, Policy: h.Policy, Pattern: path, Since: h.Time, Until: h.Time}
-		for more := true; more; {
-			if searches++; searches > lackingSearches {
-				return status.Errorf(status.NotAllRestored, "%s, nor in those since %s; older ones were not searched: \"capstan find\" does", none, h.ID)
-			}
-			var p bpdbm.Matches
-			if p, err = bpdbm.Find.Call(ctx, s.at(bpdbm.Service), search); err != nil {
-				break
-			}
-			for _, m := range p.Matches {
-				if m.Entry.Type != catalog.Gone {
-					return status.Errorf(status.NotAllRestored, "%s is not in the newest backups of %s (%s): image %s of %s still holds %s, %s; restore from that one",
-						path, q.Client, strings.Join(looked, ", "), h.ID, day(h.Began), m.Entry.Path, since(gone))
-				}
-				gone = h.ID
-			}
-			more, search.After = p.More, p.After
-		}
-	}
-	if err != nil {
-		return status.Errorf(status.NotAllRestored, "%s; older ones were not searched: %w", none, err)
-	}
-	return status.Errorf(status.NotAllRestored, "%s, nor in an older one", none)
-}
-
-// since says what became of a path after the last image that holds it; gone is the first
-// one that says that it was no more, "" if none does.
-func since(gone string) string {
-	if gone == "" {
-		return "and no later one says what became of it: it was deleted before a full backup, or the policy takes it no more"
-	}
-	return "and it was deleted before image " + gone
-}
-
 // identifyIn adds what one chain has of the paths; missing are those of which it
 // has nothing.
 func (s *Server) identifyIn(ctx context.Context, q *Request, chain []image.Header, groups []Needed) (_ []Needed, missing []string, err error) {
@@ -459,21 +411,25 @@ func (s *Server) images(ctx context.Context, q *Request) (all []image.Header, er
 
 func (s *Server) needed(ctx context.Context, q *Request, h *image.Header, later []string) (n NeededImage, first bpdbm.Selected, err error) {
 	n.BackupID = h.ID
+	var as map[string]string
 	for {
 		sel, err := bpdbm.Select.Call(ctx, s.at(bpdbm.Service), bpdbm.Selection{
-			BackupID: h.ID, Paths: q.Paths, Literal: len(q.Parts) > 0, Later: later, From: len(n.Ranges),
+			BackupID: h.ID, Paths: q.Paths, Literal: len(q.Parts) > 0, Later: later, From: len(n.Ranges), FromAs: len(as),
 		})
 		if err != nil {
 			return n, first, err
 		}
-		if len(n.Ranges) == 0 {
+		if as == nil {
+			as = map[string]string{}
 			first, n.Hollow, n.AnyOrder = sel, sel.Hollow, sel.AnyOrder
 		}
+		maps.Copy(as, sel.As)
 		n.Ranges = append(n.Ranges, sel.Ranges...)
 		if !sel.More {
 			break
 		}
 	}
+	first.As = as
 	for _, f := range h.Fragments {
 		if f.Copy == 1 && overlaps(f, n.Ranges) {
 			n.Fragments = append(n.Fragments, f)
@@ -494,21 +450,17 @@ func overlaps(f image.Fragment, ranges []bpdbm.Range) bool {
 }
 
 // add puts an image into the last group if it lies where that group's do, else
-// into a new one.
+// into a new one. One of which a member is to have another name has a group of its
+// own: in another image that name is another file's.
 func add(groups []Needed, q *Request, n NeededImage, sel bpdbm.Selected) []Needed {
 	server, tape := n.Fragments[0].MediaServer, n.Fragments[0].OnTape()
-	if len(groups) == 0 || groups[len(groups)-1].Server != server || groups[len(groups)-1].onTape() != tape {
-		groups = append(groups, Needed{Job: q.Job, Request: *q, Server: server})
+	if k := len(groups) - 1; k < 0 || groups[k].Server != server || groups[k].onTape() != tape || len(groups[k].As)+len(sel.As) > 0 {
+		groups = append(groups, Needed{Job: q.Job, Request: *q, Server: server, As: sel.As})
 	}
 	g := &groups[len(groups)-1]
 	g.Images = append(g.Images, n)
 	g.Files += sel.Files
 	g.Bytes += sel.Bytes
-	if g.As == nil {
-		g.As = sel.As
-	} else {
-		maps.Copy(g.As, sel.As)
-	}
 	for _, f := range n.Fragments {
 		if tape && !slices.Contains(g.Media, f.Media) {
 			g.Media = append(g.Media, f.Media)
@@ -530,7 +482,16 @@ func (s *Server) run(ctx context.Context, n *Needed) (bpbrm.Finished, error) {
 		trace.Note(ctx, "R4", "no child for disk", "")
 		f, err = s.byItself(ctx, n.Job, newRestore(ctx, s.env, s.at(Service), s.epoch, n, stop))
 	}
+	n.missed(&f)
 	return f, cmp.Or(err, s.endProcesses(ctx, n.Server, n.Request.To))
+}
+
+// missed compares what was restored with what was to be: what tar did not meet it cannot
+// have told of.
+func (n *Needed) missed(f *bpbrm.Finished) {
+	if f.Status == status.OK && f.Files < n.Files {
+		f.Status, f.Detail = status.Partial, fmt.Sprintf("%d files were to be restored, and %d were", n.Files, f.Files)
+	}
 }
 
 // byItself leads a restore from disk, or an import, without a child.
@@ -601,6 +562,13 @@ func handleProcesses(mux *pbx.Mux, find func(ctx context.Context) (*led, error))
 			return bptm.Needed{}, err
 		}
 		return r.page(from, q)
+	})
+	pbx.Handle(mux, tar.AskNames, func(ctx context.Context, from pbx.Peer, q tar.NamesQuery) (tar.Names, error) {
+		r, err := find(ctx)
+		if err != nil {
+			return tar.Names{}, err
+		}
+		return r.names(ctx, from, q)
 	})
 	pbx.Handle(mux, bpbrm.Report, func(ctx context.Context, from pbx.Peer, f bpbrm.Finished) (struct{}, error) {
 		r, err := find(ctx)

@@ -1,6 +1,7 @@
 package bprd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	"capstan/core/archive"
 	"capstan/core/bpbrm"
+	"capstan/core/bpdbm"
 	"capstan/core/bpjobd"
 	"capstan/core/bptm"
 	"capstan/core/host"
@@ -16,6 +18,7 @@ import (
 	"capstan/core/rt"
 	"capstan/core/status"
 	"capstan/core/store"
+	"capstan/core/tar"
 	"capstan/core/trace"
 )
 
@@ -44,7 +47,10 @@ type led struct {
 	reads  *reading // of an import
 	stop   *rt.Event
 	told   *rt.Event // bpbrm has reported
+	named  bool      // tar has asked for all other names
 	result bpbrm.Finished
+	// reported: result is what bpbrm said, be it that nothing came.
+	reported bool
 }
 
 func newLed(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64, server string, stop *rt.Event) *led {
@@ -58,7 +64,8 @@ func newRestore(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64,
 	r := newLed(ctx, env, addr, epoch, n.Server, stop)
 	q := &n.Request
 	r.needed, r.args.Client = n, q.To
-	r.args.Options = archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true, As: n.As}
+	r.args.Options = archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true, Volatile: q.Volatile}
+	r.args.Named = len(n.As) > 0
 	return r
 }
 
@@ -89,14 +96,14 @@ func (r *led) run(ctx context.Context) (bpbrm.Finished, error) {
 		_ = gone.Wait(tctx) // its processes exit before the restore is finished
 		cancel()
 		return r.result, nil
-	case r.result.Files > 0 || r.result.Status != status.OK || r.reads != nil && r.reads.over.IsSet():
+	case r.reported || r.reads != nil && r.reads.over.IsSet():
 		return r.result, nil
 	case lost != nil:
 		return bpbrm.Finished{}, lost
 	case exit.Killed:
 		return bpbrm.Finished{}, status.Errorf(status.NetworkBroken, "bpbrm on %s %s", addr.Host(), exit.Death())
 	}
-	return bpbrm.Finished{}, status.Errorf(status.Code(exit.Code), "bpbrm: %s", exit.Detail)
+	return bpbrm.Finished{}, status.Errorf(cmp.Or(status.Code(exit.Code), status.SystemError), "bpbrm ended without a report: %s", exit.Detail)
 }
 
 // report takes bpbrm's report (R17).
@@ -105,9 +112,18 @@ func (r *led) report(ctx context.Context, from pbx.Peer, f bpbrm.Finished) error
 	if from.Addr != pbx.ProcessAt(r.server, bpbrm.Role, j.ID, j.Try, 0) {
 		return status.Errorf(status.NotAllowed, "%s is not the bpbrm of job %d", from.Addr, j.ID)
 	}
-	r.result = f
+	r.result, r.reported = r.judged(f), true
 	pbx.AfterReply(ctx, r.told.Set)
 	return nil
+}
+
+// judged is what counts of a report: a tar that did not ask for other names has put
+// files under wrong ones.
+func (r *led) judged(f bpbrm.Finished) bpbrm.Finished {
+	if r.args.Named && !r.named && f.Status.Succeeded() {
+		f.Status, f.Detail = status.RestoreFailed, "tar on "+r.args.Client+" did not ask which files have other names: Capstan is older there"
+	}
+	return f
 }
 
 // pageRanges is how many ranges a message to bptm carries.
@@ -135,6 +151,17 @@ func (r *led) page(from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
 		n.Ranges, n.More = n.Ranges[:pageRanges], true
 	}
 	return n, nil
+}
+
+// names answers tar: which members are written under another name.
+func (r *led) names(ctx context.Context, from pbx.Peer, q tar.NamesQuery) (tar.Names, error) {
+	j := trace.JobOf(ctx)
+	if r.needed == nil || from.Addr != pbx.ProcessAt(r.args.Client, tar.Role, j.ID, j.Try, 0) {
+		return tar.Names{}, status.Errorf(status.NotAllowed, "%s has no part in a restore that is led here", from)
+	}
+	as, more := bpdbm.PageOf(r.needed.As, q.From)
+	r.named = r.named || !more
+	return tar.Names{As: as, More: more}, nil
 }
 
 // Child is the main function of bprd's child: it reads the neededimage file and

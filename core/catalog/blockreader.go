@@ -14,10 +14,11 @@ import (
 type blockReader struct {
 	left    int // entries still to come
 	passed  int // entries so far, the current one among them
-	marks   []mark
 	behind  int // entries whose numbers are not decoded, the current one among them
 	col     [columns]cursor
 	classes []class
+	marks   []mark
+	own     outline // of a block that none was made of before
 	dir     []byte
 	name    []byte
 	began   bool // dir is one of the block's
@@ -28,41 +29,28 @@ type blockReader struct {
 	end     int64 // of the entry in the image's stream
 	num     Entry // the entry, without its texts, once load has been called
 	link    []byte
+	touched byte // of no meaning
 }
 
 // init begins with a block, which is not changed and must not change.
 func (r *blockReader) init(raw []byte) error {
-	c := cursor{b: raw}
-	r.passed, r.marks = 0, nil
-	r.left, r.behind, r.inDir, r.text, r.sec, r.end = c.count(maxBlockEntries), 0, 0, 0, 0, 0
-	r.classes, r.dir, r.name, r.began, r.first, r.num.Ino = r.classes[:0], r.dir[:0], r.name[:0], false, false, 0
-	var length [columns]int
-	for i := range length {
-		length[i] = c.count(len(raw))
+	if err := r.own.parse(raw); err != nil {
+		return err
 	}
-	for i := range length {
-		r.col[i] = cursor{b: c.bytes(length[i])}
-	}
-	if c.err != nil {
-		return c.err
-	}
-	if r.left == 0 || len(c.b) != 0 {
-		return fmt.Errorf("a block of %d entries with %d bytes after them", r.left, len(c.b))
-	}
-	r.readClasses()
-	return r.col[colClasses].err
+	r.begin(raw, &r.own)
+	return nil
 }
 
-func (r *blockReader) readClasses() {
-	c := &r.col[colClasses]
-	for len(c.b) > 0 {
-		k := class{typ: Type(c.byte()), flags: c.byte(), damage: c.byte()}
-		k.mode, k.uid, k.gid, k.dev = c.uint32(), c.uint32(), c.uint32(), c.uint()
-		if k.flags&^allFlags != 0 {
-			c.fail(fmt.Errorf("unknown flags %#x of a class", k.flags))
-		}
-		r.classes = append(r.classes, k)
+// begin is init with the outline of the block.
+func (r *blockReader) begin(raw []byte, o *outline) {
+	r.classes, r.marks = o.classes, o.marks
+	r.left, r.passed, r.behind, r.inDir, r.text, r.sec, r.end = o.entries, 0, 0, 0, 0, 0, 0
+	r.dir, r.name, r.began, r.first, r.num.Ino = r.dir[:0], r.name[:0], false, false, 0
+	for i := range r.col {
+		r.col[i] = cursor{b: raw[o.begins[i]:o.begins[i+1]]}
 	}
+	r.col[colClasses].b = nil // the outline has them
+	r.touch()
 }
 
 // next moves to the next entry; more is false after the last.
@@ -104,6 +92,7 @@ func (r *blockReader) load() error {
 		return nil
 	}
 	r.jump()
+	r.touch()
 	r.skip(r.behind - 1)
 	r.behind = 0
 	r.numbers()
@@ -119,6 +108,17 @@ func (r *blockReader) load() error {
 		return fmt.Errorf("a file without a name in %.200q", r.dir)
 	}
 	return r.num.checkNumbers()
+}
+
+// touch reads a byte of each column. They are far from each other in memory, and
+// processors fetch side by side what is not in their caches, if nothing has to be
+// decoded in between.
+func (r *blockReader) touch() {
+	for i := range r.col {
+		if b := r.col[i].b; len(b) > 0 {
+			r.touched |= b[0]
+		}
+	}
 }
 
 // skip passes the numbers of n entries.
@@ -140,57 +140,6 @@ func (r *blockReader) skip(n int) {
 			r.skipRare(flags)
 		}
 	}
-}
-
-// A mark says how far the columns of numbers are decoded after some entries: who
-// looks an entry up begins at the last mark before it. Marks are made, in memory, of
-// blocks that are asked for again.
-type mark struct {
-	at  [columns - colClass]uint32
-	sec int64
-	end int64
-	ino uint64
-}
-
-const (
-	markEvery = 32 // entries
-	markCost  = 4*(columns-colClass) + 24
-)
-
-// marksOf makes the marks of a block; one that is damaged gets none.
-func marksOf(raw []byte) (marks []mark) {
-	var r blockReader
-	if r.init(raw) != nil {
-		return nil
-	}
-	whole := r.col
-	for n := r.left; n > markEvery; n -= markEvery {
-		r.skip(markEvery)
-		m := mark{sec: r.sec, end: r.end, ino: r.num.Ino}
-		for i := range m.at {
-			c := &r.col[colClass+i]
-			if c.err != nil {
-				return nil
-			}
-			m.at[i] = uint32(len(whole[colClass+i].b) - len(c.b))
-		}
-		marks = append(marks, m)
-	}
-	return marks
-}
-
-// jump goes to the last mark before the current entry, if no numbers are decoded yet.
-func (r *blockReader) jump() {
-	k := (r.behind - 1) / markEvery
-	if r.passed != r.behind || k == 0 || k > len(r.marks) {
-		return
-	}
-	m := &r.marks[k-1]
-	for i, at := range m.at {
-		r.col[colClass+i].advance(int(at))
-	}
-	r.sec, r.end, r.num.Ino = m.sec, m.end, m.ino
-	r.behind -= k * markEvery
 }
 
 // padded is how much room the data of n entries takes, by their sizes and by how
@@ -259,10 +208,19 @@ func (r *blockReader) seek(dir, name string) (ok bool, err error) {
 	return false, r.ended()
 }
 
-// skipNames passes the rest of a directory.
+// skipNames passes the rest of a directory: four names at a time, if their lengths
+// have one byte each.
 func (r *blockReader) skipNames() {
-	names, text := &r.col[colNames], 0
-	for range r.inDir {
+	names, text, n := &r.col[colNames], 0, r.inDir
+	for ; n >= 4 && len(names.b) >= 8; n -= 4 {
+		w := word(names.b)
+		if w&0x8080808080808080 != 0 {
+			break
+		}
+		text += int(w >> 8 & 0x00ff00ff00ff00ff * 0x0001000100010001 >> 48)
+		names.b = names.b[8:]
+	}
+	for range n {
 		names.uint()
 		text += names.count(MaxPath)
 	}
@@ -275,17 +233,26 @@ func (r *blockReader) skipNames() {
 // shares with the one before tells, for the most part, on which side of the wanted
 // one it is.
 func (r *blockReader) seekName(want string) (ok bool, err error) {
-	names, text := &r.col[colNames], &r.col[colText]
-	same := 0 // bytes that the last name, which is lower, shares with want
-	for r.inDir > 0 {
-		shared := names.count(MaxPath)
-		rest := text.bytes(names.count(MaxPath))
-		r.inDir--
-		r.pass(1)
-		if shared > same {
+	names, text := r.col[colNames].b, r.col[colText].b
+	i, at := 0, 0 // in names and text
+	same := 0     // bytes that the last name, which is lower, shares with want
+	for n := 1; n <= r.inDir; n++ {
+		shared, length := uint64(0), uint64(0)
+		if i+1 < len(names) && names[i]|names[i+1] < 0x80 {
+			shared, length, i = uint64(names[i]), uint64(names[i+1]), i+2
+		} else {
+			shared, i = varint(names, i)
+			length, i = varint(names, i)
+		}
+		if i > len(names) || length > uint64(len(text)-at) {
+			return false, errShort
+		}
+		rest := text[at : at+int(length)]
+		at += int(length)
+		if shared > uint64(same) {
 			continue
 		}
-		if shared == same {
+		if shared == uint64(same) {
 			k := sharedPrefix(rest, want[same:])
 			if at := same + k; at < len(want) && (k == len(rest) || rest[k] < want[at]) {
 				same = at
@@ -293,12 +260,22 @@ func (r *blockReader) seekName(want string) (ok bool, err error) {
 			}
 		}
 		r.name = append(append(r.name[:0], want[:shared]...), rest...)
-		if names.err != nil || text.err != nil {
-			return false, errors.Join(names.err, text.err)
+		r.passNames(n, i, at)
+		if r.first = false; len(r.name) == 0 {
+			return true, nil
 		}
-		return true, r.checkEntry()
+		return true, checkName(r.name, r.name) // the directory is the one that was asked for
 	}
+	r.passNames(r.inDir, i, at)
 	return false, nil
+}
+
+// passNames counts names that are passed, and what they take of the columns.
+func (r *blockReader) passNames(n, names, text int) {
+	r.col[colNames].advance(names)
+	r.col[colText].advance(text)
+	r.inDir -= n
+	r.pass(n)
 }
 
 // path decodes the entry's directory and name, which must follow the last one's.

@@ -23,23 +23,24 @@ type blockKey struct{ reader, offset int64 }
 // block is a block that was read and checked: the columns of a data block, the
 // references of an index block, or the bits of a names block. It is not changed.
 type block struct {
-	key   blockKey
-	kind  byte
-	raw   []byte
-	refs  []ref
-	marks []mark // of a data block that was asked for again
+	key     blockKey
+	kind    byte
+	raw     []byte
+	refs    []ref
+	keys    []string // of the references
+	outline *outline // of a data block that was asked for again
 }
 
 // The memory of a block, and of one reference, beside their bytes, about.
 const (
 	blockCost = 200
-	refCost   = 48
+	refCost   = 64
 )
 
 func (b *block) cost() int64 {
-	n := blockCost + len(b.raw) + len(b.refs)*refCost + len(b.marks)*markCost
+	n := blockCost + len(b.raw) + len(b.refs)*refCost + b.outline.cost()
 	for i := range b.refs {
-		n += len(b.refs[i].first)
+		n += len(b.refs[i].first) + len(b.keys[i])
 	}
 	return int64(n)
 }
@@ -74,6 +75,7 @@ func (c *Cache) replace(b *block) {
 	if el := c.blocks[b.key]; el != nil {
 		c.used += b.cost() - el.Value.(*block).cost()
 		el.Value = b
+		c.evict()
 	}
 }
 
@@ -85,6 +87,11 @@ func (c *Cache) put(b *block) {
 	}
 	c.blocks[b.key] = c.recent.PushFront(b)
 	c.used += b.cost()
+	c.evict()
+}
+
+// evict drops what is too much.
+func (c *Cache) evict() {
 	for c.used > c.limit && c.recent.Len() > 1 {
 		c.drop(c.recent.Back())
 	}

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -40,6 +41,34 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
+// FuzzRun decodes any bytes as a chunk of a run, past its checksum: keys come out in
+// order, and what comes out is of the chunk.
+func FuzzRun(f *testing.F) {
+	r := &run{}
+	for _, e := range realistic(3) {
+		dir, name := split(e.Path)
+		if _, err := r.add(appendKey(nil, dir, name), appendAttributes(nil, &e)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(r.buf)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var in input
+		var last []byte
+		for c := (cursor{b: b}); len(c.b) > 0; {
+			if in.parse(&c) != nil {
+				break
+			}
+			if bytes.Compare(last, in.key) > 0 || sharedPrefix(last, in.key) != in.shared || len(in.key) > len(b) {
+				t.Fatalf("%q after %q, which shares %d", in.key, last, in.shared)
+			}
+			last = append(last[:0], in.key...)
+			impliedRow(in.row)
+			keyPath(nil, in.key)
+		}
+	})
+}
+
 // FuzzBlocks decodes any bytes as what is in a block, past the checksums.
 func FuzzBlocks(f *testing.F) {
 	var w blockWriter
@@ -69,7 +98,7 @@ func FuzzBlocks(f *testing.F) {
 				}
 			})
 		}
-		marksOf(b)
+		outlineOf(b)
 		var r blockReader
 		last := ""
 		for more, err := r.init(b) == nil, error(nil); more; {

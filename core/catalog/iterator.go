@@ -12,6 +12,7 @@ import (
 // and makes an [Entry] only of what is asked for. One task uses it.
 type iterator struct {
 	r     *Reader
+	key   []byte    // that was sought
 	path  []indexed // the index blocks above the data block, the root first
 	at    ref       // of the data block
 	block blockReader
@@ -41,6 +42,9 @@ func (it *iterator) seek(ctx context.Context, dir, name string) (ok bool, err er
 	if at.length == 0 {
 		return false, nil
 	}
+	if it.r.foot.level > 0 {
+		it.key = appendKey(it.key[:0], dir, name)
+	}
 	for level := it.r.foot.level; level > 0; level-- {
 		b, err := it.r.child(ctx, at, level)
 		if err != nil {
@@ -48,10 +52,7 @@ func (it *iterator) seek(ctx context.Context, dir, name string) (ok bool, err er
 		}
 		// The first block that may hold the start is the one before the first that
 		// begins after it.
-		i := sort.Search(len(b.refs), func(i int) bool {
-			d, n := split(b.refs[i].first)
-			return compare(d, n, dir, name) > 0
-		})
+		i := sort.Search(len(b.keys), func(i int) bool { return b.keys[i] > string(it.key) })
 		it.path = append(it.path, indexed{b.refs, max(i-1, 0)})
 		at = b.refs[max(i-1, 0)]
 	}
@@ -73,15 +74,18 @@ func (it *iterator) enter(ctx context.Context, at ref) error {
 	if ctx.Err() != nil {
 		return rt.Cause(ctx)
 	}
-	b, err := it.r.marked(ctx, at)
+	b, err := it.r.outlined(ctx, at)
 	if err != nil {
 		return err
 	}
 	it.at, it.first = at, true
+	if b.outline != nil {
+		it.block.begin(b.raw, b.outline)
+		return nil
+	}
 	if err := it.block.init(b.raw); err != nil {
 		return it.damaged(err)
 	}
-	it.block.marks = b.marks
 	return nil
 }
 

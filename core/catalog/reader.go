@@ -31,9 +31,13 @@ type Reader struct {
 	id    int64 // in the cache
 	foot  *footer
 
-	lock  rt.Lock
-	spare []*iterator // of look-ups that have ended
+	lock   rt.Lock
+	spare  []*iterator // of look-ups that have ended
+	framed []byte      // for the next block that is read
 }
+
+// maxFramed is the longest block whose memory is kept for the next.
+const maxFramed = 64 << 10
 
 // privateCache is the limit of the cache of a reader that was given none.
 const privateCache = 4 << 20
@@ -102,14 +106,37 @@ func (r *Reader) Summary() Summary { return r.foot.sum }
 
 func (r *Reader) read(ctx context.Context, offset, n int64) ([]byte, error) {
 	b := make([]byte, n)
+	return b, r.readInto(ctx, b, offset)
+}
+
+func (r *Reader) readInto(ctx context.Context, b []byte, offset int64) error {
 	got, err := r.file.ReadAt(ctx, b, offset)
 	if got == len(b) {
-		return b, nil
+		return nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
-		return nil, &DamageError{r.name, offset, fmt.Errorf("%d of %d bytes can be read", got, n)}
+		return &DamageError{r.name, offset, fmt.Errorf("%d of %d bytes can be read", got, len(b))}
 	}
-	return nil, fmt.Errorf("files file %s: read %d bytes at %d: %w", r.name, n, offset, err)
+	return fmt.Errorf("files file %s: read %d bytes at %d: %w", r.name, len(b), offset, err)
+}
+
+// buffer gives memory for a block as it is in the file, until reuse.
+func (r *Reader) buffer(n int64) []byte {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	b := r.framed
+	if r.framed = nil; int64(cap(b)) < n {
+		b = make([]byte, n)
+	}
+	return b[:n]
+}
+
+func (r *Reader) reuse(b []byte) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if len(b) <= maxFramed {
+		r.framed = b
+	}
 }
 
 // block gives the block at at; level 0 is a data block.
@@ -126,23 +153,32 @@ func (r *Reader) block(ctx context.Context, at ref, level int) (*block, error) {
 	if err != nil {
 		return nil, &DamageError{r.name, at.offset, err}
 	}
-	b = &block{key: b.key, kind: kind, refs: refs}
+	b = &block{key: b.key, kind: kind, refs: refs, keys: make([]string, len(refs))}
+	var k []byte
+	for i := range refs {
+		dir, name := split(refs[i].first)
+		k = appendKey(k[:0], dir, name)
+		b.keys[i] = string(k)
+	}
 	r.cache.put(b)
 	return b, nil
 }
 
-// marked is block for a look-up.
-func (r *Reader) marked(ctx context.Context, at ref) (*block, error) {
+// minOutlined is the shortest block that is worth an outline, in bytes.
+const minOutlined = 1 << 10
+
+// outlined is block for who begins somewhere in it.
+func (r *Reader) outlined(ctx context.Context, at ref) (*block, error) {
 	b := r.cache.get(blockKey{r.id, at.offset})
 	if b == nil || b.kind != kindData {
 		return r.block(ctx, at, 0)
 	}
-	if b.marks != nil {
+	if b.outline != nil || len(b.raw) < minOutlined {
 		return b, nil
 	}
 	again := *b
-	if again.marks = marksOf(b.raw); again.marks == nil {
-		return b, nil // small, or damaged
+	if again.outline = outlineOf(b.raw); again.outline == nil {
+		return b, nil // it is damaged
 	}
 	r.cache.replace(&again)
 	return &again, nil
@@ -154,8 +190,9 @@ func (r *Reader) raw(ctx context.Context, at ref, kind byte) (*block, error) {
 	if b := r.cache.get(key); b != nil && b.kind == kind {
 		return b, nil
 	}
-	framed, err := r.read(ctx, at.offset, at.length)
-	if err != nil {
+	framed := r.buffer(at.length)
+	defer r.reuse(framed)
+	if err := r.readInto(ctx, framed, at.offset); err != nil {
 		return nil, err
 	}
 	raw, err := parseFrame(framed, kind, at.offset)

@@ -15,7 +15,11 @@ import (
 // negative in zigzag), texts are preceded by their length; docs/format-f.md
 // lists the fields.
 func AppendEntry(b []byte, e *Entry) []byte {
-	b = appendText(b, e.Path)
+	return appendAttributes(appendText(b, e.Path), e)
+}
+
+// appendAttributes appends what follows the path in a row.
+func appendAttributes(b []byte, e *Entry) []byte {
 	b = append(b, byte(e.Type), e.Damage)
 	for _, v := range [...]uint64{uint64(e.Mode), uint64(e.UID), uint64(e.GID)} {
 		b = binary.AppendUvarint(b, v)
@@ -47,7 +51,14 @@ func ParseEntry(b []byte) (e Entry, rest []byte, err error) {
 }
 
 func (c *cursor) entry() (e Entry) {
-	e.Path = c.text(MaxPath + 1)
+	path := c.text(MaxPath + 1)
+	e = c.attributes()
+	e.Path = path
+	return e
+}
+
+// attributes reads what follows the path in a row.
+func (c *cursor) attributes() (e Entry) {
 	e.Type, e.Damage = Type(c.byte()), c.byte()
 	e.Mode, e.UID, e.GID = c.uint32(), c.uint32(), c.uint32()
 	e.Size, e.MTime, e.CTime = c.int(), rt.Time(c.int()), rt.Time(c.int())
@@ -173,6 +184,9 @@ func varint(b []byte, i int) (v uint64, next int) {
 }
 
 func longVarint(b []byte, i int) (uint64, int) {
+	if i+1 < len(b) && b[i+1] < 0x80 {
+		return uint64(b[i]&0x7f) | uint64(b[i+1])<<7, i + 2
+	}
 	if i >= len(b) {
 		return 0, len(b) + 1
 	}

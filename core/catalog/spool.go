@@ -1,75 +1,47 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
-
-	"github.com/klauspost/compress/zstd"
-
-	"capstan/core/rt"
-	"capstan/core/store"
 )
 
 // An external merge sort: entries are gathered in memory, written sorted as runs,
-// and the runs merged. A run is a files file itself, larger blocks and all. A
-// merge of fanIn runs of one level makes one run of the next, so that an entry is
-// written once for each level and the last merge has few inputs whatever the
-// number of entries.
-const (
-	fanIn    = 256
-	runBlock = 16 << 10
-)
-
-// run is a file of sorted entries.
-type run struct {
-	name  string
-	file  store.File
-	out   *fileWriter // nil once it is finished
-	level int
-
-	closed bool
-}
-
-// close closes the run's file, once.
-func (r *run) close() error {
-	if r.closed {
-		return nil
-	}
-	r.closed = true
-	return r.file.Close()
-}
+// and the runs merged. A merge of fanIn runs of one level makes one run of the next,
+// so that an entry is written once for each level and the last merge has few inputs
+// whatever the number of entries.
+const fanIn = 256
 
 // newRun begins a run.
-func (w *Writer) newRun(ctx context.Context, coder *zstd.Encoder, block int) (*run, error) {
+func (w *Writer) newRun(ctx context.Context, level int) (*run, error) {
 	w.made++
 	name := runName(w.name, w.made)
 	f, err := w.dir.Create(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	return &run{name: name, file: f, out: newFileWriter(f, coder, block)}, nil
-}
-
-// finish completes the run's file; it is not durable yet.
-func (r *run) finish() error {
-	if r.out == nil {
-		return nil
-	}
-	if err := r.out.finish(); err != nil {
-		return fmt.Errorf("spool %s: %w", r.name, err)
-	}
-	r.out = nil
-	return nil
+	return &run{name: name, file: f, level: level}, nil
 }
 
 // spool writes the entries in memory as a run, and merges runs that have become
-// many.
+// many. In memory there is then what they imply.
 func (w *Writer) spool(ctx context.Context) error {
 	w.mem.sort()
-	if err := w.mergeInto(ctx, nil, true, 0); err != nil {
+	r, err := w.newRun(ctx, 0)
+	if err != nil {
+		return err
+	}
+	w.runs = append(w.runs, r)
+	implied, err := w.implyAll(r.add)
+	if err == nil {
+		err = r.finish()
+	}
+	if err != nil {
 		return err
 	}
 	w.mem.reset()
+	w.mem.append(&implied)
 	for level := 0; ; level++ {
 		// Runs stand in the order of addition, so those of a level side by side.
 		n := len(w.runs)
@@ -80,10 +52,10 @@ func (w *Writer) spool(ctx context.Context) error {
 		if len(same) < fanIn {
 			return nil
 		}
-		if err := w.mergeInto(ctx, same, false, level+1); err != nil {
+		merged, err := w.mergeRuns(ctx, same, level+1)
+		if err != nil {
 			return err
 		}
-		merged := w.runs[len(w.runs)-1]
 		if err := w.remove(ctx, same...); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
@@ -91,156 +63,163 @@ func (w *Writer) spool(ctx context.Context) error {
 	}
 }
 
-// mergeInto appends a run made of others, or of what is in memory, sorted.
-func (w *Writer) mergeInto(ctx context.Context, from []*run, mem bool, level int) error {
-	r, err := w.newRun(ctx, hasty, runBlock)
-	if err != nil {
-		return err
-	}
-	r.level = level
-	w.runs = append(w.runs, r)
-	if err := w.merge(ctx, from, mem, r.out.add); err != nil {
-		return err
-	}
-	return r.finish()
-}
-
-// source gives entries in order: of a run, or of memory.
-type source struct {
-	entry Entry
-	order int // the greater counts, of two entries of one path
-	it    *iterator
-	mem   *rowBuffer
-	next  int // row of mem
-}
-
-// advance moves to the next entry; ok is false at the end.
-func (s *source) advance(ctx context.Context) (ok bool, err error) {
-	if s.it != nil {
-		ok, err = s.it.next(ctx)
-		if ok {
-			s.entry, err = s.it.entry()
-		}
-		return ok, err
-	}
-	if s.next == len(s.mem.rows) {
-		return false, nil
-	}
-	c := cursor{b: s.mem.arena[s.mem.rows[s.next].at:]}
-	s.entry = c.entry()
-	s.next++
-	return c.err == nil, c.err
-}
-
-// sources is a heap, the lowest path first.
-type sources []*source
-
-func (h sources) less(i, j int) bool {
-	if c := comparePaths(h[i].entry.Path, h[j].entry.Path); c != 0 {
-		return c < 0
-	}
-	return h[i].order < h[j].order
-}
-
-func (h sources) heapify() {
-	for i := len(h)/2 - 1; i >= 0; i-- {
-		h.sink(i)
-	}
-}
-
-// sink restores the order of the heap below i.
-func (h sources) sink(i int) {
-	for {
-		low := 2*i + 1
-		if low >= len(h) {
-			return
-		}
-		if low+1 < len(h) && h.less(low+1, low) {
-			low++
-		}
-		if !h.less(low, i) {
-			return
-		}
-		h[i], h[low] = h[low], h[i]
-		i = low
-	}
-}
-
-// pop moves the first source on, or drops it at its end.
-func (h *sources) pop(ctx context.Context) error {
-	old := *h
-	ok, err := old[0].advance(ctx)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		old[0] = old[len(old)-1]
-		*h = old[:len(old)-1]
-	}
-	h.sink(0)
-	return nil
-}
-
-// merge calls fn for the entries of runs, and of memory if mem is set, in order:
-// once for each path, with the entry that counts, which is the last one added that
-// is not implied. The entry is fn's until it returns.
-func (w *Writer) merge(ctx context.Context, runs []*run, mem bool, fn func(*Entry) error) error {
-	h, err := w.sources(ctx, runs, mem)
-	if err != nil {
-		return err
-	}
-	for n := 0; len(h) > 0; n++ {
-		if n%4096 == 0 && ctx.Err() != nil {
-			return rt.Cause(ctx)
-		}
-		held := h[0].entry
-		if err := h.pop(ctx); err != nil {
-			return err
-		}
-		for len(h) > 0 && h[0].entry.Path == held.Path {
-			if e := &h[0].entry; !e.Implied() || held.Implied() {
-				held = *e
-			}
-			if err := h.pop(ctx); err != nil {
-				return err
-			}
-		}
-		if err := fn(&held); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *Writer) sources(ctx context.Context, runs []*run, mem bool) (h sources, err error) {
-	cache := NewCache(ctx, 0) // no block is read twice
-	for i, r := range runs {
-		rd, err := newReader(ctx, stored{r.file}, r.name, cache)
+// implyAll calls fn for the rows in memory, which are sorted, and gives the parents
+// that may have no entry of their own. fn tells how many bytes of the key are those of
+// the one before.
+func (w *Writer) implyAll(fn func(key, row []byte) (shared int, err error)) (implied rowBuffer, err error) {
+	same := 1 << 20 // as many bytes have the keys of the directory
+	var path []byte
+	for i := range w.mem.rows {
+		key, row := w.mem.get(i)
+		shared, err := fn(key, row)
 		if err != nil {
-			return nil, fmt.Errorf("spool: %w", err)
+			return implied, err
 		}
-		it, ok, err := rd.seek(ctx, "", "")
-		if err != nil {
-			return nil, fmt.Errorf("spool: %w", err)
-		}
-		if !ok {
+		isDir := Type(row[0]) == Directory
+		if shared >= same && !isDir {
 			continue
 		}
-		e, err := it.entry()
-		if err != nil {
-			return nil, fmt.Errorf("spool: %w", err)
+		same = bytes.LastIndexByte(key, 0) + 1
+		path, _ = keyPath(path[:0], key)
+		if entered := w.seen[string(path[:same-2])]; !entered {
+			for _, p := range w.parents(string(path)) {
+				e := impliedDir(p)
+				implied.add(&e)
+			}
 		}
-		h = append(h, &source{entry: e, order: i, it: it})
-	}
-	if s := (&source{mem: &w.mem, order: len(runs)}); mem {
-		ok, err := s.advance(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			h = append(h, s)
+		if isDir {
+			w.seeDir(string(path))
 		}
 	}
-	h.heapify()
-	return h, nil
+	implied.sort()
+	return implied, nil
+}
+
+func runSources(runs []*run) (all []source) {
+	for _, r := range runs {
+		all = append(all, &runSource{run: r})
+	}
+	return all
+}
+
+// mergeRuns makes one run of several.
+func (w *Writer) mergeRuns(ctx context.Context, from []*run, level int) (*run, error) {
+	r, err := w.newRun(ctx, level)
+	if err != nil {
+		return nil, err
+	}
+	w.runs = append(w.runs, r)
+	if err := merge(ctx, runSources(from), func(key, row []byte) error { _, err := r.add(key, row); return err }); err != nil {
+		return nil, err
+	}
+	return r, r.finish()
+}
+
+// mergeAll makes one file of all that was added, in the place of direct.
+func (w *Writer) mergeAll(ctx context.Context) error {
+	from, err := w.fileSource(ctx, w.direct)
+	if err != nil {
+		return err
+	}
+	var implied rowBuffer
+	if len(w.runs) > 0 { // what memory holds is a run, too, so that the merge has the memory
+		if err := w.spool(ctx); err != nil {
+			return err
+		}
+		implied.append(&w.mem)
+		w.mem, w.seen = rowBuffer{}, map[string]bool{}
+	} else {
+		var last []byte
+		w.mem.sort()
+		if implied, err = w.implyAll(func(key, _ []byte) (int, error) {
+			shared := sharedPrefix(last, key)
+			last = key
+			return shared, nil
+		}); err != nil {
+			return err
+		}
+	}
+	sources := append([]source{from}, runSources(w.runs)...)
+	sources = append(sources, &rowSource{mem: &w.mem}, &rowSource{mem: &implied})
+	old := append([]*run{w.direct}, w.runs...)
+	whole, err := w.newWhole(ctx)
+	if err != nil {
+		return err
+	}
+	w.direct, w.runs = whole, old
+	if err := merge(ctx, sources, whole.addRow); err != nil {
+		return err
+	}
+	w.mem, w.runs = rowBuffer{}, nil
+	return w.remove(ctx, old...)
+}
+
+// newWhole begins a run that may become the sealed file.
+func (w *Writer) newWhole(ctx context.Context) (*run, error) {
+	r, err := w.newRun(ctx, 0)
+	if err == nil {
+		r.out = newFileWriter(r.file, encoder, w.opt.Block)
+		r.out.names = &names{}
+	}
+	return r, err
+}
+
+// addRow adds a row to a run that may become the sealed file.
+func (r *run) addRow(key, row []byte) error {
+	c := cursor{b: row}
+	e := c.attributes()
+	path, ok := keyPath(r.buf[:0], key)
+	if r.buf = path; c.err != nil || !ok {
+		return fmt.Errorf("spool: %w", errors.Join(errors.New("a row that no entry has"), c.err))
+	}
+	e.Path = string(path)
+	return r.out.add(&e)
+}
+
+// impliedRow tells whether a row is of an entry that is implied.
+func impliedRow(row []byte) bool {
+	c := cursor{b: row}
+	e := c.attributes()
+	return e.Implied()
+}
+
+// fileSource gives the entries of a run that did not become the sealed file.
+type fileSource struct {
+	it    *iterator
+	ahead bool // it stands at the next entry
+	more  bool
+	last  []byte // key
+}
+
+func (w *Writer) fileSource(ctx context.Context, r *run) (*fileSource, error) {
+	rd, err := newReader(ctx, stored{r.file}, r.name, NewCache(ctx, 0)) // no block is read twice
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	it, ok, err := rd.seek(ctx, "", "")
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	return &fileSource{it: it, ahead: true, more: ok}, nil
+}
+
+func (s *fileSource) advance(ctx context.Context, in *input) (ok bool, err error) {
+	if !s.ahead {
+		if s.more, err = s.it.next(ctx); err != nil {
+			return false, err
+		}
+	}
+	if s.ahead = false; !s.more {
+		return false, nil
+	}
+	if err := s.it.load(); err != nil {
+		return false, err
+	}
+	b := &s.it.block
+	e := b.num
+	e.Link = string(b.link)
+	in.key, s.last = appendKey(s.last[:0], b.dir, b.name), in.key
+	in.shared = sharedPrefix(s.last, in.key)
+	in.row = appendAttributes(in.row[:0], &e)
+	return true, nil
 }

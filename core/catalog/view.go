@@ -117,7 +117,7 @@ func (v *View) scan(ctx context.Context, top, dir, name string, fn func(Found) (
 	if err != nil {
 		return err
 	}
-	var h sources
+	var h images
 	for i := from; i < len(v.readers); i++ {
 		it, ok, err := v.readers[i].seek(ctx, dir, name)
 		if err != nil {
@@ -130,7 +130,7 @@ func (v *View) scan(ctx context.Context, top, dir, name string, fn func(Found) (
 		if err != nil {
 			return err
 		}
-		h = append(h, &source{entry: e, order: i, it: it})
+		h = append(h, &shown{entry: e, order: i, it: it})
 	}
 	h.heapify()
 	w := descent{v: v, dir: dir, name: name, stack: []floored{{top, from}}, hidden: map[string]int{}}

@@ -24,12 +24,13 @@ type Options struct {
 }
 
 const (
-	defaultMemory = 8 << 20
+	defaultMemory = 16 << 20
 	defaultBlock  = 8 << 10
 	maxBlock      = 1 << 20
 	entriesABlock = 1024 // at which the writer closes a block
 	runSuffix     = ".run"
-	seenMemory    = 4 << 20 // bytes for the directories whose parents need not be implied again
+	seenMemory    = 12 << 20 // bytes for the directories whose parents need not be implied again
+	dirCost       = 80       // bytes of each beside its name, about
 )
 
 // Writer makes a files file: entries are added in any order, sorted, and sealed at
@@ -87,35 +88,50 @@ func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 		}
 	}
 	for i := range entries {
-		e := &entries[i]
-		err := w.imply(ctx, e.Path)
-		if err == nil {
-			err = w.put(ctx, e)
-		}
-		if err != nil {
+		if err := w.addOne(ctx, &entries[i]); err != nil {
 			w.err = err
 			return fmt.Errorf("files file %s: %w", w.name, err)
-		}
-		w.last, w.any = e.Path[:strings.LastIndexByte(e.Path, '/')], true
-		if e.Type != Directory {
-			continue
-		}
-		if _, ok := w.seen[dirKey(e.Path)]; !ok {
-			w.see(dirKey(e.Path), false)
 		}
 	}
 	return nil
 }
 
-// put adds one entry to those that come in order, or to the others.
+func (w *Writer) addOne(ctx context.Context, e *Entry) error {
+	if w.direct != nil && w.direct.out == nil { // what entries imply is told when they are sorted
+		return w.put(ctx, e)
+	}
+	for _, p := range w.parents(e.Path) {
+		parent := impliedDir(p)
+		if err := w.put(ctx, &parent); err != nil {
+			return err
+		}
+	}
+	if err := w.put(ctx, e); err != nil {
+		return err
+	}
+	w.last, w.any = e.Path[:strings.LastIndexByte(e.Path, '/')], true
+	if e.Type == Directory {
+		w.seeDir(e.Path)
+	}
+	return nil
+}
+
+// put adds one entry to those that came in order, or to the others: after the first
+// that is out of order all are sorted.
 func (w *Writer) put(ctx context.Context, e *Entry) (err error) {
 	if w.direct == nil {
 		if w.direct, err = w.newWhole(ctx); err != nil {
 			return err
 		}
 	}
-	if last := w.direct.out.last; last == "" || comparePaths(last, e.Path) < 0 {
-		return w.direct.out.add(e)
+	if out := w.direct.out; out != nil {
+		if out.last == "" || comparePaths(out.last, e.Path) < 0 {
+			return out.add(e)
+		}
+		out.names = nil // it will not be searched
+		if err := w.direct.finish(); err != nil {
+			return err
+		}
 	}
 	if w.mem.add(e); w.mem.size() < w.opt.Memory {
 		return nil
@@ -123,10 +139,9 @@ func (w *Writer) put(ctx context.Context, e *Entry) (err error) {
 	return w.spool(ctx)
 }
 
-// imply adds the parents of path that may have no entry of their own. Sorting
-// brings them beside the entries that do exist, which then win.
-func (w *Writer) imply(ctx context.Context, path string) error {
-	var parents []string // without an entry, the lowest first
+// parents are those of a path that may have no entry of their own, the highest first.
+// Implied ones come to stand beside the entries that do exist, which then win.
+func (w *Writer) parents(path string) (parents []string) {
 	for path != "/" {
 		dir, _ := split(path)
 		if dir == w.last && w.any {
@@ -144,13 +159,15 @@ func (w *Writer) imply(ctx context.Context, path string) error {
 		}
 		parents = append(parents, path)
 	}
-	for _, p := range slices.Backward(parents) {
-		e := impliedDir(p)
-		if err := w.put(ctx, &e); err != nil {
-			return err
-		}
+	slices.Reverse(parents)
+	return parents
+}
+
+// seeDir notes that a directory has an entry.
+func (w *Writer) seeDir(path string) {
+	if _, ok := w.seen[dirKey(path)]; !ok {
+		w.see(dirKey(path), false)
 	}
-	return nil
 }
 
 // see notes that a directory has an entry, and whether something in it has. When
@@ -198,7 +215,7 @@ func (w *Writer) seal(ctx context.Context) (sum Summary, err error) {
 			return sum, err
 		}
 	}
-	if len(w.mem.rows)+len(w.runs) > 0 {
+	if w.direct.out == nil { // not all came in order
 		if err := w.mergeAll(ctx); err != nil {
 			return sum, err
 		}
@@ -216,41 +233,6 @@ func (w *Writer) seal(ctx context.Context) (sum Summary, err error) {
 	}
 	w.direct = nil
 	return out.sum, w.publish(ctx, r.name)
-}
-
-// newWhole begins a run that may become the sealed file.
-func (w *Writer) newWhole(ctx context.Context) (*run, error) {
-	r, err := w.newRun(ctx, encoder, w.opt.Block)
-	if err == nil {
-		r.out.names = &names{}
-	}
-	return r, err
-}
-
-// mergeAll makes one file of all that was added, in the place of direct.
-func (w *Writer) mergeAll(ctx context.Context) error {
-	if err := w.direct.finish(); err != nil {
-		return err
-	}
-	if len(w.runs) > 0 { // what memory holds is a run, too, so that the merge has the memory
-		if err := w.spool(ctx); err != nil {
-			return err
-		}
-		w.mem = rowBuffer{}
-	}
-	w.mem.sort()
-	runs := append([]*run{w.direct}, w.runs...)
-	whole, err := w.newWhole(ctx)
-	if err != nil {
-		return err
-	}
-	w.direct, w.runs = whole, runs
-	if err := w.merge(ctx, runs, true, whole.out.add); err != nil {
-		return err
-	}
-	w.mem = rowBuffer{}
-	w.runs = nil
-	return w.remove(ctx, runs...)
 }
 
 // publish gives the file its name. A name that may not survive a crash is taken

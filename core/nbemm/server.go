@@ -286,6 +286,10 @@ func otherServer(tx store.Tx, mediaID, server string) (string, error) {
 	return "", err
 }
 
+// elsewhere is how much a cartridge comes after all others that stays in a drive of
+// another media server: that one may want it, or be down.
+const elsewhere = 10
+
 // mediaForWrite chooses a cartridge: one that is mounted, part full and kept as
 // long; another part full one; one of the pool without images; one of the
 // scratch pool, which then belongs to the pool. Ties: the least recently used.
@@ -312,6 +316,9 @@ func (s *Server) mediaForWrite(ctx context.Context, tx store.Tx, u StorageUnit, 
 		if inside && !in.Up {
 			wait = m.ID + ", which is in a drive that is down"
 			return true, nil
+		}
+		if inside && in.MediaServer != u.MediaServer {
+			rank += elsewhere
 		}
 		if bestRank == 0 || rank < bestRank || rank == bestRank && less(m, best) {
 			best, bestRank = m, rank

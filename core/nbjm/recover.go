@@ -2,6 +2,7 @@ package nbjm
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"capstan/core/bpjobd"
@@ -60,11 +61,16 @@ func (s *Server) Recover(ctx context.Context, left []job.Job) error {
 	if err != nil {
 		return err
 	}
-	seen := map[string]bool{}
+	var servers []string
 	for _, u := range known.Units {
-		if !seen[u.MediaServer] {
-			seen[u.MediaServer] = true
-			rt.Go(ctx, "recover "+u.MediaServer, func(ctx context.Context) { s.recoverServer(ctx, u.MediaServer, left, known.Units) })
+		servers = append(servers, u.MediaServer)
+	}
+	for _, d := range known.Drives { // no unit need name the host of a drive: what it wrote is read there
+		servers = append(servers, d.MediaServer)
+	}
+	for i, name := range servers {
+		if !slices.Contains(servers[:i], name) {
+			rt.Go(ctx, "recover "+name, func(ctx context.Context) { s.recoverServer(ctx, name, left, known.Units) })
 		}
 	}
 	return nil

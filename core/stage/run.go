@@ -32,6 +32,8 @@ func (s *Stager) start(ctx context.Context) (next time.Duration) {
 		if l.running {
 			continue // with one before it
 		}
+		since, _ := l.oldest()
+		s.startTurns(since)
 		if s.busy >= s.rules.Jobs {
 			return 0 // the end of one wakes this task
 		}
@@ -49,11 +51,12 @@ func (s *Stager) start(ctx context.Context) (next time.Duration) {
 		s.busy++
 		rt.Go(ctx, "stage "+l.key.media, func(ctx context.Context) { s.job(ctx, lines, ws) })
 	}
+	s.startTurns(now)
 	return next
 }
 
-// likely is how long a file stays likely to be wanted.
-const likely = 10 * time.Minute
+// likelyFor is how long a file stays likely to be wanted.
+const likelyFor = 10 * time.Minute
 
 // candidates are the lines in which somebody waits, he who waits longest first. What
 // was likely to be wanted, and is not, is forgotten.
@@ -61,16 +64,21 @@ func (s *Stager) candidates(now time.Duration) []*line {
 	var all []*line
 	oldest := map[*line]time.Duration{}
 	for k, l := range s.lines { //capstan:unordered they are sorted below
-		for _, w := range slices.Clone(l.order) {
-			if w.waiters == 0 && !w.started && now-w.since > likely {
-				l.drop(w)
-			}
+		if l.running {
+			continue
 		}
-		if len(l.order) == 0 && !l.running {
+		l.order = slices.DeleteFunc(l.order, func(w *want) bool {
+			if w.waiters == 0 && !w.started && !w.gone && now-w.since > likelyFor {
+				l.drop(w)
+				s.likely--
+			}
+			return w.gone
+		})
+		if len(l.order) == 0 {
 			delete(s.lines, k)
 			continue
 		}
-		if at, waits := l.oldest(); waits && !l.running {
+		if at, waits := l.oldest(); waits {
 			oldest[l] = at
 			all = append(all, l)
 		}
@@ -135,46 +143,58 @@ func (l *line) goesOn(o *line) bool {
 	return slices.ContainsFunc(l.order, func(w *want) bool { return slices.Contains(w.More, o.key.media) })
 }
 
-// choose takes from lines what their next job fetches: what is waited for, a file of each
+// choose takes from lines what their next job fetches: what was opened, a file of each
 // user in turn, so that one who wants very many does not keep the others out; then what
-// is likely to be wanted.
+// is wanted by lists, in the same way; then what is likely to be wanted.
 func (s *Stager) choose(lines []*line) []*want {
-	byUser := map[string][]*want{}
-	var users []string
-	var ahead []*want
+	var opened, listed, ahead []*want
 	for _, l := range lines {
 		for _, w := range l.order {
 			switch {
 			case w.waiters == 0:
 				ahead = append(ahead, w)
+			case w.listed:
+				listed = append(listed, w)
 			default:
-				if byUser[w.user] == nil {
-					users = append(users, w.user)
-				}
-				byUser[w.user] = append(byUser[w.user], w)
+				opened = append(opened, w)
 			}
 		}
 	}
-	var ws []*want
-	for turn := 0; len(ws) < s.rules.Files; turn++ {
-		more := false
-		for _, u := range users {
-			if turn < len(byUser[u]) && len(ws) < s.rules.Files {
-				ws = append(ws, byUser[u][turn])
-				more = true
-			}
-		}
-		if !more {
-			break
-		}
+	room := s.rules.Files
+	ws := inTurn(opened, room)
+	if len(ws) == 0 {
+		room = max(room, len(listed))
 	}
-	ws = append(ws, ahead[:min(len(ahead), s.rules.Files-len(ws))]...)
+	ws = append(ws, inTurn(listed, room-len(ws))...)
+	taken := ahead[:min(len(ahead), room-len(ws))]
+	s.likely -= len(taken)
+	ws = append(ws, taken...)
 	for _, w := range ws {
 		w.started = true
 	}
 	slices.SortFunc(ws, func(a, b *want) int {
 		return cmp.Or(cmp.Compare(a.Media, b.Media), cmp.Compare(a.Block, b.Block), cmp.Compare(a.Image, b.Image), cmp.Compare(a.Path, b.Path))
 	})
+	return ws
+}
+
+// inTurn takes up to n wants, one of each user in turn.
+func inTurn(all []*want, n int) (ws []*want) {
+	byUser := map[string][]*want{}
+	var users []string
+	for _, w := range all {
+		if byUser[w.user] == nil {
+			users = append(users, w.user)
+		}
+		byUser[w.user] = append(byUser[w.user], w)
+	}
+	for turn := 0; len(ws) < min(n, len(all)); turn++ {
+		for _, u := range users {
+			if turn < len(byUser[u]) && len(ws) < n {
+				ws = append(ws, byUser[u][turn])
+			}
+		}
+	}
 	return ws
 }
 
@@ -187,16 +207,20 @@ func (s *Stager) job(ctx context.Context, lines []*line, ws []*want) {
 	for _, w := range ws {
 		b.Files = append(b.Files, w.File)
 	}
-	err := s.fetch(ctx, b)
+	good := &outcome{}
+	out := &outcome{s.fetch(ctx, b, func(f File) {
+		s.lock.Lock()
+		defer s.lock.Unlock()
+		l := s.line(f)
+		if w := l.wants[fileKey{f.Image, f.Path}]; w != nil && w.started {
+			l.end(w, good)
+		}
+	})}
 	s.lock.Lock()
 	for _, w := range ws {
-		w.err = err
-		for _, l := range lines {
-			if l.key.media == w.Media {
-				l.drop(w)
-			}
+		if !w.gone {
+			s.line(w.File).end(w, out)
 		}
-		w.done.Set()
 	}
 	for _, l := range lines {
 		l.running = false
@@ -204,4 +228,11 @@ func (s *Stager) job(ctx context.Context, lines []*line, ws []*want) {
 	s.busy--
 	s.lock.Unlock()
 	s.wake(ctx)
+}
+
+// end tells who waits for a file what became of it.
+func (l *line) end(w *want, out *outcome) {
+	w.job = out
+	l.drop(w)
+	w.done.Set()
 }

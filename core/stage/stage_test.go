@@ -19,11 +19,12 @@ import (
 
 // fetched records the jobs, each of which takes a minute.
 type fetched struct {
-	jobs []string
-	err  error
+	jobs  []string
+	err   error
+	early map[string]bool // what comes an hour before the job's end
 }
 
-func (f *fetched) fetch(ctx context.Context, b stage.Batch) error {
+func (f *fetched) fetch(ctx context.Context, b stage.Batch, came func(stage.File)) error {
 	var paths []string
 	for _, x := range b.Files {
 		paths = append(paths, x.Path)
@@ -31,6 +32,14 @@ func (f *fetched) fetch(ctx context.Context, b stage.Batch) error {
 	f.jobs = append(f.jobs, fmt.Sprintf("%v %s: %s", rt.Mono(ctx), strings.Join(b.Media, "+"), strings.Join(paths, " ")))
 	if err := rt.Sleep(ctx, time.Minute); err != nil {
 		return err
+	}
+	for _, x := range b.Files {
+		if f.early[x.Path] {
+			came(x)
+		}
+	}
+	if len(f.early) > 0 {
+		_ = rt.Sleep(ctx, time.Hour)
 	}
 	return f.err
 }
@@ -43,6 +52,15 @@ func on(media string, block int64, path string) stage.File {
 func wait(ctx context.Context, s *stage.Stager, f stage.File, user string, ended *int) {
 	rt.Go(ctx, "open "+f.Path, func(ctx context.Context) {
 		if s.Want(ctx, f, user) == nil {
+			*ended++
+		}
+	})
+}
+
+// waitAll wants a list in a task of its own.
+func waitAll(ctx context.Context, s *stage.Stager, list []stage.File, user string, ended *int) {
+	rt.Go(ctx, "list", func(ctx context.Context) {
+		if s.WantAll(ctx, list, user) == nil {
 			*ended++
 		}
 	})
@@ -101,6 +119,48 @@ func TestGathered(t *testing.T) {
 			_ = rt.Sleep(ctx, time.Second)
 			cancel(errors.New("Ctrl-C"))
 		}, []string{"2s A: /b"}, 1},
+		{"a list is one job for each cartridge, and as many at a time as may be", stage.Rules{Files: 2, Jobs: 1}, func(ctx context.Context, s *stage.Stager, n *int) {
+			waitAll(ctx, s, []stage.File{on("A", 3, "/c"), on("B", 1, "/d"), on("A", 1, "/a"), on("A", 2, "/b")}, "u", n)
+			wait(ctx, s, on("C", 1, "/e"), "v", n)
+		}, []string{"2s A: /a /b /c", "1m2s B: /d", "2m2s C: /e"}, 2},
+		{"lists and opens of one file fetch it once", stage.Rules{}, func(ctx context.Context, s *stage.Stager, n *int) {
+			for _, u := range []string{"u", "v"} {
+				waitAll(ctx, s, []stage.File{on("A", 1, "/a"), on("A", 2, "/b"), on("A", 2, "/b")}, u, n)
+			}
+			_ = rt.Sleep(ctx, 10*time.Second)
+			wait(ctx, s, on("A", 2, "/b"), "w", n)
+		}, []string{"2s A: /a /b"}, 3},
+		{"who opens a file does not wait for a long list", stage.Rules{Files: 2}, func(ctx context.Context, s *stage.Stager, n *int) {
+			waitAll(ctx, s, []stage.File{on("A", 1, "/1"), on("A", 2, "/2"), on("A", 3, "/3"), on("A", 4, "/4")}, "u", n)
+			wait(ctx, s, on("A", 4, "/4"), "v", n)
+		}, []string{"2s A: /1 /4", "1m2s A: /2 /3"}, 2},
+		{"a list that is given up is not fetched, but for what others want of it", stage.Rules{Jobs: 1}, func(ctx context.Context, s *stage.Stager, n *int) {
+			gctx, cancel := rt.WithCancel(ctx)
+			waitAll(gctx, s, []stage.File{on("A", 1, "/a"), on("A", 2, "/b"), on("B", 1, "/c")}, "u", n)
+			waitAll(ctx, s, []stage.File{on("A", 2, "/b")}, "v", n)
+			_ = rt.Sleep(ctx, 10*time.Second)
+			cancel(errors.New("Ctrl-C"))
+		}, []string{"2s A: /a /b"}, 1},
+		{"jobs of another kind have their turn among those that may run", stage.Rules{Jobs: 1}, func(ctx context.Context, s *stage.Stager, n *int) {
+			wait(ctx, s, on("A", 1, "/a"), "u", n)
+			_ = rt.Sleep(ctx, time.Second)
+			gctx, cancel := rt.WithCancel(ctx)
+			for i := range 3 {
+				tctx := ctx
+				if i == 1 {
+					tctx = gctx
+				}
+				rt.Go(tctx, "do", func(ctx context.Context) {
+					if s.Do(ctx, func(ctx context.Context) error { return rt.Sleep(ctx, time.Minute) }) == nil {
+						*n++
+					}
+				})
+			}
+			_ = rt.Sleep(ctx, 10*time.Second)
+			cancel(errors.New("Ctrl-C"))
+			wait(ctx, s, on("B", 1, "/b"), "u", n)
+			wait(ctx, s, on("", 1, "/c"), "u", n)
+		}, []string{"1m1s A: /a", "3m1s : /c", "4m1s B: /b"}, 5},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -131,6 +191,103 @@ func TestFailed(t *testing.T) {
 		f.err = nil
 		if err := s.Want(ctx, on("A", 1, "/a"), "u"); err != nil {
 			t.Errorf("and then: %v", err)
+		}
+	})
+}
+
+// TestEarly: who waits for what has come goes on, though the job does, too, and fails for
+// others. Who wants it anew meanwhile gets it from the next.
+func TestEarly(t *testing.T) {
+	simtest.Run(t, func(ctx context.Context) {
+		f := &fetched{err: errors.New("status 96"), early: map[string]bool{"/a": true}}
+		s := stage.New(ctx, stage.Rules{}, f.fetch)
+		ended := 0
+		wait(ctx, s, on("A", 2, "/b"), "u", &ended)
+		if err := s.Want(ctx, on("A", 1, "/a"), "u"); err != nil || rt.Mono(ctx) != 62*time.Second {
+			t.Errorf("%v, after %v", err, rt.Mono(ctx))
+		}
+		wait(ctx, s, on("A", 1, "/a"), "u", &ended)
+		_ = rt.Sleep(ctx, 3*time.Hour)
+		want := []string{"2s A: /a /b", "1h1m2s A: /a"}
+		if d := cmp.Diff(want, f.jobs); d != "" || ended != 1 {
+			t.Errorf("%d waits ended well; jobs (-want +got):\n%s", ended, d)
+		}
+	})
+}
+
+// TestListFailed: a list is told of each job that failed, once.
+func TestListFailed(t *testing.T) {
+	simtest.Run(t, func(ctx context.Context) {
+		f := &fetched{err: errors.New("status 96")}
+		s := stage.New(ctx, stage.Rules{}, f.fetch)
+		err := s.WantAll(ctx, []stage.File{on("A", 1, "/a"), on("A", 2, "/b"), on("B", 1, "/c")}, "u")
+		if !errors.Is(err, f.err) || err.Error() != "status 96\nstatus 96" {
+			t.Error(err)
+		}
+	})
+}
+
+// TestFull: one user waits for a bounded number of files, all for four times as many, and
+// who leaves makes room.
+func TestFull(t *testing.T) {
+	simtest.Run(t, func(ctx context.Context) {
+		s := stage.New(ctx, stage.Rules{Waits: 2}, (&fetched{}).fetch)
+		var leave []func()
+		for _, c := range []struct {
+			user string
+			want error
+		}{
+			{"u", nil}, {"u", nil}, {"u", stage.ErrFull}, {"v", nil}, {"v", nil}, {"w", nil}, {"w", nil}, {"x", nil}, {"x", nil}, {"x", stage.ErrFull},
+			{"y", stage.ErrFull},
+		} {
+			l, err := s.Enter(c.user)
+			if !errors.Is(err, c.want) {
+				t.Errorf("%s: %v, want %v", c.user, err, c.want)
+			}
+			if err == nil {
+				leave = append(leave, l)
+			}
+		}
+		for _, l := range leave {
+			l()
+		}
+		if _, err := s.Enter("u"); err != nil {
+			t.Errorf("when all have left: %v", err)
+		}
+	})
+}
+
+// TestLikely: what is only likely to be wanted is bounded, and what is wanted, fetched or
+// forgotten counts no more.
+func TestLikely(t *testing.T) {
+	simtest.Run(t, func(ctx context.Context) {
+		f := &fetched{}
+		s := stage.New(ctx, stage.Rules{Likely: 2}, f.fetch)
+		list := func(from int) (files []stage.File) {
+			for i := range 3 {
+				files = append(files, on("A", int64(from+i), fmt.Sprint("/", from+i)))
+			}
+			return files
+		}
+		fetchOne := func(block int64) {
+			t.Helper()
+			if err := s.Want(ctx, on("A", block, fmt.Sprint("/", block)), "u"); err != nil {
+				t.Error(err)
+			}
+		}
+		s.Ahead(ctx, list(0), "u")
+		if !s.Wanted(list(0)[1]) || s.Wanted(list(0)[2]) {
+			t.Error("what is wanted is not what was said to be likely, and not too much")
+		}
+		fetchOne(1) // and 0
+		s.Ahead(ctx, list(3), "u")
+		_ = rt.Sleep(ctx, 11*time.Minute)
+		fetchOne(9) // 3 and 4 are forgotten
+		s.Ahead(ctx, list(6), "u")
+		fetchOne(9)
+		want := []string{"2s A: /0 /1", "12m4s A: /9", "13m6s A: /6 /7 /9"}
+		if d := cmp.Diff(want, f.jobs); d != "" {
+			t.Errorf("jobs (-want +got):\n%s", d)
 		}
 	})
 }

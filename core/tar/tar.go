@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"capstan/core/archive"
 	"capstan/core/bpjobd"
@@ -26,7 +27,22 @@ type Args struct {
 	Server  string               `json:"server"` // the media server that the data comes from
 	Ticket  string               `json:"ticket"`
 	Options archive.WriteOptions `json:"options"`
+	Names   pbx.Addr             `json:"names,omitempty"` // who answers [AskNames]; "" if no member has another name
 }
+
+// NamesQuery asks for other names of members, but for the first ones.
+type NamesQuery struct {
+	From int `json:"from"`
+}
+
+// Names is a page of them: see [archive.WriteOptions].
+type Names struct {
+	As   map[string]string `json:"as"`
+	More bool              `json:"more"`
+}
+
+// AskNames asks who leads the restore which members are written under other names.
+var AskNames = pbx.Declare[NamesQuery, Names]("bprd", "Names", pbx.Hosts, pbx.Query())
 
 // Result is what was restored.
 type Result struct {
@@ -48,6 +64,9 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (Result, 
 	ready()
 	ctx, cancel := host.Attend(ctx, args.Parent)
 	defer cancel(nil)
+	if args.Options.As, err = otherNames(ctx, args.Names); err != nil {
+		return Result{}, err
+	}
 	conn, err := env.Data.Accept(ctx, env.Addr.Service(), args.Ticket, args.Server)
 	if err != nil {
 		return Result{}, status.Errorf(status.NetworkRead, "waiting for the data of %s: %w", args.Server, err)
@@ -78,6 +97,24 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (Result, 
 	end(fmt.Sprintf("%d bytes", n.Bytes), 0)
 	st := w.Done()
 	return Result{Files: st.Files, Bytes: st.Bytes, Problems: st.Problems}, nil
+}
+
+// otherNames asks for all other names.
+func otherNames(ctx context.Context, at pbx.Addr) (map[string]string, error) {
+	if at == "" {
+		return nil, nil
+	}
+	as := map[string]string{}
+	for {
+		p, err := AskNames.Call(ctx, at, NamesQuery{From: len(as)})
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(as, p.As)
+		if !p.More {
+			return as, nil
+		}
+	}
 }
 
 // onFirst is a source that calls fn when its first frame has come.

@@ -36,7 +36,7 @@ type Failure struct {
 }
 
 // headlines are the figures that are shown unless others are asked for.
-var headlines = []string{"backups inside", "late by p95", "nights", "mounts", "drives in use", "restore p95"}
+var headlines = []string{"backups inside", "late by p95", "nights", "least room", "mounts", "drives in use", "restore p95"}
 
 // Summarize puts the replications of each cell together, and compares it with the
 // first, seed by seed.
@@ -87,7 +87,7 @@ func (r *Results) Blocks() (blocks []reports.Block) {
 			k = slices.IndexFunc(c.Differences, func(d answers.Difference) bool { return d.Name == m.Name })
 			if i > 0 && k >= 0 {
 				d := &c.Differences[k]
-				row.Difference, row.Verdict = d.Signed(), d.Verdict()
+				row.Difference, row.Within, row.Verdict = d.Signed(), d.Range(), d.Verdict()
 			}
 			b.Rows = append(b.Rows, row)
 		}

@@ -73,8 +73,8 @@ func files(ctx context.Context) ([]stage.File, error) {
 }
 
 // fetch is what the mount does with a batch.
-func fetch(jobs *int, came map[string]bool) func(ctx context.Context, b stage.Batch) error {
-	return func(ctx context.Context, b stage.Batch) error {
+func fetch(jobs *int, came map[string]bool) stage.Fetch {
+	return func(ctx context.Context, b stage.Batch, _ func(stage.File)) error {
 		*jobs++
 		q := bprd.Request{Client: b.Client, Target: "/staged", Overwrite: archive.Always, Parts: []bprd.Part{{Image: b.Files[0].Image}}}
 		for _, f := range b.Files {
@@ -133,6 +133,31 @@ func TestDrag(t *testing.T) {
 	if good.took*50 > bad.took*dragged/some {
 		t.Error("gathering them gains too little")
 	}
+}
+
+// TestListed: the folder as a list, which somebody asks for before he opens anything, is a
+// restore for each cartridge, however short the jobs of those who open files are.
+func TestListed(t *testing.T) {
+	inWorld(t, folder(), func(ctx context.Context, w *World) error {
+		if b, err := backupOnce(ctx, "docs"); err != nil || b.Status != status.OK {
+			t.Fatalf("%v, status %d: %s", err, b.Status, b.Detail)
+		}
+		all, err := files(ctx)
+		if err != nil {
+			return err
+		}
+		if err := rt.Sleep(ctx, time.Hour); err != nil { // the backup's cartridges are back in their slots
+			return err
+		}
+		before, jobs, came := w.mounts(), 0, map[string]bool{}
+		if err := stage.New(ctx, stage.Rules{Files: 10, Jobs: 1}, fetch(&jobs, came)).WantAll(ctx, all, "u"); err != nil {
+			return err
+		}
+		if n := w.mounts() - before; n != 3 || jobs > 3 || len(came) != dragged {
+			t.Errorf("%d files cost %d mounts in %d restores", len(came), n, jobs)
+		}
+		return nil
+	})
 }
 
 // cost is what a drag cost.

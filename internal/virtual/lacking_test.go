@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"capstan/core/bprd"
 	"capstan/core/policy"
 	"capstan/core/status"
+	"capstan/sim/tree"
 )
 
 // lacks restores paths of which one is not in the newest backups, and checks what the job says of it.
@@ -87,3 +89,41 @@ func TestLackingIsBounded(t *testing.T) {
 	n.lacks("/data/old", "older ones were not searched")
 }
 
+// A directory that no backup has itself, and of which all that was in it is gone, is
+// nothing to restore.
+func TestNothingButImpliedDirectories(t *testing.T) {
+	cfg := small()
+	cfg.Hosts[2].Fill = func(ctx context.Context, fs *tree.FS) error {
+		return errors.Join(fs.WriteFile(ctx, "/a/file1", content(1, 100)), fs.WriteFile(ctx, "/b/file2", content(2, 100)))
+	}
+	n := newTrial(t, cfg)
+	fs := n.Files("client1")
+	n.until(5 * time.Minute)
+	n.put(policy.Policy{Name: "p", Clients: []string{"client1"}, Paths: []string{"/a/file1", "/b/file2"}, Storage: "disk",
+		Schedules: []policy.Schedule{{Name: "full", Type: policy.Full}, {Name: "inc", Type: policy.Differential}}})
+	n.backs("p", "full")
+	n.rest(time.Hour)
+	n.as("client1", func(ctx context.Context) error {
+		for dir, name := range map[string]string{"/a": "file1", "/b": "file2"} {
+			d, err := fs.Open(ctx, dir)
+			if err != nil {
+				return err
+			}
+			defer d.Close()
+			if err := d.Remove(ctx, name); err != nil {
+				return err
+			}
+		}
+		return fs.WriteFile(ctx, "/b/file2", content(3, 100))
+	})
+	n.backs("p", "inc")
+	n.as("desk", func(ctx context.Context) error {
+		r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Paths: []string{"/a"}, Target: "/out"})
+		if r.Status != status.NotAllRestored {
+			t.Errorf("restore: status %d, %s", r.Status, r.Detail)
+		}
+		return err
+	})
+	n.restores("client1", "/out")
+	n.same("client1", "/out/b/file2", content(3, 100))
+}

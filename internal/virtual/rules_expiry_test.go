@@ -14,12 +14,15 @@ import (
 	"capstan/core/bprd"
 	"capstan/core/bprestore"
 	"capstan/core/daemon"
+	"capstan/core/image"
 	"capstan/core/job"
 	"capstan/core/nbemm"
 	"capstan/core/nbpem"
 	"capstan/core/pbx"
 	"capstan/core/policy"
 	"capstan/core/rt"
+	"capstan/core/status"
+	"capstan/core/store"
 	simtree "capstan/sim/tree"
 )
 
@@ -442,4 +445,33 @@ func TestDirectoriesGoWithTheLastImage(t *testing.T) {
 	if got := len(tops()); got != 1 {
 		t.Errorf("%d directories, want 1", got)
 	}
+}
+
+// What is left of an image that could not be begun goes at once.
+func TestImageThatCannotBegin(t *testing.T) {
+	n := newTrial(t, small())
+	n.until(5 * time.Minute)
+	n.put(kept("p", "disk", 0))
+	n.states["master"].dirs[daemon.ImagesDir].SetCapacity(1)
+	id := n.start(nbpem.Backup{Policy: "p"})[0]
+	n.as("desk", func(ctx context.Context) error {
+		j, err := runJob(ctx, "master", id)
+		if j.Status != status.Database {
+			t.Errorf("the backup ended with status %d, %s", j.Status, j.Detail)
+		}
+		return err
+	})
+	if err := n.states["master"].db.Peek(func(tx store.Tx) error {
+		return image.Table.All(tx, func(h image.Header) (bool, error) {
+			t.Errorf("image %s is left in the database", h.ID)
+			return true, nil
+		})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if left := n.files("master", daemon.ImagesDir); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
+	n.states["master"].dirs[daemon.ImagesDir].SetCapacity(0)
+	n.backup("p")
 }

@@ -125,6 +125,7 @@ func TestOwnDrivesOnly(t *testing.T) {
 func TestCartridgeStaysInTheOthersDrive(t *testing.T) {
 	n := newTrial(t, twoServers(dismount.LRU))
 	n.until(5 * time.Minute)
+	inPool("two", "CAP002", "CAP003", "CAP004", "CAP005", "CAP006", "CAP007", "CAP008")(n) // there is only one
 	n.backup("docs-of-both")
 	n.holds("after media2's job", map[string]string{d0: "CAP001"})
 	n.backup("docs")
@@ -146,6 +147,20 @@ func TestCartridgeStaysInTheOthersDrive(t *testing.T) {
 	n.holds("after the export", none)
 }
 
+// A backup takes a cartridge that stays in a drive of the other media server only if
+// there is no other.
+func TestOtherCartridgesFirst(t *testing.T) {
+	n := newTrial(t, twoServers(dismount.LRU))
+	n.until(5 * time.Minute)
+	n.backup("docs-of-both")
+	n.backup("docs")
+	both := map[string]string{d0: "CAP001", "tld0-d2": "CAP002"}
+	n.holds("after a job of each", both)
+	n.backup("docs-of-both")
+	n.backup("docs")
+	n.holds("after another of each", both)
+}
+
 // After a restart of a media server, or of the master, the drives of both are usable.
 func TestRestartOfOneOfTwoServers(t *testing.T) {
 	for _, host := range []string{"media1", "media2", "master"} {
@@ -160,4 +175,27 @@ func TestRestartOfOneOfTwoServers(t *testing.T) {
 			n.backup("docs2")
 		})
 	}
+}
+
+// After a restart of the master the drives come up of a media server, too, that no
+// storage unit names.
+func TestRestartWithDrivesOfNoUnit(t *testing.T) {
+	cfg := twoServers(dismount.LRU)
+	cfg.Domain.Units, cfg.Domain.Policies = cfg.Domain.Units[:2], cfg.Domain.Policies[:2]
+	n := newTrial(t, cfg)
+	n.until(5 * time.Minute)
+	n.Host("master").Restart(time.Minute)
+	n.until(n.Mono() + 10*time.Minute)
+	n.as("desk", func(ctx context.Context) error {
+		list, err := nbemm.Show.Call(ctx, pbx.At("master", nbemm.Service), struct{}{})
+		for _, d := range list.Drives {
+			if !d.Up {
+				t.Errorf("drive %s of %s is down", d.Name, d.MediaServer)
+			}
+		}
+		if len(list.Drives) != 4 {
+			t.Errorf("%d drives", len(list.Drives))
+		}
+		return err
+	})
 }

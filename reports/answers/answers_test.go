@@ -186,7 +186,7 @@ func TestEstimates(t *testing.T) {
 	}
 	if e := byName["backups inside their window"]; math.Round(e.Value*10) != 950 || e.Interval.N != 3 || e.Interval.Level != .95 || e.Better != higher {
 		t.Errorf("%+v", e)
-	} else if got := e.Range(); got != "82.6 % to 100.0 %" {
+	} else if got := e.Range(); got != "82.6 to 100.0 %" {
 		t.Errorf("a share of %s", got)
 	}
 	// One hour late in one run, two and three in another: the mean of their p50, 1 h and 2 h.
@@ -223,7 +223,7 @@ func TestText(t *testing.T) {
 		want string
 	}{
 		{"s", 3.14, "3.1 s"}, {"s", 119, "119 s"}, {"s", 600, "10 min"}, {"s", -9000, "-2 h 30 min"}, {"s", 7199, "120 min"}, {"s", 7 * 86400, "7.0 days"},
-		{"%", 12.345, "12.3 %"}, {"bytes", 999, "999 B"}, {"bytes", 1.5e12, "1.5 TB"}, {"jobs", 12345, "12345 jobs"}, {"a day", 6.4, "6.4 a day"}, {"", 3, "3"},
+		{"%", 12.345, "12.3 %"}, {"bytes", 999, "999 B"}, {"bytes", 1.5e12, "1.5 TB"}, {"jobs", 12345, "12345 jobs"}, {"a day", 6.4, "6.4 a day"}, {"a day", 43.5789, "43.6 a day"}, {"a day", 1234.5, "1234 a day"}, {"a day", -0.0001, "0 a day"}, {"nights", 1, "1 night"}, {"nights", 2.5, "2.5 nights"}, {"", 3, "3"},
 	} {
 		m := Metric{Unit: c.unit}
 		if got := m.Text(c.v); got != c.want {

@@ -16,7 +16,7 @@ type Difference struct {
 	Paired bool
 }
 
-// Verdict says in a word what the difference is: better, worse, other where neither is
+// Verdict says in a word what the difference is: better, worse, different where neither is
 // better, or the same. A difference whose interval holds 0 is the same, and so is one of
 // shares of less than a twentieth of a point, which is shown as none.
 func (d *Difference) Verdict() string {
@@ -25,7 +25,7 @@ func (d *Difference) Verdict() string {
 		d.Unit == "%" && math.Abs(by.Value) < .05:
 		return "the same"
 	case d.Better == "":
-		return "other"
+		return "different"
 	case (by.Value > 0) == (d.Better == higher):
 		return "better"
 	}

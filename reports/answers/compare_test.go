@@ -85,7 +85,7 @@ func TestPairs(t *testing.T) {
 		if d.By.N != 4 || d.First.Value != 70 || d.Second.Value != 72 || d.By.Value != 2 || math.Abs(d.By.Low-.7008) > 1e-4 || math.Abs(d.By.High-3.2992) > 1e-4 {
 			t.Errorf("%+v", d)
 		}
-		if d.Verdict() != "worse" || d.Signed() != "+2.0 s" || d.Range() != "0.7 s to 3.3 s" {
+		if d.Verdict() != "worse" || d.Signed() != "+2.0 s" || d.Range() != "0.7 to 3.3 s" {
 			t.Errorf("%s, %s, %s", d.Verdict(), d.Signed(), d.Range())
 		}
 		if ds[0].Verdict() != "the same" {
@@ -99,7 +99,7 @@ func TestPairs(t *testing.T) {
 	}{
 		{"higher", []float64{12, 53, 91, 132}, "better"},
 		{"lower", []float64{8, 47, 89, 128}, "better"},
-		{"", []float64{8, 47, 89, 128}, "other"},
+		{"", []float64{8, 47, 89, 128}, "different"},
 		{"lower", []float64{8, 53, 89, 131}, "the same"},
 	} {
 		if got := Compare(measured("wait", c.better, 10, 50, 90, 130), measured("wait", c.better, c.b...))[1].Verdict(); got != c.want {
@@ -114,7 +114,7 @@ func TestPairsLeaveOutWhatIsMissing(t *testing.T) {
 	a, b := measured("late", "lower", 1, 2, 3), measured("late", "lower", 2, 9, 4)
 	a[1].Metrics = a[1].Metrics[:1]
 	d := Compare(a, b)[1]
-	if d.By.N != 2 || d.First.Value != 2 || d.Second.Value != 5 || d.By.Value != 1 || d.Range() != "1.0 s to 1.0 s (2 pairs)" {
+	if d.By.N != 2 || d.First.Value != 2 || d.Second.Value != 5 || d.By.Value != 1 || d.Range() != "1.0 to 1.0 s (2 pairs)" {
 		t.Errorf("%+v, %s", d, d.Range())
 	}
 	for i, side := range [][]Replication{a, b} {

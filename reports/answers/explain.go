@@ -61,7 +61,10 @@ func (e *explainer) outcome(j *record.Job) {
 	if j.Open {
 		how = fmt.Sprintf("had not ended when the run did, %s after it was queued", took(j.Elapsed()))
 	}
-	e.say("%s, %s. It moved %s in %s.", what, how, size.Text(float64(j.Bytes)), count(int(j.Files), "file", "files"))
+	e.say("%s, %s.", what, how)
+	if j.Bytes > 0 || j.Files > 0 {
+		e.out[len(e.out)-1] += fmt.Sprintf(" It moved %s in %s.", size.Text(float64(j.Bytes)), count(int(j.Files), "file", "files"))
+	}
 	if !j.Open && !j.Status.Succeeded() {
 		e.say("It failed: %s%s.", j.Status.Message(), detail(j.Detail))
 	}

@@ -79,7 +79,7 @@ func TestExplainNight(t *testing.T) {
 		}
 		want := []string{
 			"Night 2, of 2026-11-24.",
-			"The night does not fit: 9 of 10 backups ended well inside their windows (90 %); 1 ended late. The late ones were late by 60 min.",
+			"The night does not fit: 9 of 10 backups were done inside their windows (90 %); 1 ended late. The late ones were late by 60 min.",
 			"The last backup ended 60 min after its window had closed.",
 			"The largest part of the backups' time, 100 %, went to this: drives' speed. To try: add drives and let as many jobs run, or take a faster generation of drive.",
 			"Job 20 of c took 11 h 00 min from its request, 100 % of it drives' speed.",

@@ -10,6 +10,7 @@ type Metric struct {
 	Name, Unit string // Unit is "%", "s", "bytes", "jobs", "nights", "a day" or none
 	Value      float64
 	Better     string // "lower", "higher", or "" where neither is
+	Signed     bool   `json:",omitempty"` // it may be below 0
 }
 
 // Replication is what one of several runs of a site came to.
@@ -34,6 +35,10 @@ func Names(all []Replication) (names []Metric) {
 	for _, r := range all {
 		next := 0 // where what comes next belongs
 		for _, m := range r.Metrics {
+			if next < len(names) && names[next].Name == m.Name {
+				next++
+				continue
+			}
 			if at[m.Name] {
 				next = 1 + slices.IndexFunc(names, func(o Metric) bool { return o.Name == m.Name })
 				continue

@@ -19,6 +19,11 @@ func (a *Answers) Metrics() (all []Metric) {
 			all = append(all, Metric{Name: name, Unit: unit, Value: v, Better: better})
 		}
 	}
+	signed := func(name string) { // what was just added, if it was
+		if n := len(all); all[n-1].Name == name {
+			all[n-1].Signed = true
+		}
+	}
 	spread := func(name string, q *Quantiles) {
 		add(name+" p50", "s", lower, q.P50)
 		add(name+" p95", "s", lower, q.P95)
@@ -34,6 +39,7 @@ func (a *Answers) Metrics() (all []Metric) {
 		add("nights until one does not fit", "nights", higher, float64(a.Lasts()))
 	}
 	add("least room before the window closes", "s", higher, a.room())
+	signed("least room before the window closes")
 	add("backed up", "bytes", higher, float64(w.Bytes))
 	add("drives in use", "%", "", 100*meanOf(a.Drives, (*Drive).Busy))
 	add("drives in their busiest hour", "%", "", 100*mostOf(a.Drives, func(d *Drive) float64 { return d.PeakHour }))
@@ -48,12 +54,13 @@ func (a *Answers) Metrics() (all []Metric) {
 	}
 	if a.Media.Total > 0 {
 		add("cartridges taken", "a day", "", a.Media.PerDay)
+		signed("cartridges taken")
 		add("scratch cartridges left", "", higher, float64(a.Media.Scratch))
 	}
 	spread("restore to first byte", &a.FirstByte)
 	spread("restore", &a.Restored)
 	for _, k := range record.Kinds() {
-		add("time of backups: "+string(k), "%", "", 100*a.Backups.Of(k))
+		add("time of backups: "+Name(k), "%", "", 100*a.Backups.Of(k))
 	}
 	return all
 }

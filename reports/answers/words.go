@@ -3,8 +3,11 @@ package answers
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"capstan/reports/record"
 )
@@ -109,7 +112,7 @@ func (a *Answers) sayFit() string {
 	default:
 		fmt.Fprintf(&s, "%d of %d nights fit: ", fit, nights)
 	}
-	fmt.Fprintf(&s, "%d of %s ended well inside their windows (%s)", w.Inside, count(w.Due, "backup", "backups"), percent(w.Share()))
+	fmt.Fprintf(&s, "%d of %s were done inside their windows (%s)", w.Inside, count(w.Due, "backup", "backups"), percent(w.Share()))
 	for _, m := range []struct {
 		n    int
 		text string
@@ -120,7 +123,9 @@ func (a *Answers) sayFit() string {
 	}
 	if q := &w.LateBy; q.N > 0 {
 		fmt.Fprintf(&s, ". The late ones were late by %s", most(q))
-	} else if room := a.room(); room > 0 {
+	} else if room := a.room(); room > 0 && nights == 1 {
+		fmt.Fprintf(&s, ". When the last had ended, %s of its window were left", span(room))
+	} else if room > 0 {
 		fmt.Fprintf(&s, ". On the fullest night %s were left", span(room))
 	}
 	return s.String() + "."
@@ -224,13 +229,15 @@ func count(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
-	return fmt.Sprintf("%d %s", n, many)
+	return humanize.Comma(int64(n)) + " " + many
 }
 
 func percent(share float64) string {
 	switch {
 	case math.IsNaN(share):
 		return "-"
+	case share >= .9995:
+		return "100 %"
 	case share > 0 && share < .001:
 		return "less than 0.1 %"
 	case share < .1 || share > .99 && share < 1:
@@ -275,9 +282,16 @@ func (m *Metric) Text(v float64) string {
 		}
 		return fmt.Sprintf("%.3g %s", v, units[i])
 	}
-	text, unit := fmt.Sprintf("%.4g", v), m.Unit
-	if m.Unit != "a day" {
-		text = fmt.Sprintf("%.10g", math.Round(v*100)/100)
+	places := 2
+	if m.Unit == "a day" { // three digits: more would be of chance
+		places = max(0, 2-int(math.Log10(max(math.Abs(v), 1))))
+	}
+	text, unit := strconv.FormatFloat(v, 'f', places, 64), m.Unit
+	if places > 0 {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	if text == "-0" {
+		text = "0"
 	}
 	if text == "1" {
 		unit = strings.TrimSuffix(unit, "s") // one job, one night
@@ -285,25 +299,51 @@ func (m *Metric) Text(v float64) string {
 	return strings.TrimSpace(text + " " + unit)
 }
 
-// Range writes an estimate's interval for people; "" if there is none. A share is between 0
-// and 100 % whatever Student's t says.
+// Range writes an estimate's interval for people; "" if there is none. What cannot be below
+// 0, or above 100 %, is not, whatever Student's t says.
 func (e *Estimate) Range() string {
 	i := e.Interval
 	if i.Level == 0 {
 		return ""
 	}
-	if e.Unit == "%" {
-		i.Low, i.High = max(i.Low, 0), min(i.High, 100)
+	if !e.Signed {
+		i.Low = max(i.Low, 0)
 	}
-	return e.Text(i.Low) + " to " + e.Text(i.High)
+	if e.Unit == "%" {
+		i.High = min(i.High, 100)
+	}
+	return between(e.Text(i.Low), e.Text(i.High))
+}
+
+// between writes a range; a unit that both ends have is said once.
+func between(low, high string) string {
+	number, unit, _ := strings.Cut(low, " ")
+	if _, other, _ := strings.Cut(high, " "); unit == other {
+		low = number
+	}
+	return low + " to " + high
+}
+
+// Told are the differences that are worth a sentence: those with a verdict that are no less
+// than a fiftieth of the first, and of quantiles p95.
+func Told(all []Difference, verdict string) (told []*Difference) {
+	for i := range all {
+		d := &all[i]
+		if d.Verdict() != verdict || math.Abs(d.By.Value) < .02*math.Abs(d.First.Value) || strings.HasSuffix(d.Name, "p50") || strings.HasSuffix(d.Name, "p99") {
+			continue
+		}
+		told = append(told, d)
+	}
+	return told
 }
 
 // Signed writes a difference with its sign for people.
 func (d *Difference) Signed() string {
-	if d.By.Value > 0 {
-		return "+" + d.amount(d.By.Value)
+	text := d.amount(d.By.Value)
+	if d.By.Value > 0 && text != d.amount(0) {
+		return "+" + text
 	}
-	return d.amount(d.By.Value)
+	return text
 }
 
 // Range writes a difference's interval for people; "" if there is none.
@@ -311,10 +351,7 @@ func (d *Difference) Range() string {
 	if d.By.Level == 0 {
 		return ""
 	}
-	s := d.amount(d.By.Low) + " to " + d.amount(d.By.High)
-	if d.Unit == "%" {
-		s = strings.Replace(s, " points", "", 1)
-	}
+	s := between(d.amount(d.By.Low), d.amount(d.By.High))
 	if d.By.N < max(d.First.N, d.Second.N) {
 		s += fmt.Sprintf(" (%d pairs)", d.By.N)
 	}

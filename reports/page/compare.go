@@ -61,18 +61,13 @@ func (c *sides) view() *view {
 
 // words are what became better and worse.
 func (c *sides) words(all []answers.Difference) []string {
-	lists := map[string][]string{}
-	for i := range all {
-		d := &all[i]
-		small := math.Abs(d.By.Value) < .02*math.Abs(d.First.Value)
-		if d.Better == "" || small || strings.HasSuffix(d.Name, "p50") || strings.HasSuffix(d.Name, "p99") {
-			continue
-		}
-		lists[d.Verdict()] = append(lists[d.Verdict()], fmt.Sprintf("%s (%s, was %s)", d.Name, d.Text(d.Second.Value), d.Text(d.First.Value)))
-	}
 	var out []string
 	for _, verdict := range []string{"better", "worse"} {
-		if l := lists[verdict]; len(l) > 0 {
+		var l []string
+		for _, d := range answers.Told(all, verdict) {
+			l = append(l, fmt.Sprintf("%s (%s, was %s)", d.Name, d.Text(d.Second.Value), d.Text(d.First.Value)))
+		}
+		if len(l) > 0 {
 			out = append(out, fmt.Sprintf("%s is %s in: %s.", c.names[1], verdict, strings.Join(l, "; ")))
 		}
 	}

@@ -299,13 +299,25 @@ func rate(v float64) string {
 	return (&answers.Metric{Unit: "bytes"}).Text(v) + "/s"
 }
 
+// rateOf is a rate, and what it could be if that is known.
+func rateOf(v, could float64) string {
+	if v == 0 || could == 0 {
+		return rate(v)
+	}
+	number, unit, _ := strings.Cut(rate(v), " ")
+	if _, other, _ := strings.Cut(rate(could), " "); unit == other {
+		return number + " of " + rate(could)
+	}
+	return rate(v) + " of " + rate(could)
+}
+
 func (r *report) driveTable() (table, bool) {
-	t := table{Titles: []string{"Drive", "Model", "In use", "Writing", "Slow data", "Reading", "Locating", "Load, unload", "Idle", "Busiest hour", "Mounts", "Back-hitches", "Data", "Rate", "Could do"}}
+	t := table{Titles: []string{"Drive", "In use", "Writing", "Slow data", "Reading", "Locating", "Load, unload", "Idle", "Busiest hour", "Mounts", "Back-hitches", "Data", "Rate"}}
 	for i := range r.all[0].Drives {
 		d := &r.all[0].Drives[i]
 		t.Rows = append(t.Rows, []string{
-			d.Name, d.Model, percent(100 * d.Busy()), percent(100 * d.Write), percent(100 * d.Slow), percent(100 * d.Read), percent(100 * d.Position),
-			percent(100 * d.Load), percent(100 * d.Idle), percent(100 * d.PeakHour), whole(d.Mounts), humanize.Comma(d.Hitches), size(d.Bytes), rate(d.Rate), rate(float64(d.Native)),
+			strings.TrimSpace(d.Name + " " + d.Model), percent(100 * d.Busy()), percent(100 * d.Write), percent(100 * d.Slow), percent(100 * d.Read), percent(100 * d.Position),
+			percent(100 * d.Load), percent(100 * d.Idle), percent(100 * d.PeakHour), whole(d.Mounts), humanize.Comma(d.Hitches), size(d.Bytes), rateOf(d.Rate, float64(d.Native)),
 		})
 	}
 	return t, len(t.Rows) > 0

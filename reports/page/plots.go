@@ -451,14 +451,14 @@ func (r *report) media(w vg.Length) (Figure, bool) {
 	return f, true
 }
 
-// course draws how many cartridges will be free.
+// course draws how many cartridges will be in use.
 func course(p *plot.Plot, m *answers.Cartridges) string {
 	l := path{color: good, width: 1.4, dash: dash(4, 3)}
 	if m.Forecast.Foreseen {
 		l.color = bad
 	}
 	for i, c := range m.Course() {
-		at, level := unix(c.At), c.Level
+		at, level := unix(c.At), float64(m.Total)-c.Level
 		if at > p.X.Max && i > 0 { // cut off where the plot ends
 			level += (p.X.Max - at) / (at - l.x[i-1]) * (level - l.y[i-1])
 			at = p.X.Max
@@ -471,7 +471,7 @@ func course(p *plot.Plot, m *answers.Cartridges) string {
 		return ""
 	}
 	p.Add(l)
-	return " The dashed line is how many will be free if cartridges are taken on as in the run, and come free as their images expire."
+	return " The dashed line is how many will not be free, if cartridges are taken on as in the run and come free as their images expire."
 }
 
 // freeBand is the number of free cartridges over time in several replications.

@@ -46,17 +46,12 @@ func CountVolumes(each func(fn func(m nbemm.Media)) error, now rt.Time, put func
 func counts(m *nbemm.Media) bool { return m.Library != "" && m.Pool != nbemm.CleaningPool }
 
 // InUse are the cartridges with images of those that each shows, of which
-// [CountVolumes] counts the states.
+// [CountVolumes] counts the states. Frozen ones are left out: they never come free.
 func InUse(each func(fn func(m nbemm.Media)) error) (all []Cartridge, err error) {
 	err = each(func(m nbemm.Media) {
-		if !counts(&m) || m.Images == 0 {
-			return
+		if counts(&m) && m.Images > 0 && !m.Frozen {
+			all = append(all, Cartridge{Library: m.Library, Taken: m.Assigned, Frees: m.Expires, Kept: m.Retention, Full: m.Full || m.Suspended})
 		}
-		c := Cartridge{Library: m.Library, Taken: m.Assigned, Frees: m.Expires, Kept: m.Retention, Full: m.Full || m.Suspended}
-		if m.Frozen {
-			c.Frees, c.Kept = 0, 0
-		}
-		all = append(all, c)
 	})
 	return all, err
 }
