@@ -29,7 +29,7 @@ const (
 	arriving  stage = iota // the request, at its host
 	handling               // no event: a task of the callee runs
 	returning              // the reply or the failure, at the caller
-	finished
+	over
 )
 
 // call is one request under way.
@@ -50,6 +50,9 @@ type call struct {
 	stage   stage
 	next    *call // of the network's calls under way
 	prev    *call
+
+	holders  int         // who still uses it: the caller, and the task that answers
+	finished func() bool // tells whether stage is finished
 }
 
 var errRefused = errors.New("connection refused: nobody serves there")
@@ -93,21 +96,42 @@ func (t *transport) Call(ctx context.Context, to pbx.Addr, m *pbx.Message) (*pbx
 	if err != nil {
 		return nil, err
 	}
-	c := &call{
-		w: w, caller: rt.Current(ctx).(*task), from: t.p.host, to: h,
-		there: w.net.link(t.p.host, h), back: w.net.link(h, t.p.host),
-		service: to.Service(), req: req, sent: w.clock,
-	}
-	c.target = c
+	c := w.call()
+	c.caller, c.from, c.to = rt.Current(ctx).(*task), t.p.host, h
+	c.there, c.back = w.net.link(t.p.host, h), w.net.link(h, t.p.host)
+	c.service, c.req, c.sent = to.Service(), req, w.clock
 	c.send()
-	if err := rt.Await(ctx, c.isFinished); err != nil {
+	if err := rt.Await(ctx, c.finished); err != nil {
 		c.finish(nil, err) // a reply that comes now finds nobody
-		return nil, err
 	}
-	return c.rep, c.err
+	rep, err := c.rep, c.err
+	c.release()
+	return rep, err
 }
 
-func (c *call) isFinished() bool { return c.stage == finished }
+// call makes a call that its caller holds.
+func (w *World) call() *call {
+	n := &w.net
+	if last := len(n.spare) - 1; last >= 0 {
+		c := n.spare[last]
+		n.spare = n.spare[:last]
+		c.holders = 1
+		return c
+	}
+	c := &call{w: w, holders: 1}
+	c.target, c.finished = c, func() bool { return c.stage == over }
+	return c
+}
+
+// release keeps a call that nobody holds any more for another: there are many.
+// That of a caller that was killed is left to the garbage collector.
+func (c *call) release() {
+	c.holders--
+	if c.holders == 0 {
+		*c = call{timer: c.timer, w: c.w, finished: c.finished}
+		c.w.net.spare = append(c.w.net.spare, c)
+	}
+}
 
 // send puts the request on its way. A host that is cut off does not even accept
 // the connection; a message that is lost on it leaves the outcome unknown.
@@ -150,6 +174,7 @@ func (c *call) arrive() {
 		c.fail(c.w.clock+int64(back.Latency+back.delay), fmt.Errorf("%s/%s: %w: %w", c.to.name, c.service, errRefused, pbx.ErrUnreachable))
 	default:
 		c.stage, c.mux = handling, s.mux
+		c.holders++
 		s.proc.start(s.ctx, c.req.Method, nil, c)
 	}
 }
@@ -204,17 +229,17 @@ func (c *call) fail(at int64, err error) {
 }
 
 func (c *call) lostNow() {
-	if c.stage != finished && c.err == nil {
+	if c.stage != over && c.err == nil {
 		c.fail(c.w.clock, pbx.ErrOutcomeUnknown)
 	}
 }
 
 func (c *call) finish(rep *pbx.Message, err error) {
-	if c.stage == finished {
+	if c.stage == over {
 		return
 	}
 	c.w.disarm(&c.timer)
-	c.rep, c.err, c.stage = rep, err, finished
+	c.rep, c.err, c.stage = rep, err, over
 	if c.prev != nil {
 		c.prev.next = c.next
 	} else {

@@ -46,7 +46,7 @@ type resource struct {
 
 // flow is one transfer.
 type flow struct {
-	timer // its end, at the present rate
+	timer // its end, if it is the next of those that it shares resources with
 	w     *World
 	task  *task
 	via   []*resource
@@ -55,6 +55,7 @@ type flow struct {
 	part  int64 // of a byte moved already, in 1e-9
 	rate  int64
 	since int64 // when bytes and part were right
+	ends  int64 // at the present rate
 	done  bool
 
 	share int64
@@ -160,7 +161,7 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 	for _, r := range f.via {
 		r.flows = append(r.flows, f)
 	}
-	w.flows.share(f)
+	w.flows.changed(f)
 	err := rt.Await(ctx, func() bool { return f.done })
 	held.drop()
 	if err != nil {
@@ -200,7 +201,7 @@ func (f *flow) stop() {
 			delete(fs.resources, f.names[i])
 		}
 	}
-	fs.share(f)
+	fs.changed(f)
 }
 
 func without(s []*flow, f *flow) []*flow {
@@ -210,11 +211,23 @@ func without(s []*flow, f *flow) []*flow {
 	return s
 }
 
-// share computes the rates of all transfers that f touches, directly or through
-// others, and when they end.
-func (fs *flows) share(f *flow) {
+// changed computes the rates of all transfers that f touches, directly or through
+// others, anew: f begins, or has ended and connects those that it touched no more.
+func (fs *flows) changed(f *flow) {
 	fs.w.seq++ // a number no earlier computation had
-	flows, resources := fs.component(f, int(fs.w.seq))
+	round := int(fs.w.seq)
+	if !f.done {
+		fs.share(fs.component(f.via, round))
+		return
+	}
+	for i := range f.via {
+		fs.share(fs.component(f.via[i:i+1], round))
+	}
+}
+
+// share computes the rates of the transfers of a component and which of them ends
+// next. Only that end is an event: at it, all are computed anew.
+func (fs *flows) share(flows []*flow, resources []*resource) {
 	for _, r := range resources {
 		r.left, r.open = r.rate, len(r.flows)
 	}
@@ -241,38 +254,46 @@ func (fs *flows) share(f *flow) {
 			}
 		}
 	}
+	var next *flow
 	for _, g := range flows {
 		g.setRate(g.share)
+		if next == nil || g.ends < next.ends {
+			next = g
+		}
+	}
+	for _, g := range flows {
+		if g != next {
+			fs.w.disarm(&g.timer)
+		} else if !g.armed {
+			fs.w.arm(&g.timer, g.ends, normal)
+		}
 	}
 }
 
-// component is f, if it goes on, with all that are connected with it, in an order
-// that does not depend on chance.
-func (fs *flows) component(f *flow, round int) (flows []*flow, resources []*resource) {
+// component is the transfers that cross the given resources, with all that are
+// connected with them, in an order that does not depend on chance. It is empty if
+// the round has been there.
+func (fs *flows) component(via []*resource, round int) (flows []*flow, resources []*resource) {
 	c := &fs.found
 	clear(c.flows)
 	clear(c.resources)
 	c.flows, c.resources, c.round = c.flows[:0], c.resources[:0], round
-	f.round = round
-	if !f.done {
-		c.flows = append(c.flows, f)
-	}
-	c.visit(f)
+	c.visit(via)
 	for i := 0; i < len(c.resources); i++ {
 		for _, g := range c.resources[i].flows {
 			if g.round != round {
 				g.round = round
 				c.flows = append(c.flows, g)
-				c.visit(g)
+				c.visit(g.via)
 			}
 		}
 	}
 	return c.flows, c.resources
 }
 
-// visit adds the resources that f crosses.
-func (c *component) visit(f *flow) {
-	for _, r := range f.via {
+// visit adds resources that were not visited yet.
+func (c *component) visit(via []*resource) {
+	for _, r := range via {
 		if r.round != c.round {
 			r.round = c.round
 			c.resources = append(c.resources, r)
@@ -285,14 +306,14 @@ const second = 1_000_000_000 // in ns, and parts of a byte
 // setRate counts what moved at the old rate and sets a new one.
 func (f *flow) setRate(rate int64) {
 	f.watch(rate)
-	if rate == f.rate && f.armed {
+	if rate == f.rate {
 		return
 	}
 	moved, part := mulAdd(f.rate, f.w.clock-f.since, f.part)
 	f.bytes, f.part, f.since = max(f.bytes-moved, 0), part, f.w.clock
 	f.rate = rate
+	f.ends = addClock(f.w.clock, f.timeLeft())
 	f.w.disarm(&f.timer)
-	f.w.arm(&f.timer, addClock(f.w.clock, f.timeLeft()), normal)
 }
 
 // mulAdd is what moves at a rate in a number of ns, part of a byte being moved

@@ -49,7 +49,8 @@ func Usable(rate int64) int64 { return rate/100*97 + rate%100*97/100 }
 // link is a Link with its faults.
 type link struct {
 	Link
-	rng      *rand.Rand
+	w        *World
+	rng      *rand.Rand // made when it is first needed, which is seldom
 	cut      bool
 	cuts     int // how often it was cut: tells one cut from the next
 	delay    time.Duration
@@ -64,6 +65,7 @@ type network struct {
 	model NetModel
 	links map[pair]*link
 	calls *call   // that are under way
+	spare []*call // to be used again
 	conns []*pipe // open data connections
 }
 
@@ -107,21 +109,27 @@ func (n *network) link(from, to *Host) *link {
 		return l
 	}
 	m := &n.model
-	l = &link{Link: Link{Latency: m.Remote, Jitter: m.Jitter, Loss: m.Loss}}
-	name := "link " + from.name + ">" + to.name
+	l = &link{w: n.w, Link: Link{Latency: m.Remote, Jitter: m.Jitter, Loss: m.Loss}}
 	switch {
 	case from == to:
 		l.Link = Link{Latency: m.Local}
 	case m.Link != nil:
 		l.Link = m.Link(from.name, to.name)
 	}
-	l.resource = dev.Resource{Name: name, Rate: Usable(l.Rate), Stream: l.Stream}
-	l.rng = n.w.Rand(name, "messages")
+	l.resource = dev.Resource{Name: "link " + from.name + ">" + to.name, Rate: Usable(l.Rate), Stream: l.Stream}
 	n.links[pair{from, to}] = l
 	if from == to {
 		from.self = l
 	}
 	return l
+}
+
+// random is what decides the fate of the link's messages.
+func (l *link) random() *rand.Rand {
+	if l.rng == nil {
+		l.rng = l.w.Rand(l.resource.Name, "messages")
+	}
+	return l.rng
 }
 
 // send tells when a message sent now arrives; ok is false if it is lost.
@@ -133,12 +141,12 @@ func (l *link) send(now int64) (at int64, ok bool) {
 		l.drop--
 		return 0, false
 	}
-	if l.Loss > 0 && l.rng.IntN(1_000_000) < l.Loss {
+	if l.Loss > 0 && l.random().IntN(1_000_000) < l.Loss {
 		return 0, false
 	}
 	d := l.Latency + l.delay
 	if l.Jitter > 0 {
-		d += time.Duration(l.rng.Int64N(int64(l.Jitter)))
+		d += time.Duration(l.random().Int64N(int64(l.Jitter)))
 	}
 	return now + int64(d), true
 }

@@ -25,6 +25,7 @@ type Process struct {
 	inc   uint64
 	ctx   context.Context // of its first task; handlers run under it
 	env   host.Env
+	seams seams
 	first *task // that live, in order of start
 	last  *task
 
@@ -41,6 +42,14 @@ type Process struct {
 }
 
 var _ host.Process = (*Process)(nil)
+
+// seams are how a process reaches its world.
+type seams struct {
+	calls transport
+	data  dataNet
+	rings rings
+	local local
+}
 
 // killDelay is how long a process that was asked to end may take.
 const killDelay = 10 * time.Second
@@ -66,11 +75,11 @@ func (p *Process) run(main func(ctx context.Context, env *host.Env) ([]byte, err
 			job = trace.Job{ID: p.spec.Job, Try: p.spec.Try, Restore: p.spec.Restore}
 		}
 		ctx = trace.As(ctx, job, p.addr.Role())
-		calls := &transport{p}
-		p.ctx = pbx.With(ctx, calls, p.inc, p.spec.Epoch)
+		p.seams = seams{transport{p}, dataNet{p}, rings{p}, local{p}}
+		p.ctx = pbx.With(ctx, &p.seams.calls, p.inc, p.spec.Epoch)
 		p.env = host.Env{
-			Host: p.host.name, Addr: p.addr, Calls: calls, Data: &dataNet{p}, Rings: &rings{p},
-			Local: &local{p}, Log: p.logger(),
+			Host: p.host.name, Addr: p.addr, Calls: &p.seams.calls, Data: &p.seams.data, Rings: &p.seams.rings,
+			Local: &p.seams.local, Log: p.logger(),
 		}
 		if p.w.opts.Setup != nil {
 			p.w.opts.Setup(p.host, &p.env)
@@ -96,7 +105,7 @@ func (p *Process) returned(result []byte, err error) {
 func (p *Process) start(ctx context.Context, name string, fn func(ctx context.Context), c *call) {
 	t := &task{w: p.w, proc: p, name: name, fn: fn, call: c}
 	t.wake.target = t
-	t.ctx = rt.WithTask(ctx, t)
+	rt.WithTask(ctx, t)
 	t.prev = p.last
 	if p.last != nil {
 		p.last.next = t
@@ -274,10 +283,7 @@ func (l *local) Start(ctx context.Context, s host.Spec) (host.Process, error) {
 	l.p.kids = append(l.p.adopted(), p)
 	h.w.callAt(addClock(h.w.clock, int64(h.w.opts.SpawnTime)), normal, p, func() {
 		p.run(func(ctx context.Context, env *host.Env) ([]byte, error) {
-			return main(ctx, env, s.Args, func() {
-				p.ready = true
-				p.wakeWaiters()
-			})
+			return main(ctx, env, p.spec.Args, p.answers)
 		})
 	})
 	if err := p.await(ctx, func() bool { return p.ready || p.dead }); err != nil {
@@ -285,6 +291,12 @@ func (l *local) Start(ctx context.Context, s host.Spec) (host.Process, error) {
 		return nil, fmt.Errorf("starting %s: %w", addr, err)
 	}
 	return p, nil
+}
+
+// answers is told that p answers calls.
+func (p *Process) answers() {
+	p.ready = true
+	p.wakeWaiters()
 }
 
 // adopted are p's children that live.

@@ -46,18 +46,46 @@ type timer struct {
 // target is what a timer tells that its time has come.
 type target interface{ fire() }
 
-// eventQueue is a binary heap of values, and beside it a first-in first-out list
-// for events of priority normal at the current time, which most are. (A heap of
-// values was measured several times faster than container/heap of pointers.)
+// heap is a binary heap of values. (It was measured several times faster than
+// container/heap of pointers.)
+type heap []event
+
+// eventQueue is two heaps, and beside them a first-in first-out list for events of
+// priority normal at the current time, which most are. Most of the others are calls
+// on their way; they have a heap of their own, which is small and stays in the
+// processor's cache, while each client's next backup waits in the other.
 type eventQueue struct {
-	heap  []event
-	now   []event // due at the current time, in order
-	first int     // of now
-	stale int     // cancelled events that are still in heap
+	near, far heap
+	now       []event // due at the current time, in order
+	first     int     // of now
+	stale     int     // cancelled events that are still here
 }
 
-func (q *eventQueue) push(e event) {
-	h := append(q.heap, e)
+// nearTime is how long before its time an event is near at most, in ns.
+const nearTime = second / 100
+
+// push adds an event at the present time now.
+func (q *eventQueue) push(e event, now int64) {
+	if e.at-now <= nearTime {
+		q.near.push(e)
+	} else {
+		q.far.push(e)
+	}
+}
+
+// soonest is the heap whose first event is the first of both; nil if they are empty.
+func (q *eventQueue) soonest() *heap {
+	switch {
+	case len(q.near) > 0 && (len(q.far) == 0 || q.near[0].before(&q.far[0])):
+		return &q.near
+	case len(q.far) > 0:
+		return &q.far
+	}
+	return nil
+}
+
+func (y *heap) push(e event) {
+	h := append(*y, e)
 	i := len(h) - 1
 	for i > 0 {
 		up := (i - 1) / 2
@@ -68,25 +96,25 @@ func (q *eventQueue) push(e event) {
 		i = up
 	}
 	h[i] = e
-	q.heap = h
+	*y = h
 }
 
-func (q *eventQueue) pop() event {
-	h := q.heap
+func (y *heap) pop() event {
+	h := *y
 	top := h[0]
 	n := len(h) - 1
 	last := h[n]
 	h[n] = event{}
-	q.heap = h[:n]
+	*y = h[:n]
 	if n > 0 {
-		q.sink(0, last)
+		y.sink(0, last)
 	}
 	return top
 }
 
 // sink puts e at i or below, where the heap's order wants it.
-func (q *eventQueue) sink(i int, e event) {
-	h := q.heap
+func (y *heap) sink(i int, e event) {
+	h := *y
 	for {
 		kid := 2*i + 1
 		if kid >= len(h) {
@@ -104,23 +132,30 @@ func (q *eventQueue) sink(i int, e event) {
 	h[i] = e
 }
 
-// compact drops cancelled events once they are most of the heap: long timeouts
+// compact drops cancelled events once they are most of what waits: long timeouts
 // that nobody needs any more would otherwise stay until their time.
 func (q *eventQueue) compact() {
-	if q.stale < 1024 || q.stale*2 < len(q.heap) {
+	if q.stale < 1024 || q.stale*2 < len(q.near)+len(q.far) {
 		return
 	}
-	kept := q.heap[:0]
-	for _, e := range q.heap {
+	q.stale -= q.near.compact() + q.far.compact()
+}
+
+// compact drops the cancelled events, and returns how many they were.
+func (y *heap) compact() int {
+	h := *y
+	kept := h[:0]
+	for _, e := range h {
 		if e.gen == e.on.gen {
 			kept = append(kept, e)
 		}
 	}
-	clear(q.heap[len(kept):])
-	q.heap, q.stale = kept, 0
+	clear(h[len(kept):])
+	*y = kept
 	for i := len(kept)/2 - 1; i >= 0; i-- {
-		q.sink(i, kept[i])
+		y.sink(i, kept[i])
 	}
+	return len(h) - len(kept)
 }
 
 func (q *eventQueue) takeNow() event {

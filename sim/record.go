@@ -34,10 +34,16 @@ func (r *recorder) init(o Options) {
 	}
 }
 
-// Emit records e.
+// Emit records e, if anybody wants it: what record is given goes to the heap.
 func (r *recorder) Emit(ctx context.Context, e trace.Event) {
 	rt.Current(ctx).Check()
 	r.count++
+	if r.watch != nil || r.keep || r.out != nil || r.hash != nil {
+		r.record(e)
+	}
+}
+
+func (r *recorder) record(e trace.Event) {
 	if r.watch != nil {
 		r.watch(&e)
 	}
@@ -81,7 +87,7 @@ func (w *World) TraceError() error { return w.record.err }
 // logger makes the process's log, whose times are those of its host.
 func (p *Process) logger() *slog.Logger {
 	if p.w.opts.Log == nil {
-		return slog.New(slog.DiscardHandler)
+		return p.w.silent
 	}
 	h := slog.NewJSONHandler(p.w.opts.Log, &slog.HandlerOptions{Level: p.w.opts.LogLevel})
 	return slog.New(procLog{h, p}).With("host", p.host.name, "proc", string(p.addr))

@@ -18,7 +18,6 @@ type task struct {
 	proc *Process
 	name string
 	fn   func(ctx context.Context)
-	ctx  context.Context
 	call *call // what it answers, if it is a handler
 
 	co     *coroutine
@@ -28,7 +27,6 @@ type task struct {
 	token  bool // Unpark came while the task ran
 	toWall bool // parked until a wall-clock time
 	done   bool
-	stack  *[]byte // where to leave the stack instead of going on
 
 	prev, next *task // of the process, in order of start
 }
@@ -113,9 +111,9 @@ func (t *task) main() {
 		t.end()
 	}()
 	if t.call != nil {
-		t.call.handle(t.ctx)
+		t.call.handle(t.Context())
 	} else {
-		t.fn(t.ctx)
+		t.fn(t.Context())
 	}
 	returned = true
 }
@@ -133,6 +131,7 @@ func (t *task) end() {
 	t.proc.unlink(t)
 	if t.call != nil {
 		t.call.unanswered()
+		t.call.release()
 	}
 }
 
@@ -143,13 +142,12 @@ func (t *task) where() string {
 	if t.co == nil {
 		return "not begun"
 	}
-	var b []byte
-	t.stack = &b
+	t.w.shows = true
 	t.w.running = t
 	t.co.resum()
 	t.w.running = nil
-	t.stack = nil
-	return string(b)
+	t.w.shows = false
+	return t.w.stack
 }
 
 // Check panics unless t runs and its process lives.
@@ -219,8 +217,8 @@ func (t *task) park(until int64) {
 	}
 	t.parked = true
 	t.co.yield(struct{}{})
-	for t.stack != nil {
-		*t.stack = debug.Stack()
+	for t.w.shows {
+		t.w.stack = string(debug.Stack())
 		t.co.yield(struct{}{})
 	}
 	t.parked = false

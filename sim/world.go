@@ -61,6 +61,8 @@ type World struct {
 	idle    []*coroutine
 	failure error
 	halted  bool
+	shows   bool   // a task that is resumed shall not go on, but leave here
+	stack   string // its stack
 
 	hosts  []*Host
 	byName map[string]*Host
@@ -69,6 +71,7 @@ type World struct {
 	flows  flows
 	slots  slotMemory
 	record recorder
+	silent *slog.Logger // of all processes, if there is no log
 }
 
 // New makes a world with no hosts.
@@ -79,7 +82,7 @@ func New(o Options) *World {
 	if o.SpawnTime == 0 {
 		o.SpawnTime = 2 * time.Millisecond
 	}
-	w := &World{opts: o, byName: map[string]*Host{}, slots: slotMemory{}}
+	w := &World{opts: o, byName: map[string]*Host{}, slots: slotMemory{}, silent: slog.New(slog.DiscardHandler)}
 	if o.ShuffleTies {
 		a, b := streamSeed(o.Seed, "world", "ties")
 		w.tie = rand.NewPCG(a, b)
@@ -105,14 +108,14 @@ func (w *World) arm(t *timer, at int64, priority uint64) {
 	t.armed = true
 	if w.tie != nil {
 		e.key = priority<<62 | w.tie.Uint64()>>42<<40 | w.seq&(1<<40-1)
-		w.queue.push(e)
+		w.queue.push(e, w.clock)
 		return
 	}
 	if e.at == w.clock && priority == normal {
 		w.queue.now = append(w.queue.now, e)
 		return
 	}
-	w.queue.push(e)
+	w.queue.push(e, w.clock)
 }
 
 // disarm cancels t if it is armed. Its event stays in the queue, and is known as
@@ -132,12 +135,13 @@ func (w *World) next(limit int64) (*timer, bool) {
 	q := &w.queue
 	for {
 		var e event
+		soonest := q.soonest()
 		switch {
-		case len(q.heap) > 0 && (q.heap[0].at == w.clock || q.first == len(q.now)):
-			if q.heap[0].at > limit {
+		case soonest != nil && ((*soonest)[0].at == w.clock || q.first == len(q.now)):
+			if (*soonest)[0].at > limit {
 				return nil, false
 			}
-			e = q.pop()
+			e = soonest.pop()
 		case q.first < len(q.now):
 			e = q.takeNow()
 		default:

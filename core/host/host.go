@@ -50,7 +50,7 @@ type Spec struct {
 }
 
 // Service is the service name at which the process answers.
-func (s *Spec) Service() string { return pbx.ProcessAt("", s.Role, s.Job, s.Try, s.N).Service() }
+func (s *Spec) Service() string { return pbx.ProcessService(s.Role, s.Job, s.Try, s.N) }
 
 // Exit is how a process ended.
 type Exit struct {

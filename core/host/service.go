@@ -156,9 +156,7 @@ func (d *Daemon) wait(ctx context.Context, _ pbx.Peer, q WaitFor) (Waited, error
 	if r == nil {
 		return Waited{}, status.Errorf(status.NotFound, "no process %s runs here", q.Addr)
 	}
-	tctx, cancel := rt.WithTimeout(ctx, pollTime)
-	defer cancel()
-	if err := r.ended.Wait(tctx); err != nil {
+	if err := r.ended.WaitFor(ctx, pollTime); err != nil {
 		return Waited{}, nil //nolint:nilerr // the time of one call has passed
 	}
 	return Waited{Ended: true, Exit: r.exit}, nil
@@ -262,9 +260,7 @@ func HandleAttend(mux *pbx.Mux, stop *rt.Event) {
 // WaitStop is the answer to [AttendMethod]: whether stop was set in the time of
 // one call.
 func WaitStop(ctx context.Context, stop *rt.Event) bool {
-	ctx, cancel := rt.WithTimeout(ctx, pollTime)
-	defer cancel()
-	return stop.Wait(ctx) == nil
+	return stop.WaitFor(ctx, pollTime) == nil
 }
 
 // Attend ends the context that it returns when the process at addr says so, or

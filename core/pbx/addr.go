@@ -1,7 +1,7 @@
 package pbx
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -14,7 +14,16 @@ func At(host, service string) Addr { return Addr(host + "/" + service) }
 
 // ProcessAt is the address of a job's process: the nth of its role in that try.
 func ProcessAt(host, role string, job int64, try, n int) Addr {
-	return Addr(fmt.Sprintf("%s/%s/%d/%d/%d", host, role, job, try, n))
+	return Addr(host + "/" + ProcessService(role, job, try, n))
+}
+
+// ProcessService is the service part of [ProcessAt].
+func ProcessService(role string, job int64, try, n int) string {
+	b := make([]byte, 0, 64)
+	b = append(append(b, role...), '/')
+	b = append(strconv.AppendInt(b, job, 10), '/')
+	b = append(strconv.AppendInt(b, int64(try), 10), '/')
+	return string(strconv.AppendInt(b, int64(n), 10))
 }
 
 // Host is the host part.

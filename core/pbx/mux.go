@@ -3,7 +3,6 @@ package pbx
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"capstan/core/rt"
 	"capstan/core/status"
@@ -14,52 +13,49 @@ import (
 type Mux struct {
 	role    string
 	epoch   uint64
-	methods map[string]*handler
+	methods map[string]handler
 
-	lock  rt.Lock
-	seen  map[requestNumber]*remembered
-	order []requestNumber // oldest first
+	lock   rt.Lock
+	memory memory
 }
 
-type handler struct {
-	allow  Kinds
-	query  bool
-	decode func([]byte) (any, error)
-	handle func(ctx context.Context, from Peer, q any) (any, error)
+// handler answers one method.
+type handler interface {
+	allows() Kinds
+	queries() bool
+	decode(wire []byte) (any, error)
+	handle(ctx context.Context, from Peer, q any) (any, error)
 }
 
-// requestNumber tells a request from others of its caller, and mostly from those
-// of all callers.
-type requestNumber struct{ inc, seq uint64 }
-
-// remembered is a request under way or answered. The identity is part of what it
-// is known by: nobody can spoil, or be given, the reply to another's request by
-// using its address.
-type remembered struct {
-	who   Identity
-	from  Addr
-	reply Message
-	ended bool          // the reply is there
-	at    time.Duration // since when, monotonic
-	done  *rt.Event     // for repetitions that come before; nil if none did
-	next  *remembered   // of another caller, with the same number
+// answering is a handler of a method by a function.
+type answering[Q, P any] struct {
+	*Method[Q, P]
+	fn func(ctx context.Context, from Peer, q Q) (P, error)
 }
 
-// rememberedReplies is how many replies a service keeps for repetitions, and
-// rememberedTime how long, if they are not too many. A caller gives up a minute
-// after the last of four attempts; a service answers some thousands of requests in
-// that time at most.
-const (
-	rememberedReplies = 4096
-	rememberedTime    = 15 * time.Minute
-)
+func (a *answering[Q, P]) allows() Kinds { return a.allow }
+func (a *answering[Q, P]) queries() bool { return a.query }
+
+func (a *answering[Q, P]) decode(wire []byte) (any, error) {
+	var q Q
+	err := Decode(wire, &q)
+	return q, err
+}
+
+func (a *answering[Q, P]) handle(ctx context.Context, from Peer, q any) (any, error) {
+	typed, ok := q.(Q)
+	if !ok {
+		return nil, fmt.Errorf("%s: request is a %T", a.name, q)
+	}
+	return a.fn(ctx, from, typed)
+}
 
 // NewMux makes an empty set of methods for a role. A call that carries another
 // epoch than the one given is refused; 0 refuses none.
 func NewMux(ctx context.Context, role string, epoch uint64) *Mux {
 	return &Mux{
-		role: role, epoch: epoch, methods: map[string]*handler{},
-		lock: rt.NewLock(ctx), seen: map[requestNumber]*remembered{},
+		role: role, epoch: epoch, methods: map[string]handler{},
+		lock: rt.NewLock(ctx), memory: memory{highest: map[uint64]*remembered{}},
 	}
 }
 
@@ -68,22 +64,7 @@ func Handle[Q, P any](mux *Mux, m *Method[Q, P], fn func(ctx context.Context, fr
 	if _, dup := mux.methods[m.name]; dup {
 		panic("pbx: " + m.name + " is handled twice")
 	}
-	mux.methods[m.name] = &handler{
-		allow: m.allow,
-		query: m.query,
-		decode: func(b []byte) (any, error) {
-			var q Q
-			err := Decode(b, &q)
-			return q, err
-		},
-		handle: func(ctx context.Context, from Peer, q any) (any, error) {
-			typed, ok := q.(Q)
-			if !ok {
-				return nil, fmt.Errorf("%s: request is a %T", m.name, q)
-			}
-			return fn(ctx, from, typed)
-		},
-	}
+	mux.methods[m.name] = &answering[Q, P]{m, fn}
 }
 
 // handling is the context of a handler, with what it asked for with [AfterReply];
@@ -122,7 +103,7 @@ func AfterReply(ctx context.Context, fn func()) {
 // end a handler that changes nothing once its caller is gone.
 func (x *Mux) Changes(method string) bool {
 	h := x.methods[method]
-	return h == nil || !h.query
+	return h == nil || !h.queries()
 }
 
 // Serve answers one request from a peer whose identity the transport has
@@ -131,19 +112,22 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 	tr := trace.From(ctx)
 	tr.Witness(req.Head.Stamp)
 	h := x.methods[req.Method]
-	if h == nil || h.query {
+	if h == nil || h.queries() {
 		rep := &Message{}
 		x.answer(ctx, from, h, req, rep)
 		rep.Head.Stamp = tr.Stamp(ctx)
 		return rep
 	}
-	r, again := x.request(from, &req.Head, rt.Mono(ctx))
+	now := rt.Mono(ctx)
+	x.lock.Lock()
+	r, again := x.memory.find(from, &req.Head, now)
+	x.lock.Unlock()
 	if again {
 		return x.repeat(ctx, r, req.Method)
 	}
 	x.answer(ctx, from, h, req, &r.reply)
 	r.reply.Head.Stamp = tr.Stamp(ctx)
-	now := rt.Mono(ctx)
+	now = rt.Mono(ctx)
 	x.lock.Lock()
 	r.ended, r.at = true, now
 	done := r.done
@@ -154,73 +138,8 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 	return &r.reply
 }
 
-// request finds what is remembered of a request; again is false if it is new.
-func (x *Mux) request(from Identity, h *Head, now time.Duration) (r *remembered, again bool) {
-	n := requestNumber{h.Inc, h.Seq}
-	x.lock.Lock()
-	defer x.lock.Unlock()
-	for r = x.seen[n]; r != nil; r = r.next {
-		if r.who == from && r.from == h.From {
-			return r, true
-		}
-	}
-	r = &remembered{who: from, from: h.From}
-	x.remember(n, r, now)
-	return r, false
-}
-
-// repeat is the reply that a request had, or will have.
-func (x *Mux) repeat(ctx context.Context, r *remembered, method string) *Message {
-	x.lock.Lock()
-	if !r.ended && r.done == nil {
-		r.done = rt.NewEvent(ctx)
-	}
-	ended, done := r.ended, r.done
-	x.lock.Unlock()
-	if !ended {
-		if err := done.Wait(ctx); err != nil {
-			rep := &Message{Method: method}
-			rep.fail(err)
-			return rep
-		}
-	}
-	rep := r.reply
-	return &rep
-}
-
-// answered tells whether r and those of the same number were before a time.
-func (r *remembered) answered(before time.Duration) bool {
-	for ; r != nil; r = r.next {
-		if !r.ended || r.at > before {
-			return false
-		}
-	}
-	return true
-}
-
-func (x *Mux) remember(n requestNumber, r *remembered, now time.Duration) {
-	for len(x.order) > 0 && x.seen[x.order[0]].answered(now-rememberedTime) {
-		delete(x.seen, x.order[0])
-		x.order = x.order[1:]
-	}
-	if len(x.order) >= rememberedReplies {
-		kept := x.order[:0]
-		for i, k := range x.order {
-			if i < len(x.order)/2 && x.seen[k].answered(now) {
-				delete(x.seen, k)
-			} else {
-				kept = append(kept, k)
-			}
-		}
-		x.order = kept
-	}
-	r.next = x.seen[n]
-	x.seen[n] = r
-	x.order = append(x.order, n)
-}
-
 // answer makes the reply to a request.
-func (x *Mux) answer(ctx context.Context, from Identity, h *handler, req, rep *Message) {
+func (x *Mux) answer(ctx context.Context, from Identity, h handler, req, rep *Message) {
 	rep.Method = req.Method
 	q, err := x.accept(from, h, req)
 	if err != nil {
@@ -240,12 +159,12 @@ func (x *Mux) answer(ctx context.Context, from Identity, h *handler, req, rep *M
 }
 
 // accept refuses a request that may not be made, and gives what it asks.
-func (x *Mux) accept(from Identity, h *handler, req *Message) (any, error) {
+func (x *Mux) accept(from Identity, h handler, req *Message) (any, error) {
 	switch {
 	case h == nil:
 		return nil, status.Errorf(status.BadParameter, "%s answers no method %q", x.role, req.Method)
-	case !from.Is(h.allow):
-		return nil, status.Errorf(status.NotAllowed, "%s may be called by %s, not by %s", req.Method, h.allow, from)
+	case !from.Is(h.allows()):
+		return nil, status.Errorf(status.NotAllowed, "%s may be called by %s, not by %s", req.Method, h.allows(), from)
 	case from.Kinds&Hosts != 0 && req.Head.From.Host() != from.Name:
 		return nil, status.Errorf(status.NotAllowed, "%s says it is %s", from, req.Head.From)
 	case x.epoch != 0 && req.Head.Epoch != 0 && req.Head.Epoch != x.epoch:

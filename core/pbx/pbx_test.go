@@ -233,6 +233,57 @@ func TestRepetition(t *testing.T) {
 	}
 }
 
+// check demands that every request that is remembered is in its caller's list, which
+// is sorted, and nothing else is. It returns how many they are.
+func (y *memory) check(t *testing.T) int {
+	t.Helper()
+	listed := map[*remembered]bool{}
+	for inc, r := range y.highest {
+		for ; r != nil; r = r.lower {
+			listed[r] = true
+			if r.inc != inc || r.lower != nil && (r.lower.seq > r.seq || r.lower.higher != r) {
+				t.Errorf("request %d of incarnation %d is in the wrong place of the list of %d", r.seq, r.inc, inc)
+			}
+		}
+	}
+	n := 0
+	for r := y.oldest; r != nil; r = r.later {
+		n++
+		if !listed[r] {
+			t.Errorf("request %d of incarnation %d is in no list", r.seq, r.inc)
+		}
+	}
+	if n != y.count || n != len(listed) {
+		t.Errorf("%d requests in order, %d counted, %d in lists", n, y.count, len(listed))
+	}
+	return n
+}
+
+// Requests that overtake others, of several callers that may have the same numbers,
+// are each done once.
+func TestOvertakingRequests(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		ctx, mux, n := counting()
+		world := rt.Current(ctx).(*task)
+		first := map[Head]int{} // the reply
+		for range rapid.IntRange(1, 60).Draw(r, "requests") {
+			who := rapid.SampledFrom([]string{"a", "b"}).Draw(r, "who")
+			h := Head{From: At(who, "bpbkar"), Inc: rapid.Uint64Range(1, 2).Draw(r, "inc"), Seq: rapid.Uint64Range(1, 9).Draw(r, "seq")}
+			world.now += time.Duration(rapid.Int64Range(0, int64(rememberedTime/100)).Draw(r, "later"))
+			rep := mux.Serve(ctx, Identity{Kinds: Client, Name: who}, request(h.From, h.Inc, h.Seq))
+			want, again := first[h]
+			if !again {
+				want = len(first) + 1
+				first[h] = want
+			}
+			if got, _ := rep.Body.(int); got != want || *n != len(first) {
+				r.Fatalf("request %+v got reply %v after %d, want %d after %d", h, rep.Body, *n, want, len(first))
+			}
+			mux.memory.check(t)
+		}
+	})
+}
+
 // A service remembers enough replies for its callers' repetitions, and forgets
 // the oldest.
 func TestRememberedReplies(t *testing.T) {
@@ -249,8 +300,8 @@ func TestRememberedReplies(t *testing.T) {
 	if *n != done {
 		t.Errorf("of the last %d requests %d were done again", rememberedReplies/2, *n-done)
 	}
-	if len(mux.seen) > rememberedReplies || len(mux.order) != len(mux.seen) {
-		t.Errorf("remembers %d replies in an order of %d, at most %d", len(mux.seen), len(mux.order), rememberedReplies)
+	if kept := mux.memory.check(t); kept > rememberedReplies {
+		t.Errorf("remembers %d replies, at most %d", kept, rememberedReplies)
 	}
 }
 
@@ -274,8 +325,8 @@ func TestOldRepliesAreForgotten(t *testing.T) {
 	} {
 		world.now = c.at
 		mux.Serve(ctx, client, request("client/bpbkar", 1, c.seq))
-		if *n != c.done || len(mux.seen) != c.kept || len(mux.order) != c.kept {
-			t.Errorf("at %v, request %d: %d done, %d and %d remembered, want %d and %d", c.at, c.seq, *n, len(mux.seen), len(mux.order), c.done, c.kept)
+		if kept := mux.memory.check(t); *n != c.done || kept != c.kept {
+			t.Errorf("at %v, request %d: %d done, %d remembered, want %d and %d", c.at, c.seq, *n, kept, c.done, c.kept)
 		}
 	}
 }

@@ -132,7 +132,7 @@ func (c *cancelCtx) cancel(err, cause error) {
 	}
 	c.err, c.cause = err, cause
 	for s := c.waiting; s != nil; s = s.cancelNext {
-		s.task.Unpark()
+		s.unpark()
 	}
 	kids := c.children
 	c.children = nil

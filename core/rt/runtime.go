@@ -83,21 +83,24 @@ type Lock interface {
 // one thing at a time, so that the place in that thing's list is part of it and
 // no wait allocates.
 type TaskState struct {
-	task       Task
-	ready      bool // set by whoever ends the wait, under the primitive's lock
+	ready      bool  // set by whoever ends the wait, under the primitive's lock
+	held       int32 // mutexes held
 	prev, next *TaskState
 	in         *waitList
 
 	cancelPrev, cancelNext *TaskState
 	cancelIn               *cancelCtx
 
-	held int // mutexes held
-
 	context taskContext // what WithTask returned
 }
 
 // Held is the number of mutexes the task holds.
-func (s *TaskState) Held() int { return s.held }
+func (s *TaskState) Held() int { return int(s.held) }
+
+// Context is what [WithTask] returned for the task.
+func (s *TaskState) Context() context.Context { return &s.context }
+
+func (s *TaskState) unpark() { s.context.task.Unpark() }
 
 type taskKey struct{}
 
@@ -119,7 +122,7 @@ func (c *taskContext) Value(key any) any {
 // once for each task.
 func WithTask(ctx context.Context, t Task) context.Context {
 	s := t.State()
-	s.task, s.context = t, taskContext{ctx, t}
+	s.context = taskContext{ctx, t}
 	return &s.context
 }
 

@@ -3,6 +3,7 @@ package rt
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // ErrClosed is returned by a [Queue] that was closed.
@@ -47,7 +48,7 @@ func (l *waitList) wake() bool {
 	}
 	l.remove(s)
 	s.ready = true
-	s.task.Unpark()
+	s.unpark()
 	return true
 }
 
@@ -56,12 +57,15 @@ func (l *waitList) wakeAll() {
 	}
 }
 
-// wait parks the caller in l until it is woken or ctx ends. The lock is held at
-// the call and again at the return.
+// noEnd is no limit of a wait.
+const noEnd = time.Duration(-1)
+
+// wait parks the caller in l until it is woken, monotonic time end is reached, or ctx
+// ends. The lock is held at the call and again at the return.
 //
 // A task that is killed here leaves the list as it unwinds, because tasks of
 // other processes may wait in it too.
-func wait(ctx context.Context, lock Lock, l *waitList) error {
+func wait(ctx context.Context, lock Lock, l *waitList, end time.Duration) error {
 	t := Current(ctx)
 	s := t.State()
 	l.push(s)
@@ -74,13 +78,19 @@ func wait(ctx context.Context, lock Lock, l *waitList) error {
 			w.end()
 		}
 	}()
+	timedOut := false
 	for {
 		lock.Lock()
-		if s.ready || ctx.Err() != nil {
+		timedOut = end != noEnd && t.Mono() >= end
+		if s.ready || ctx.Err() != nil || timedOut {
 			break
 		}
 		lock.Unlock()
-		t.Park()
+		if end == noEnd {
+			t.Park()
+		} else {
+			t.ParkFor(end - t.Mono())
+		}
 	}
 	returns = true
 	woken := s.ready
@@ -88,8 +98,11 @@ func wait(ctx context.Context, lock Lock, l *waitList) error {
 	lock.Unlock()
 	w.end()
 	lock.Lock()
-	if woken {
+	switch {
+	case woken:
 		return nil
+	case ctx.Err() == nil:
+		return context.DeadlineExceeded
 	}
 	return Cause(ctx)
 }
@@ -123,7 +136,7 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 	q.lock.Lock()
 	defer q.lock.Unlock()
 	for !q.closed && q.limit > 0 && len(q.items)-q.first >= q.limit {
-		if err := wait(ctx, q.lock, &q.writers); err != nil {
+		if err := wait(ctx, q.lock, &q.writers, noEnd); err != nil {
 			return err
 		}
 	}
@@ -146,7 +159,7 @@ func (q *Queue[T]) Get(ctx context.Context) (T, error) {
 		if q.closed {
 			return none, ErrClosed
 		}
-		if err := wait(ctx, q.lock, &q.readers); err != nil {
+		if err := wait(ctx, q.lock, &q.readers, noEnd); err != nil {
 			return none, err
 		}
 	}
@@ -217,12 +230,20 @@ func (e *Event) IsSet() bool {
 }
 
 // Wait returns when the event has happened, or ctx's cause when that ends first.
-func (e *Event) Wait(ctx context.Context) error {
+func (e *Event) Wait(ctx context.Context) error { return e.wait(ctx, noEnd) }
+
+// WaitFor is Wait for at most d of monotonic time: then it returns
+// context.DeadlineExceeded.
+func (e *Event) WaitFor(ctx context.Context, d time.Duration) error {
+	return e.wait(ctx, running(ctx).Mono()+d)
+}
+
+func (e *Event) wait(ctx context.Context, end time.Duration) error {
 	running(ctx)
 	e.lock.Lock()
 	defer e.lock.Unlock()
 	for !e.set {
-		if err := wait(ctx, e.lock, &e.waiting); err != nil {
+		if err := wait(ctx, e.lock, &e.waiting, end); err != nil {
 			return err
 		}
 	}
@@ -256,7 +277,7 @@ func (s *Semaphore) Acquire(ctx context.Context) error {
 			s.Release()
 		}
 	}()
-	err := wait(ctx, s.lock, &s.waiting) // Release hands the permit over
+	err := wait(ctx, s.lock, &s.waiting, noEnd) // Release hands the permit over
 	returns = true
 	return err
 }
@@ -351,7 +372,7 @@ func (g *Group) Wait(ctx context.Context) error {
 	ctx = WithoutCancel(ctx)
 	g.lock.Lock()
 	for g.running > 0 {
-		if err := wait(ctx, g.lock, &g.waiting); err != nil {
+		if err := wait(ctx, g.lock, &g.waiting, noEnd); err != nil {
 			break
 		}
 	}

@@ -29,6 +29,7 @@ func cancelEndsWaits(ctx context.Context, t *testing.T) {
 		{"Put", func(ctx context.Context) error { return full.Put(ctx, 2) }},
 		{"Acquire", s.Acquire},
 		{"Event", e.Wait},
+		{"Event in time", func(ctx context.Context) error { return e.WaitFor(ctx, time.Hour) }},
 		{"Await", func(ctx context.Context) error { return rt.Await(ctx, func() bool { return false }) }},
 	}
 	cctx, cancel := rt.WithCancel(ctx)

@@ -39,6 +39,7 @@ func Run(t *testing.T, world World) {
 		{"SemaphoreOrder", semaphoreOrder},
 		{"SemaphoreCancelled", semaphoreCancelled},
 		{"EventWakesAll", eventWakesAll},
+		{"EventInTime", eventInTime},
 		{"MutexExcludes", mutexExcludes},
 		{"CancelEndsWaits", cancelEndsWaits},
 		{"CancelNests", cancelNests},
@@ -297,6 +298,22 @@ func eventWakesAll(ctx context.Context, t *testing.T) {
 	e.Set()
 	isErr(t, "waiters", g.Wait(ctx), nil)
 	isErr(t, "wait for what has happened", e.Wait(ctx), nil)
+}
+
+func eventInTime(ctx context.Context, t *testing.T) {
+	never, soon := rt.NewEvent(ctx), rt.NewEvent(ctx)
+	before := rt.Mono(ctx)
+	isErr(t, "wait for what does not happen", never.WaitFor(ctx, 2*tick), context.DeadlineExceeded)
+	if d := rt.Mono(ctx) - before; d < 2*tick {
+		t.Errorf("gave up after %v of %v", d, 2*tick)
+	}
+	isErr(t, "wait of no time", never.WaitFor(ctx, 0), context.DeadlineExceeded)
+	g, gctx := rt.NewGroup(ctx)
+	g.Go(gctx, "waiter", func(ctx context.Context) error { return soon.WaitFor(ctx, time.Hour) })
+	parked(ctx, t)
+	soon.Set()
+	isErr(t, "waiter", g.Wait(ctx), nil)
+	isErr(t, "wait for what has happened", soon.WaitFor(ctx, 0), nil)
 }
 
 func mutexExcludes(ctx context.Context, t *testing.T) {
