@@ -211,7 +211,6 @@ func parseFrame(b []byte, kind byte, offset int64) ([]byte, error) {
 // and several tasks may use it at once (EncodeAll, DecodeAll).
 var (
 	encoder = newEncoder(zstd.SpeedDefault) // of what is kept
-	hasty   = newEncoder(zstd.SpeedFastest) // of runs
 	decoder = must(zstd.NewReader(nil, zstd.WithDecoderConcurrency(coders), zstd.WithDecoderMaxMemory(maxBlockRaw), zstd.WithDecoderLowmem(true)))
 )
 

@@ -24,7 +24,7 @@ type mark struct {
 }
 
 const (
-	markEvery = 8 // entries
+	markEvery = 16 // entries
 	markCost  = 2*(columns-colClass) + 28
 	classCost = 24
 )
