@@ -58,18 +58,11 @@ func (s *system) policyDir(client, policy, at string) *dir {
 		if len(own) == 0 {
 			return nil, nil
 		}
+		newest := names(own, s.cfg.Zone)[own[len(own)-1].ID]
 		cs := []child{
 			{name: "@images", make: func() fs.InodeEmbedder { return s.imagesDir(client, policy, join(at, "@images")) }},
 			{name: "compare", make: func() fs.InodeEmbedder { return s.compareDir(client, policy, join(at, "compare")) }},
-			{name: "latest", mode: syscall.S_IFLNK, make: func() fs.InodeEmbedder {
-				return &link{s: s, target: func(ctx context.Context) string {
-					own := s.images.of(ctx, client, policy)
-					if len(own) == 0 {
-						return "."
-					}
-					return names(own, s.cfg.Zone)[own[len(own)-1].ID]
-				}}
-			}},
+			{name: "latest", mode: syscall.S_IFLNK, of: newest, make: func() fs.InodeEmbedder { return &link{target: newest} }},
 			{name: "versions", make: func() fs.InodeEmbedder { return s.versions(client, policy, "/") }},
 		}
 		return append(cs, s.days(client, policy, at, own, "")...), nil

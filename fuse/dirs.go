@@ -177,11 +177,11 @@ func (d *dir) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) sys
 	return 0
 }
 
-// link is a symbolic link.
+// link is a symbolic link. The kernel keeps the target for as long as it knows the inode:
+// one that leads elsewhere is another.
 type link struct {
 	fs.Inode
-	s      *system
-	target func(ctx context.Context) string
+	target string
 }
 
 var (
@@ -190,17 +190,11 @@ var (
 )
 
 // Readlink gives the target.
-func (l *link) Readlink(fctx context.Context) ([]byte, syscall.Errno) {
-	ctx, end := l.s.during(fctx, "readlink")
-	defer end()
-	return []byte(l.target(ctx)), 0
-}
+func (l *link) Readlink(context.Context) ([]byte, syscall.Errno) { return []byte(l.target), 0 }
 
 // Getattr gives the target's length.
-func (l *link) Getattr(fctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	ctx, end := l.s.during(fctx, "getattr")
-	defer end()
-	out.Mode, out.Nlink, out.Size = syscall.S_IFLNK|0o777, 1, uint64(len(l.target(ctx)))
+func (l *link) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	out.Mode, out.Nlink, out.Size = syscall.S_IFLNK|0o777, 1, uint64(len(l.target))
 	out.SetTimeout(soon)
 	return 0
 }

@@ -231,7 +231,7 @@ func (r *resolver) resolve(ctx context.Context, p string) (*source, string, bool
 		case *file:
 			return n.src, path.Join(n.e.Path, path.Join(parts...)), true
 		case *link:
-			parts = append(strings.Split(n.target(ctx), "/"), parts...)
+			parts = append(strings.Split(n.target, "/"), parts...)
 		default:
 			return nil, "", false
 		}
@@ -326,7 +326,7 @@ func (b *inbox) take(ctx context.Context, src *source, at, target string, who pe
 	if _, err := b.s.asked.begin(b.client, who.name(), files); err != nil {
 		return nil, b.s.errno(ctx, "inbox", err)
 	}
-	return b.NewInode(context.Background(), &link{s: b.s, target: func(context.Context) string { return target }}, fs.StableAttr{Mode: syscall.S_IFLNK}), 0
+	return b.NewInode(context.Background(), &link{target: target}, fs.StableAttr{Mode: syscall.S_IFLNK}), 0
 }
 
 // Rename asks for a file that is moved to an inbox. It stays where it is.
