@@ -147,6 +147,7 @@ func (n *file) Readlink(context.Context) ([]byte, syscall.Errno) { return []byte
 func (n *file) Lookup(fctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	ctx, end := n.s.during(fctx, "lookup")
 	defer end()
+	out.SetEntryTimeout(soon) // of an error, which may say that nothing is there
 	v, err := n.s.images.view(ctx, n.src)
 	if err != nil {
 		return nil, n.s.errno(ctx, "lookup", err)
@@ -156,6 +157,7 @@ func (n *file) Lookup(fctx context.Context, name string, out *fuse.EntryOut) (*f
 		return nil, n.s.errno(ctx, "lookup", err)
 	}
 	if !ok {
+		out.SetEntryTimeout(forever)
 		return nil, syscall.ENOENT
 	}
 	return n.child(ctx, f, out)
