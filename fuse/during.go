@@ -8,31 +8,55 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sync/singleflight"
 
 	"capstan/core/rt"
 	"capstan/core/status"
 )
 
-// patience is how long a request of the kernel goes on though it was interrupted. Those
-// that are answered from memory are not watched, and programs that get signals all the
-// time go on as on any file system.
+// patience is how long a request of the kernel goes on before it is looked whether it was
+// interrupted, and between looks. Most are answered sooner.
 const patience = 200 * time.Millisecond
 
 // errInterrupted is a request that was given up by who made it.
 var errInterrupted = errors.New("the request was interrupted")
 
-// during is a context for one request of the kernel, which ends when it is interrupted:
-// whoever waits for an answer of the daemon cannot even be killed before it comes.
+// during is a context for one request of the kernel, which ends when who made it is to
+// end: whoever waits for an answer of the daemon cannot even be killed before it comes.
+// The kernel interrupts a request for every signal that its program handles, and only
+// once. A program knows of no interruption of stat(2) or readlink(2), and would take a
+// file for missing: so it goes on for signals that the program outlives.
 func (s *system) during(fctx context.Context, name string) (ctx context.Context, end func()) {
+	c, ok := fuse.FromContext(fctx)
+	return s.watched(fctx, name, func() bool { return !ok || ending(c.Pid) })
+}
+
+// unlessInterrupted is a context for one request of the kernel, which any signal ends:
+// for calls such as open(2) of which programs know that.
+func (s *system) unlessInterrupted(fctx context.Context, name string) (ctx context.Context, end func()) {
+	return s.watched(fctx, name, func() bool { return true })
+}
+
+// watched is a context that ends when fctx has ended and who made the request has given
+// up, or is ended.
+func (s *system) watched(fctx context.Context, name string, givenUp func() bool) (ctx context.Context, end func()) {
 	ctx, cancel := rt.WithCancel(s.task(name))
 	ended := make(chan struct{})
 	watch := time.AfterFunc(patience, func() {
 		select {
 		case <-fctx.Done():
-			cancel(errInterrupted)
 		case <-ended:
+			return
 		}
+		for !givenUp() {
+			select {
+			case <-time.After(patience):
+			case <-ended:
+				return
+			}
+		}
+		cancel(errInterrupted)
 	})
 	return ctx, func() {
 		watch.Stop()

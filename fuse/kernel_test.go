@@ -1,8 +1,10 @@
 package fuse_test
 
 import (
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,5 +36,31 @@ func TestKernelRemembers(t *testing.T) {
 	}
 	if !strings.HasSuffix(got, want) {
 		t.Errorf("after another backup latest is %q", got)
+	}
+}
+
+// TestSignals: what is there is found by a program that gets signals which do not end it,
+// though the master lets it wait; one that ends it ends the wait.
+func TestSignals(t *testing.T) {
+	r := newRig(t, 0)
+	r.run("echo one >" + r.tree + "/file")
+	r.backup("disk")
+	r.show(stage.Rules{})
+	latest := r.latest()
+	master := r.domain.Pid(loopback.Master)
+	ok(t, syscall.Kill(master, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(master, syscall.SIGCONT) })
+	// The first lookup of a file reads the image's catalog, and waits for it.
+	killed := exec.Command("bash", "-c", "exec stat "+latest+"/file")
+	ok(t, killed.Start())
+	time.Sleep(1500 * time.Millisecond)
+	ok(t, killed.Process.Signal(syscall.SIGTERM))
+	if err := killed.Wait(); err == nil || !strings.Contains(err.Error(), "terminated") {
+		t.Errorf("who was to end: %v", err)
+	}
+	resumed := time.AfterFunc(4*time.Second, func() { _ = syscall.Kill(master, syscall.SIGCONT) })
+	defer resumed.Stop()
+	if out := r.run("sleep 0.5 & sleep 1 & if [ -e " + latest + "/file ]; then echo there; else echo missing; fi"); out != "there\n" {
+		t.Errorf("a file that is there is %s", out)
 	}
 }

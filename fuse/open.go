@@ -132,7 +132,7 @@ func (n *file) opened(h *stagedHandle, err error) (fs.FileHandle, uint32, syscal
 
 // await waits until the file was fetched, or the kernel says that nobody wants it.
 func (n *file) await(fctx context.Context, process, user string) error {
-	ctx, end := n.s.during(fctx, "open")
+	ctx, end := n.s.unlessInterrupted(fctx, "open")
 	defer end()
 	f := n.wanted()
 	dir, copies := n.s.looks.Opened(rt.Mono(ctx), process, user, n.src.key, n.e.Path)

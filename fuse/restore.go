@@ -159,7 +159,7 @@ func (l *paths) ask(fctx context.Context) syscall.Errno {
 	if len(named) == 0 {
 		return 0
 	}
-	ctx, end := l.s.during(fctx, "request")
+	ctx, end := l.s.unlessInterrupted(fctx, "request")
 	defer end()
 	var files []stage.File
 	resolver := l.s.resolver()
