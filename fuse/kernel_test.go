@@ -64,3 +64,34 @@ func TestSignals(t *testing.T) {
 		t.Errorf("a file that is there is %s", out)
 	}
 }
+
+// TestRequestOfOld: a request says done of what lay there before the host was started
+// only if it is what was backed up, and who does not wait is not given it unchecked.
+func TestRequestOfOld(t *testing.T) {
+	r := newRig(t, 0)
+	r.run("cd " + r.tree + " && echo good >good && echo kept >kept")
+	r.backup("tape")
+	r.show(stage.Rules{Quiet: 10 * time.Millisecond})
+	r.run("cat " + r.latest() + "/*")
+	restores := len(r.restores())
+	r.run("umount " + r.dir)
+	r.mount.Wait()
+	r.client.Close()
+	staged := filepath.Join(filepath.Dir(r.dir), "stage")
+	r.run("cd " + staged + " && echo another >boot && f=$(grep -l good files/*) && echo 0000 >$f")
+	r.show(stage.Rules{Quiet: 10 * time.Millisecond})
+	if out, err := r.try("dd iflag=nonblock status=none if=" + r.latest() + "/kept"); err == nil || !strings.Contains(out, "temporarily unavailable") {
+		t.Errorf("an open that does not wait: %v, %s", err, out)
+	}
+	r.run("printf '%s\\n' " + r.latest() + " >" + r.dir + "/.restore/new")
+	r.settle()
+	if text := r.run("cat " + r.dir + "/.restore/status/*"); !strings.Contains(text, "state:     done\n") {
+		t.Error(text)
+	}
+	if n := len(r.restores()); n != restores+1 {
+		t.Errorf("%d restores after %d", n, restores)
+	}
+	if got := r.run("cd " + r.latest() + " && dd iflag=nonblock status=none if=good && dd iflag=nonblock status=none if=kept"); got != "good\nkept\n" {
+		t.Errorf("staged is %q", got)
+	}
+}

@@ -91,37 +91,37 @@ func (n *file) Open(fctx context.Context, flags uint32) (fs.FileHandle, uint32, 
 		return &textHandle{}, fuse.FOPEN_KEEP_CACHE, 0
 	}
 	process, user := caller(fctx)
-	if h, err := n.s.staged.open(n.key(), &n.e); h != nil || err != nil {
-		return n.opened(h, err)
-	}
-	if n.locality() != online && (flags&syscall.O_NONBLOCK != 0 || looksOnly(process)) {
+	away := n.locality() != online || n.s.staged.old(n.key()) // or it may prove to be
+	if away && (flags&syscall.O_NONBLOCK != 0 || looksOnly(process)) {
 		return nil, 0, syscall.EAGAIN
+	}
+	ctx, end := n.s.unlessInterrupted(fctx, "open")
+	defer end()
+	if h, err := n.s.staged.open(ctx, n.key(), &n.e); h != nil || err != nil {
+		return n.opened(ctx, h, err)
 	}
 	leave, err := n.s.stager.Enter(user)
 	if err != nil {
 		n.s.full.say(n.s.log, "an open is refused", "path", n.e.Path, "error", err)
 		return nil, 0, syscall.EAGAIN
 	}
-	failed := n.await(fctx, process, user)
+	failed := n.await(ctx, process, user)
 	leave()
 	if errors.Is(failed, errInterrupted) {
 		return nil, 0, syscall.EINTR
 	}
-	h, err := n.s.staged.open(n.key(), &n.e) // it may have come, and another file of its batch not
+	h, err := n.s.staged.open(ctx, n.key(), &n.e) // it may have come, and another file of its batch not
 	if h == nil && err == nil {
 		if err = failed; err == nil {
 			err = status.Errorf(status.NotAllRestored, "%s did not come with its restore", n.e.Path)
 		}
 	}
-	if err != nil {
-		return nil, 0, n.s.errno(fctx, "open "+n.e.Path, err)
-	}
-	return n.opened(h, nil)
+	return n.opened(ctx, h, err)
 }
 
-func (n *file) opened(h *stagedHandle, err error) (fs.FileHandle, uint32, syscall.Errno) {
+func (n *file) opened(ctx context.Context, h *stagedHandle, err error) (fs.FileHandle, uint32, syscall.Errno) {
 	if err != nil {
-		return nil, 0, fs.ToErrno(err)
+		return nil, 0, n.s.errno(ctx, "open "+n.e.Path, err)
 	}
 	if changed := n.e.XHash != 0 || stage.PlaceOf(n.header, &n.e).Media != ""; changed && !n.told.Swap(true) {
 		// It may have an ACL now, and what was on tape has other blocks. A kernel that does not know it does not mind.
@@ -131,9 +131,7 @@ func (n *file) opened(h *stagedHandle, err error) (fs.FileHandle, uint32, syscal
 }
 
 // await waits until the file was fetched, or the kernel says that nobody wants it.
-func (n *file) await(fctx context.Context, process, user string) error {
-	ctx, end := n.s.unlessInterrupted(fctx, "open")
-	defer end()
+func (n *file) await(ctx context.Context, process, user string) error {
 	f := n.wanted()
 	dir, copies := n.s.looks.Opened(rt.Mono(ctx), process, user, n.src.key, n.e.Path)
 	switch {

@@ -131,6 +131,9 @@ func (q *requests) set(change func()) {
 
 // stage brings files to this host, and keeps them.
 func (q *requests) stage(ctx context.Context, r *request) error {
+	if err := q.checkOld(ctx, r); err != nil {
+		return err
+	}
 	claimed, err := q.s.staged.claim(r.files)
 	if err != nil {
 		return err
@@ -144,6 +147,32 @@ func (q *requests) stage(ctx context.Context, r *request) error {
 		return fmt.Errorf("%d files did not come with their restores", n)
 	}
 	return err
+}
+
+// checkOld has the old files of a request checked: those that are bad are missing then.
+func (q *requests) checkOld(ctx context.Context, r *request) error {
+	for _, f := range r.files {
+		key := keyOf(f.Image, f.Path)
+		if !q.s.staged.old(key) {
+			continue
+		}
+		of, err := q.s.images.reader(ctx, f.Image)
+		if err != nil {
+			return err
+		}
+		e, _, err := of.Lookup(ctx, f.Path)
+		if err != nil {
+			return err
+		}
+		h, err := q.s.staged.open(ctx, key, &e)
+		if h != nil {
+			err = h.close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // missing are the files of a request that have contents, and are not staged.

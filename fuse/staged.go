@@ -3,6 +3,7 @@ package fuse
 import (
 	"bytes"
 	"container/list"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"capstan/core/catalog"
 	"capstan/core/stream"
 )
@@ -25,11 +28,13 @@ import (
 // has that name only once its contents were checked. What was used longest ago goes
 // when there is too much; what is open or pinned stays. Nothing is made durable: that
 // would be waited for, and the file system may have much else to write. So after the host
-// was started anew each file is checked once more when it is opened.
+// was started anew each file is checked once more when it is opened, and some time after
+// it came it is asked once whether it could be written.
 type staged struct {
 	dir   string
 	past  string // for files of before the host was started
 	limit int64
+	log   *slog.Logger
 
 	mu     sync.Mutex
 	files  map[string]*list.Element // by key
@@ -37,7 +42,8 @@ type staged struct {
 	bytes  int64
 	claims map[string]*claim // by key
 
-	saving sync.Mutex // of the file of pins
+	saving sync.Mutex         // of the file of pins
+	flight singleflight.Group // of checks, by key
 }
 
 type stagedFile struct {
@@ -47,12 +53,23 @@ type stagedFile struct {
 	blocks uint64
 	users  int
 	pinned time.Time // until then it stays
+	came   time.Time
+	synced bool // it is known to be on disk
+}
+
+// written is how long after it came a file has been written by the kernel, or that has
+// failed: then the kernel drops what it could not write, and shows zeros from then on.
+const written = 30 * time.Second
+
+// doubtful tells whether a file is to be checked before it is shown.
+func (f *stagedFile) doubtful() bool {
+	return f.old || !f.synced && time.Since(f.came) > written
 }
 
 // openStaged finds what an earlier mount has left, and removes what was not finished. If
 // it cannot be read what was to stay, it stays as other files do.
 func openStaged(dir string, limit int64, log *slog.Logger) (*staged, error) {
-	s := &staged{dir: filepath.Join(dir, "files"), past: filepath.Join(dir, "old"), limit: limit, files: map[string]*list.Element{}, recent: list.New(), claims: map[string]*claim{}}
+	s := &staged{dir: filepath.Join(dir, "files"), past: filepath.Join(dir, "old"), limit: limit, log: log, files: map[string]*list.Element{}, recent: list.New(), claims: map[string]*claim{}}
 	if err := os.RemoveAll(filepath.Join(dir, "jobs")); err != nil {
 		return nil, fmt.Errorf("the staging directory: %w", err)
 	}
@@ -174,7 +191,7 @@ func (s *staged) at(f *stagedFile) string {
 }
 
 func (s *staged) note(key string, info os.FileInfo) *stagedFile {
-	f := &stagedFile{key: key, size: info.Size()}
+	f := &stagedFile{key: key, size: info.Size(), came: info.ModTime()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		f.blocks = uint64(st.Blocks)
 		f.size = st.Blocks * 512
@@ -197,36 +214,81 @@ func (s *staged) blocks(key string) (n uint64, ok bool) {
 	return 0, false
 }
 
-// open opens a staged file, which stays as long as it is open; nil if it is not staged. An
-// old one is compared with what the catalog says.
-func (s *staged) open(key string, e *catalog.Entry) (*stagedHandle, error) {
-	h, old, err := s.take(key)
-	if h == nil || err != nil || !old {
+// open opens a staged file, which stays as long as it is open; nil if it is not staged. A
+// doubtful one is checked first, once for all who open it.
+func (s *staged) open(ctx context.Context, key string, e *catalog.Entry) (*stagedHandle, error) {
+	h, doubtful, err := s.take(key)
+	if h == nil || err != nil || !doubtful {
 		return h, err
 	}
-	bad := verify(h.file.Name(), e)
-	if bad == nil && e.CRC == 0 {
-		bad = errors.New("its contents cannot be checked")
-	}
+	_, err = shared(ctx, &s.flight, key, func() (struct{}, error) { return struct{}{}, s.check(key, e) })
 	s.mu.Lock()
-	if el := s.files[key]; el != nil && el.Value.(*stagedFile) == h.of && h.of.old {
-		if bad == nil {
-			if err = os.Rename(s.at(h.of), filepath.Join(s.dir, key)); err == nil {
-				h.of.old = false
-			}
-		} else {
-			err = os.Remove(s.at(h.of))
-			s.forget(el)
-		}
-	}
+	doubtful = h.of.doubtful()
 	s.mu.Unlock()
-	if bad == nil && err == nil {
-		return h, nil
+	if err != nil || doubtful {
+		return nil, errors.Join(err, h.close())
 	}
-	return nil, errors.Join(err, h.close())
+	return h, nil
 }
 
-func (s *staged) take(key string) (h *stagedHandle, old bool, err error) {
+// check compares an old file with what the catalog says, and asks whether another could be
+// written. What is not right is removed. It has an open file of its own: who waits for it
+// may go.
+func (s *staged) check(key string, e *catalog.Entry) (err error) {
+	h, doubtful, err := s.take(key)
+	if h == nil || err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.close()) }()
+	if !doubtful {
+		return nil
+	}
+	bad := h.bad(e)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	el := s.files[key]
+	if el == nil || el.Value.(*stagedFile) != h.of {
+		return nil
+	}
+	if bad != nil {
+		defer s.forget(el)
+		s.log.Warn("a staged file is removed", "file", h.file.Name(), "error", bad)
+		return os.Remove(s.at(h.of))
+	}
+	if h.of.old {
+		if err := os.Rename(s.at(h.of), filepath.Join(s.dir, key)); err != nil {
+			return err
+		}
+	}
+	h.of.old, h.of.synced = false, true
+	return nil
+}
+
+// bad is what is wrong with a doubtful file. fsync(2) tells who has just opened it of an
+// error of earlier, if nobody was told.
+func (h *stagedHandle) bad(e *catalog.Entry) error {
+	h.s.mu.Lock()
+	old := h.of.old
+	h.s.mu.Unlock()
+	switch {
+	case !old:
+		return h.file.Sync()
+	case e.CRC == 0:
+		return errors.New("its contents cannot be checked")
+	}
+	return verify(h.file, e)
+}
+
+// old tells whether a file is staged, and is to be compared with the catalog.
+func (s *staged) old(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	el := s.files[key]
+	return el != nil && el.Value.(*stagedFile).old
+}
+
+// take opens a staged file as it is.
+func (s *staged) take(key string) (h *stagedHandle, doubtful bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	el := s.files[key]
@@ -234,7 +296,7 @@ func (s *staged) take(key string) (h *stagedHandle, old bool, err error) {
 		return nil, false, nil
 	}
 	of := el.Value.(*stagedFile)
-	f, err := os.Open(s.at(of))
+	f, err := os.OpenFile(s.at(of), os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) { // somebody has removed it
 		s.forget(el)
 		return nil, false, nil
@@ -244,7 +306,7 @@ func (s *staged) take(key string) (h *stagedHandle, old bool, err error) {
 	}
 	s.recent.MoveToFront(el)
 	of.users++
-	return &stagedHandle{s: s, of: of, file: f}, of.old, nil
+	return &stagedHandle{s: s, of: of, file: f}, of.doubtful(), nil
 }
 
 func (s *staged) forget(el *list.Element) {
@@ -261,7 +323,7 @@ const grace = 10 * time.Second
 // accept takes a file that a restore has brought, after its length and contents were
 // compared with what the catalog says. A file that differs is an error, and not taken.
 func (s *staged) accept(from, key string, e *catalog.Entry) error {
-	if err := verify(from, e); err != nil {
+	if err := verifyAt(from, e); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -308,14 +370,19 @@ func (s *staged) evict(coming int64) error {
 	return nil
 }
 
-// verify compares a file with its entry: its length, and its contents if their checksum
-// is known.
-func verify(path string, e *catalog.Entry) error {
+// verifyAt compares a file with its entry.
+func verifyAt(path string, e *catalog.Entry) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	return verify(f, e)
+}
+
+// verify compares a file with its entry: its length, and its contents if their checksum
+// is known. Where it is read at stays.
+func verify(f *os.File, e *catalog.Entry) error {
 	info, err := f.Stat()
 	switch {
 	case err != nil:
@@ -326,7 +393,7 @@ func verify(path string, e *catalog.Entry) error {
 		return nil
 	}
 	sum := crc32.New(stream.Castagnoli)
-	if _, err := io.Copy(sum, f); err != nil {
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, e.Size)); err != nil {
 		return err
 	}
 	if sum.Sum32() != e.CRC {

@@ -46,7 +46,7 @@ func TestBatchLargerThanLimit(t *testing.T) {
 		arrive(t, s, fmt.Sprint(i), 600<<10)
 	}
 	for i := range 4 {
-		h, err := s.open(fmt.Sprint(i), &catalog.Entry{})
+		h, err := s.open(t.Context(), fmt.Sprint(i), &catalog.Entry{})
 		if h == nil || err != nil {
 			t.Fatalf("file %d is gone before it was opened: %v", i, err)
 		}
@@ -64,14 +64,14 @@ func TestRemovedWhileOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	arrive(t, s, "a", 600<<10)
-	first, err := s.open("a", &catalog.Entry{})
+	first, err := s.open(t.Context(), "a", &catalog.Entry{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(s.path("a")); err != nil {
 		t.Fatal(err)
 	}
-	if h, err := s.open("a", &catalog.Entry{}); h != nil || err != nil {
+	if h, err := s.open(t.Context(), "a", &catalog.Entry{}); h != nil || err != nil {
 		t.Fatalf("a file that was removed is opened: %v", err)
 	}
 	arrive(t, s, "a", 600<<10)
@@ -233,7 +233,7 @@ func TestHostStarted(t *testing.T) {
 	}
 	opens := func(s *staged, key string, e *catalog.Entry) bool {
 		t.Helper()
-		h, err := s.open(key, e)
+		h, err := s.open(t.Context(), key, e)
 		if err != nil {
 			t.Fatal(err)
 		}
