@@ -41,9 +41,9 @@ func oldFile(t *testing.T, key string, contents []byte) (*staged, *catalog.Entry
 // checked.
 func TestOldOpenedByMany(t *testing.T) {
 	for range 20 {
-		s, e := oldFile(t, "a", bytes.Repeat([]byte("x"), 1<<20))
+		s, e := oldFile(t, "a", bytes.Repeat([]byte("x"), 1<<10))
 		var all sync.WaitGroup
-		for range 8 {
+		for range 64 {
 			all.Go(func() {
 				h, err := s.open(t.Context(), "a", e)
 				if h == nil || err != nil {
