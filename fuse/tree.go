@@ -147,26 +147,31 @@ func (n *file) Readlink(context.Context) ([]byte, syscall.Errno) { return []byte
 func (n *file) Lookup(fctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	ctx, end := n.s.during(fctx, "lookup")
 	defer end()
-	out.SetEntryTimeout(soon) // of an error, which may say that nothing is there
 	v, err := n.s.images.view(ctx, n.src)
 	if err != nil {
-		return nil, n.s.errno(ctx, "lookup", err)
+		return nil, n.failed(ctx, err, out)
 	}
 	f, ok, err := v.Lookup(ctx, path.Join(n.e.Path, name))
 	if err != nil {
-		return nil, n.s.errno(ctx, "lookup", err)
+		return nil, n.failed(ctx, err, out)
 	}
 	if !ok {
-		out.SetEntryTimeout(forever)
 		return nil, syscall.ENOENT
 	}
 	return n.child(ctx, f, out)
 }
 
+// failed is the answer to a lookup that an error ends. The kernel remembers what is not
+// there, but not what an error says is not there: that has a time of its own.
+func (n *file) failed(ctx context.Context, err error, out *fuse.EntryOut) syscall.Errno {
+	out.SetEntryTimeout(soon)
+	return n.s.errno(ctx, "lookup", err)
+}
+
 func (n *file) child(ctx context.Context, f catalog.Found, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	c, err := n.s.node(ctx, n.src, f)
 	if err != nil {
-		return nil, n.s.errno(ctx, "lookup", err)
+		return nil, n.failed(ctx, err, out)
 	}
 	in := n.NewInode(context.Background(), c, c.stable())
 	if known, ok := in.Operations().(*file); !ok || known.e.Path != c.e.Path || known.header.ID != c.header.ID {
