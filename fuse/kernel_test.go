@@ -1,6 +1,9 @@
 package fuse_test
 
 import (
+	"bytes"
+	"log"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -8,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"capstan/core/bpdbm"
+	"capstan/core/pbx"
 	"capstan/core/stage"
 	"capstan/internal/real/loopback"
 )
@@ -93,5 +98,44 @@ func TestRequestOfOld(t *testing.T) {
 	}
 	if got := r.run("cd " + r.latest() + " && dd iflag=nonblock status=none if=good && dd iflag=nonblock status=none if=kept"); got != "good\nkept\n" {
 		t.Errorf("staged is %q", got)
+	}
+}
+
+// TestErrorNotRemembered: what an error says is not there is looked up again.
+func TestErrorNotRemembered(t *testing.T) {
+	r := newRig(t, 0)
+	r.run("echo one >" + r.tree + "/file")
+	r.backup("disk")
+	c := &counting{lines: map[string]int{}}
+	log.SetOutput(c)
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
+	r.debug = true
+	r.show(stage.Rules{})
+	at := filepath.Join(r.dir, "clients", loopback.Client, r.policy, "@images")
+	id := strings.TrimSpace(r.run("ls " + at))
+	looks := exec.Command("bash", "-c", "cd "+at+"/"+id+" && echo && read && for i in 1 2 3; do stat file; done")
+	in, err := looks.StdinPipe()
+	ok(t, err)
+	out, err := looks.StdoutPipe()
+	ok(t, err)
+	var said bytes.Buffer
+	looks.Stderr = &said
+	ok(t, looks.Start())
+	_, err = out.Read(make([]byte, 1)) // it is in the image's directory, of which nothing was read
+	ok(t, err)
+	_, err = bpdbm.Expire.Call(r.ctx, pbx.At(loopback.Master, bpdbm.Service), bpdbm.ExpireImages{Images: []string{id}})
+	ok(t, err)
+	c.mu.Lock()
+	clear(c.lines)
+	c.mu.Unlock()
+	_, err = in.Write([]byte("\n"))
+	ok(t, err)
+	if err := looks.Wait(); err == nil || strings.Count(said.String(), "No such file") != 3 {
+		t.Errorf("%v: %s", err, said.String())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lines["LOOKUP"] < 3 {
+		t.Errorf("the kernel asked %v", c.lines)
 	}
 }
