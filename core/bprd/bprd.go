@@ -565,7 +565,7 @@ func handleProcesses(mux *pbx.Mux, find func(ctx context.Context) (*led, error))
 		if err != nil {
 			return tar.Names{}, err
 		}
-		return r.names(ctx, from, q)
+		return r.otherNames(ctx, from, q)
 	})
 	pbx.Handle(mux, bpbrm.Report, func(ctx context.Context, from pbx.Peer, f bpbrm.Finished) (struct{}, error) {
 		r, err := find(ctx)

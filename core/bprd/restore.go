@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"capstan/core/archive"
@@ -44,6 +46,7 @@ type led struct {
 	server string   // the media server that takes part
 	args   bpbrm.Args
 	needed *Needed  // of a restore
+	names  []string // of members that have another, sorted
 	reads  *reading // of an import
 	stop   *rt.Event
 	told   *rt.Event // bpbrm has reported
@@ -65,7 +68,8 @@ func newRestore(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64,
 	q := &n.Request
 	r.needed, r.args.Client = n, q.To
 	r.args.Options = archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true, Volatile: q.Volatile}
-	r.args.Named = len(n.As) > 0
+	r.names = slices.Sorted(maps.Keys(n.As))
+	r.args.Named = len(r.names) > 0
 	return r
 }
 
@@ -153,13 +157,16 @@ func (r *led) page(from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
 	return n, nil
 }
 
-// names answers tar: which members are written under another name.
-func (r *led) names(ctx context.Context, from pbx.Peer, q tar.NamesQuery) (tar.Names, error) {
+// otherNames answers tar: which members are written under another name.
+func (r *led) otherNames(ctx context.Context, from pbx.Peer, q tar.NamesQuery) (tar.Names, error) {
 	j := trace.JobOf(ctx)
 	if r.needed == nil || from.Addr != pbx.ProcessAt(r.args.Client, tar.Role, j.ID, j.Try, 0) {
 		return tar.Names{}, status.Errorf(status.NotAllowed, "%s has no part in a restore that is led here", from)
 	}
-	as, more := bpdbm.PageOf(r.needed.As, q.From)
+	if q.From < 0 || q.From > len(r.names) {
+		return tar.Names{}, status.Errorf(status.BadParameter, "restore %d has no other name %d", r.needed.Job, q.From)
+	}
+	as, more := bpdbm.PageOf(r.needed.As, r.names[q.From:])
 	r.named = r.named || !more
 	return tar.Names{As: as, More: more}, nil
 }
