@@ -71,7 +71,7 @@ type Client struct {
 	Count int `yaml:"count" def:"1" min:"1" max:"100000"`
 	// The rate of its network link, each way; data gets 97 % of it.
 	Link Rate `yaml:"link" def:"1Gbps" min:"1kBps"`
-	// The rate of data that one connection carries at most, each way: of TCP, the window over the round-trip time. A job has one connection; several share the link. 0 is all of the link.
+	// The rate of data that one connection carries at most, each way: of TCP, the window over the round-trip time. A job has one connection; several share the link. Default: all of the link.
 	PerConnection Rate `yaml:"perConnection,omitempty" min:"1kBps" ex:"80MBps"`
 	// The rate at which its disks read and write.
 	Disk Rate `yaml:"disk" def:"200MBps" min:"1kBps"`

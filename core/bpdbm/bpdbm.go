@@ -149,6 +149,8 @@ type Server struct {
 	open  map[string]*writing
 	cache *catalog.Cache
 	read  readers
+	// selected has pages that were not asked for yet; nil if none has.
+	selected *selected
 
 	master  string
 	holders map[string][]int64 // of an image: the restores that need it

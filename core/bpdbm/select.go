@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -98,24 +99,76 @@ func clean(p string) string {
 	return path.Clean(p)
 }
 
-// selectEntries walks what the paths name and joins members that lie side by
-// side into ranges: a whole tree is one range.
+// selected is all of the answer to a [Selection].
+type selected struct {
+	of       Selection // its first page
+	Selected           // with all ranges and all other names
+	names    []string  // that have another, sorted
+}
+
+// selectEntries answers [Selection]. What was found stays while pages of it are to
+// come, lest all be looked for again for each: of one selection, so that who does not
+// ask for the rest leaves no more than that.
 func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) (Selected, error) {
 	if err := s.hold(ctx, q.BackupID); err != nil {
 		return Selected{}, err
-	}
-	var sel Selected
-	paths := q.Paths
-	if len(paths) == 0 {
-		paths = []string{"/"}
 	}
 	hs, err := s.headers(ctx, from, append([]string{q.BackupID}, q.Later...))
 	if err != nil {
 		return Selected{}, err
 	}
+	of := q
+	of.From, of.FromAs = 0, 0
+	s.lock.Lock()
+	all := s.selected
+	s.lock.Unlock()
+	if all == nil || !reflect.DeepEqual(all.of, of) {
+		if all, err = s.choose(ctx, hs, of); err != nil {
+			return Selected{}, err
+		}
+	}
+	p, err := all.page(q)
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	switch {
+	case p.More:
+		s.selected = all
+	case s.selected == all:
+		s.selected = nil
+	}
+	return p, err
+}
+
+// page is what one message carries.
+func (all *selected) page(q Selection) (Selected, error) {
+	if q.From < 0 || q.From > len(all.Ranges) || q.FromAs < 0 || q.FromAs > len(all.names) {
+		return Selected{}, status.Errorf(status.BadParameter, "image %s: no range %d of %d, or no other name %d of %d",
+			q.BackupID, q.From, len(all.Ranges), q.FromAs, len(all.names))
+	}
+	p := all.Selected
+	if q.From > 0 {
+		p.Hollow = nil
+	}
+	p.Ranges = all.Ranges[q.From:]
+	if len(p.Ranges) > maxRanges {
+		p.Ranges, p.More = p.Ranges[:maxRanges], true
+	}
+	as, more := PageOf(all.As, all.names[q.FromAs:])
+	p.As, p.More = as, p.More || more
+	return p, nil
+}
+
+// choose walks what the paths name and joins members that lie side by side into
+// ranges: a whole tree is one range.
+func (s *Server) choose(ctx context.Context, hs []image.Header, q Selection) (*selected, error) {
+	sel := &selected{of: q}
+	paths := q.Paths
+	if len(paths) == 0 {
+		paths = []string{"/"}
+	}
 	var taken []member
 	seen := map[int64]bool{} // by offset: paths may overlap
-	err = s.reading(ctx, hs, func(rs []*catalog.Reader) error {
+	err := s.reading(ctx, hs, func(rs []*catalog.Reader) error {
 		v := catalog.NewView(rs...)
 		for _, p := range paths {
 			found := false
@@ -125,7 +178,7 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 					return // a directory that is implied has no member
 				}
 				seen[f.Offset] = true
-				if f.Count > 0 && q.From == 0 {
+				if f.Count > 0 {
 					sel.Hollow = append(sel.Hollow, f.Entry)
 				}
 				taken = append(taken, newMember(&f.Entry))
@@ -137,10 +190,10 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 				sel.Missing = append(sel.Missing, p)
 			}
 		}
-		return firstNames(ctx, rs[0], taken, &sel)
+		return firstNames(ctx, rs[0], taken, &sel.Selected)
 	})
 	if err != nil {
-		return Selected{}, err
+		return nil, err
 	}
 	members := make([]Range, len(taken))
 	sel.AnyOrder = true
@@ -150,27 +203,17 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 		sel.Files += m.files
 		sel.Bytes += m.bytes
 	}
-	ranges := join(members)
-	if q.From < 0 || q.From > len(ranges) {
-		return Selected{}, status.Errorf(status.BadParameter, "image %s: no range %d of %d", q.BackupID, q.From, len(ranges))
-	}
-	sel.Ranges = ranges[q.From:]
-	if len(sel.Ranges) > maxRanges {
-		sel.Ranges, sel.More = sel.Ranges[:maxRanges], true
-	}
-	as, more := PageOf(sel.As, q.FromAs)
-	sel.As, sel.More = as, sel.More || more
+	sel.Ranges = join(members)
+	sel.names = slices.Sorted(maps.Keys(sel.As))
 	return sel, nil
 }
 
-// PageOf are the names of members that fit into a message, in the order of what the
-// members are called, without the first ones; more says that others come after them.
-func PageOf(as map[string]string, from int) (page map[string]string, more bool) {
-	names := slices.Sorted(maps.Keys(as))
+// PageOf are those of as that fit into a message, in the order of names; more says
+// that others come after them.
+func PageOf(as map[string]string, names []string) (page map[string]string, more bool) {
 	page = map[string]string{}
 	size := 0
-	for i := max(from, 0); i < len(names); i++ {
-		k := names[i]
+	for _, k := range names {
 		if size += len(k) + len(as[k]) + 16; size > maxAs && len(page) > 0 {
 			return page, true
 		}

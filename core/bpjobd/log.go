@@ -1,6 +1,7 @@
 package bpjobd
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -18,6 +19,9 @@ type Lines struct {
 	Try  int        `json:"try"`
 	Role string     `json:"role"`
 	Said []job.Said `json:"said"`
+	// Texts are what a host on which Capstan is older says, all at Time.
+	Texts []string `json:"texts,omitempty"`
+	Time  rt.Time  `json:"time,omitempty"` // 0 is now
 }
 
 // LogQuery asks for the lines of a job's log after line N.
@@ -110,6 +114,7 @@ func (l *Log) Flush(ctx context.Context) {
 }
 
 func (s *Server) addLines(ctx context.Context, from pbx.Peer, q Lines) error {
+	q.Said = append(q.Said, say(cmp.Or(q.Time, rt.Now(ctx)), q.Texts)...)
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
 	return s.db.Update(ctx, func(tx store.Tx) error {

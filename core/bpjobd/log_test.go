@@ -131,6 +131,30 @@ func TestLongLog(t *testing.T) {
 	}
 }
 
+// A host on which Capstan is older says its lines with one time for all.
+func TestLinesOfOlderHosts(t *testing.T) {
+	type lines struct {
+		Job   int64    `json:"job"`
+		Try   int      `json:"try"`
+		Time  rt.Time  `json:"time"`
+		Role  string   `json:"role"`
+		Texts []string `json:"texts"`
+	}
+	old := pbx.Declare[lines, struct{}](Service, "AddLines", pbx.Hosts)
+	w, _ := domain(t, func(ctx context.Context, _ *Log) error {
+		for _, at := range []rt.Time{rt.Time(time.Hour + 500*time.Millisecond), 0} {
+			if _, err := old.Call(ctx, pbx.At("master", Service), lines{1, 1, at, "bptm", []string{"mounting", "mounted"}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	want := []string{"1 0.0 nbjm: begins", "2 0.5 bptm: mounting", "3 0.5 bptm: mounted", "4 1.0 bptm: mounting", "5 1.0 bptm: mounted"}
+	if d := cmp.Diff(want, shown(t, w, time.Minute, 0)); d != "" {
+		t.Error(d)
+	}
+}
+
 // A log of version 1 has a record for each line.
 func TestOldLog(t *testing.T) {
 	v, err := job.Log.Schema().Decode(1, []byte(`{"job":7,"n":3,"try":2,"time":5,"role":"bptm","host":"media","text":"begin writing"}`))

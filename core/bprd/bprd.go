@@ -558,14 +558,14 @@ func handleProcesses(mux *pbx.Mux, find func(ctx context.Context) (*led, error))
 		if err != nil {
 			return bptm.Needed{}, err
 		}
-		return r.page(from, q)
+		return r.page(ctx, from, q)
 	})
 	pbx.Handle(mux, tar.AskNames, func(ctx context.Context, from pbx.Peer, q tar.NamesQuery) (tar.Names, error) {
 		r, err := find(ctx)
 		if err != nil {
 			return tar.Names{}, err
 		}
-		return r.names(ctx, from, q)
+		return r.otherNames(ctx, from, q)
 	})
 	pbx.Handle(mux, bpbrm.Report, func(ctx context.Context, from pbx.Peer, f bpbrm.Finished) (struct{}, error) {
 		r, err := find(ctx)

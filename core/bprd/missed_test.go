@@ -1,10 +1,21 @@
 package bprd
 
 import (
+	"context"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"capstan/core/bpbrm"
+	"capstan/core/bptm"
+	"capstan/core/host"
+	"capstan/core/pbx"
+	"capstan/core/rt"
 	"capstan/core/status"
+	"capstan/core/tar"
+	"capstan/core/trace"
+	"capstan/sim"
 )
 
 // A restore in which fewer files came than the catalog has is not a success.
@@ -24,18 +35,44 @@ func TestMissed(t *testing.T) {
 	}
 }
 
-// Nor is one whose tar did not ask under which names members are to be written.
-func TestUnnamed(t *testing.T) {
+// Nothing is said of what is needed before tar has all other names: only then can data
+// come.
+func TestNamesFirst(t *testing.T) {
 	for _, c := range []struct {
-		named, asked bool
-		was, want    status.Code
+		as    map[string]string
+		asked time.Duration // 0 is never
+		want  status.Code
+		at    time.Duration
 	}{
-		{false, false, status.OK, status.OK}, {true, true, status.OK, status.OK}, {true, false, status.OK, status.RestoreFailed},
-		{true, false, status.Partial, status.RestoreFailed}, {true, false, status.TarError, status.TarError},
+		{nil, 0, status.OK, 0},
+		{map[string]string{"/a": "/b"}, time.Second, status.OK, time.Second},
+		{map[string]string{"/a": "/b"}, 0, status.RestoreFailed, namesTime},
 	} {
-		r := &led{args: bpbrm.Args{Named: c.named}, named: c.asked}
-		if got := r.judged(bpbrm.Finished{Status: c.was}).Status; got != c.want {
-			t.Errorf("other names %v, asked for %v, status %d: status %d, want %d", c.named, c.asked, c.was, got, c.want)
+		w := sim.New(sim.Options{})
+		defer w.Close()
+		master := w.NewHost("master", pbx.Master)
+		err := w.Do(master, "bprd", func(ctx context.Context, env *host.Env) error {
+			ctx = trace.As(ctx, trace.Job{ID: 7, Try: 1}, Role)
+			r := newRestore(ctx, env, env.Addr, 1, &Needed{
+				Job: 7, Server: "media", Request: Request{To: "client"}, Images: make([]NeededImage, 1), As: c.as,
+			}, rt.NewEvent(ctx))
+			if c.asked > 0 {
+				rt.Go(ctx, "tar", func(ctx context.Context) {
+					_ = rt.Sleep(ctx, c.asked)
+					p, err := r.otherNames(ctx, pbx.Peer{Addr: pbx.ProcessAt("client", tar.Role, 7, 1, 0)}, tar.NamesQuery{})
+					if d := cmp.Diff(tar.Names{As: c.as}, p); err != nil || d != "" {
+						t.Errorf("names: %v %s", err, d)
+					}
+				})
+			}
+			_, err := r.page(ctx, pbx.Peer{Identity: pbx.Identity{Name: "media"}}, bptm.NeededQuery{})
+			if got := status.Of(err, status.SystemError); got != c.want || rt.Mono(ctx) != c.at {
+				t.Errorf("%+v: status %d after %v, %v", c, got, rt.Mono(ctx), err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }

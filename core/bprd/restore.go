@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"capstan/core/archive"
@@ -44,10 +46,11 @@ type led struct {
 	server string   // the media server that takes part
 	args   bpbrm.Args
 	needed *Needed  // of a restore
+	names  []string // of members that have another, sorted
 	reads  *reading // of an import
 	stop   *rt.Event
 	told   *rt.Event // bpbrm has reported
-	named  bool      // tar has asked for all other names
+	named  *rt.Event // tar has all other names, if members have such
 	result bpbrm.Finished
 	// reported: result is what bpbrm said, be it that nothing came.
 	reported bool
@@ -55,7 +58,7 @@ type led struct {
 
 func newLed(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64, server string, stop *rt.Event) *led {
 	return &led{
-		env: env, addr: addr, server: server, stop: stop, told: rt.NewEvent(ctx),
+		env: env, addr: addr, server: server, stop: stop, told: rt.NewEvent(ctx), named: rt.NewEvent(ctx),
 		args: bpbrm.Args{Master: env.Host, Nbjm: pbx.At(env.Host, nbjm.Service), Starter: addr, Epoch: epoch, Restore: true},
 	}
 }
@@ -65,7 +68,8 @@ func newRestore(ctx context.Context, env *host.Env, addr pbx.Addr, epoch uint64,
 	q := &n.Request
 	r.needed, r.args.Client = n, q.To
 	r.args.Options = archive.WriteOptions{Target: q.Target, StripTo: q.StripTo, Overwrite: q.Overwrite, Owner: true, Volatile: q.Volatile}
-	r.args.Named = len(n.As) > 0
+	r.names = slices.Sorted(maps.Keys(n.As))
+	r.args.Named = len(r.names) > 0
 	return r
 }
 
@@ -112,30 +116,32 @@ func (r *led) report(ctx context.Context, from pbx.Peer, f bpbrm.Finished) error
 	if from.Addr != pbx.ProcessAt(r.server, bpbrm.Role, j.ID, j.Try, 0) {
 		return status.Errorf(status.NotAllowed, "%s is not the bpbrm of job %d", from.Addr, j.ID)
 	}
-	r.result, r.reported = r.judged(f), true
+	r.result, r.reported = f, true
 	pbx.AfterReply(ctx, r.told.Set)
 	return nil
-}
-
-// judged is what counts of a report: a tar that did not ask for other names has put
-// files under wrong ones.
-func (r *led) judged(f bpbrm.Finished) bpbrm.Finished {
-	if r.args.Named && !r.named && f.Status.Succeeded() {
-		f.Status, f.Detail = status.RestoreFailed, "tar on "+r.args.Client+" did not ask which files have other names: Capstan is older there"
-	}
-	return f
 }
 
 // pageRanges is how many ranges a message to bptm carries.
 const pageRanges = 50_000
 
-// page answers bptm: what is needed of one image.
-func (r *led) page(from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
+// namesTime is how long tar may take to start and to ask for all other names.
+const namesTime = 2 * time.Minute
+
+// page answers bptm: what is needed of one image. No data comes before tar has all
+// other names: one that does not ask for them would write files under wrong names.
+func (r *led) page(ctx context.Context, from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
 	if r.needed == nil || from.Name != r.server {
 		return bptm.Needed{}, status.Errorf(status.NotAllowed, "%s has no part in a restore that is led here", from)
 	}
 	if q.Image < 0 || q.Image >= len(r.needed.Images) || q.From < 0 || q.From > len(r.needed.Images[q.Image].Ranges) {
 		return bptm.Needed{}, status.Errorf(status.BadParameter, "restore %d has no range %d of image %d", r.needed.Job, q.From, q.Image)
+	}
+	if r.args.Named {
+		if err := r.named.WaitFor(ctx, namesTime); errors.Is(err, context.DeadlineExceeded) {
+			return bptm.Needed{}, status.Errorf(status.RestoreFailed, "tar on %s did not ask which files have other names: Capstan is older there", r.args.Client)
+		} else if err != nil {
+			return bptm.Needed{}, err
+		}
 	}
 	im := &r.needed.Images[q.Image]
 	n := bptm.Needed{Images: len(r.needed.Images), BackupID: im.BackupID, Fragments: im.Fragments, Ranges: im.Ranges[q.From:], AnyOrder: im.AnyOrder}
@@ -153,14 +159,19 @@ func (r *led) page(from pbx.Peer, q bptm.NeededQuery) (bptm.Needed, error) {
 	return n, nil
 }
 
-// names answers tar: which members are written under another name.
-func (r *led) names(ctx context.Context, from pbx.Peer, q tar.NamesQuery) (tar.Names, error) {
+// otherNames answers tar: which members are written under another name.
+func (r *led) otherNames(ctx context.Context, from pbx.Peer, q tar.NamesQuery) (tar.Names, error) {
 	j := trace.JobOf(ctx)
 	if r.needed == nil || from.Addr != pbx.ProcessAt(r.args.Client, tar.Role, j.ID, j.Try, 0) {
 		return tar.Names{}, status.Errorf(status.NotAllowed, "%s has no part in a restore that is led here", from)
 	}
-	as, more := bpdbm.PageOf(r.needed.As, q.From)
-	r.named = r.named || !more
+	if q.From < 0 || q.From > len(r.names) {
+		return tar.Names{}, status.Errorf(status.BadParameter, "restore %d has no other name %d", r.needed.Job, q.From)
+	}
+	as, more := bpdbm.PageOf(r.needed.As, r.names[q.From:])
+	if !more {
+		r.named.Set()
+	}
 	return tar.Names{As: as, More: more}, nil
 }
 

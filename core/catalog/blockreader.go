@@ -261,6 +261,9 @@ func (r *blockReader) seekName(want string) (ok bool, err error) {
 		}
 		r.name = append(append(r.name[:0], want[:shared]...), rest...)
 		r.passNames(n, i, at)
+		if n := len(r.dir) + 1 + len(r.name); n > MaxPath+1 {
+			return false, fmt.Errorf("a path of %d bytes: at most %d are kept", n, MaxPath)
+		}
 		if r.first = false; len(r.name) == 0 {
 			return true, nil
 		}

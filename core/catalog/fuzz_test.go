@@ -3,6 +3,7 @@ package catalog
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"capstan/core/store/storetest"
@@ -78,6 +79,11 @@ func FuzzBlocks(f *testing.F) {
 	}
 	b, _ := w.appendTo(nil)
 	f.Add(b)
+	w.reset()
+	long := entry("/"+strings.Repeat("d", MaxPath/2)+"/"+strings.Repeat("f", MaxPath/2), 0)
+	w.add(&long)
+	b, _ = w.appendTo(nil)
+	f.Add(b)
 	f.Add(appendIndex(nil, 1, []ref{{first: "/a", offset: 16, length: 100}, {first: "/b", offset: 116, length: 100}}))
 	e := entry("/a", 0)
 	f.Add(AppendEntry(nil, &e))
@@ -99,6 +105,7 @@ func FuzzBlocks(f *testing.F) {
 			})
 		}
 		outlineOf(b)
+		checkSeek(t, b)
 		var r blockReader
 		last := ""
 		for more, err := r.init(b) == nil, error(nil); more; {
@@ -126,4 +133,39 @@ func FuzzBlocks(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkSeek looks for some entries of a block, which may be damaged: those it has and
+// ones beside them. What is found is at or after what was asked for, and no longer than any path.
+func checkSeek(t *testing.T, block []byte) {
+	t.Helper()
+	var all, r blockReader
+	if all.init(block) != nil {
+		return
+	}
+	for range 8 {
+		more, bad := all.next()
+		if !more && bad == nil {
+			return
+		}
+		for _, more := range []string{"", "!", "\xff"} {
+			dir, name := string(all.dir), string(all.name)+more
+			if err := r.init(block); err != nil {
+				t.Fatalf("it was no error before: %v", err)
+			}
+			ok, err := r.seek(dir, name)
+			if err != nil {
+				continue // further on it is damaged
+			}
+			if bad == nil && more == "" && (!ok || string(r.dir) != dir || string(r.name) != name) {
+				t.Errorf("%q in %q was not found, but %q in %q, %v", name, dir, r.name, r.dir, ok)
+			}
+			if ok && (len(r.dir)+1+len(r.name) > MaxPath+1 || compareDirs(r.dir, dir) < 0 || string(r.dir) == dir && string(r.name) < name) {
+				t.Errorf("seek %.99q in %.99q: %.99q in %.99q", name, dir, r.name, r.dir)
+			}
+		}
+		if bad != nil {
+			return // the path that was refused has been looked for
+		}
+	}
 }

@@ -13,7 +13,7 @@ import (
 
 // drawPaths draws some paths that share much, some of them more than once.
 func drawPaths(r *rapid.T, label string) []string {
-	part := rapid.SampledFrom([]string{"a", "ab", "abcdefg", "abcdefgh", "abcdefghi", "a!", "b"})
+	part := rapid.SampledFrom([]string{"a", "ab", "abcdefg", "abcdefgh", "abcdefghi", "a!", "a\x01", "\x01", "a\xff", "\xff", "b"})
 	path := rapid.Custom(func(r *rapid.T) (path string) {
 		for range rapid.IntRange(1, 4).Draw(r, "depth") {
 			path += "/" + part.Draw(r, "part")

@@ -10,10 +10,11 @@ import (
 	"capstan/core/rt"
 )
 
-// AppendEntry appends the row of e to b: the form that an entry has alone, such as
-// in the memory of a sort. Numbers are varints (those that may be
-// negative in zigzag), texts are preceded by their length; docs/format-f.md
-// lists the fields.
+// AppendEntry appends the row of e to b: the form of an entry that stands alone. No
+// file of the catalog has it: benchmarks keep entries in other stores so. A sort has
+// a key for the path, and of the row what follows it. Numbers are varints
+// (those that may be negative in zigzag), texts are preceded by their length;
+// docs/format-f.md lists the fields.
 func AppendEntry(b []byte, e *Entry) []byte {
 	return appendAttributes(appendText(b, e.Path), e)
 }

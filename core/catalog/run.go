@@ -12,9 +12,9 @@ import (
 
 // A run is a file of sorted rows, for a merge to read from its beginning to its end:
 // chunks, each with the CRC-32C of its offset and its bytes behind it. A key may come
-// twice, in the order of addition. For each entry there are how many bytes its key shares with the one before, the length of its
-// rest, the length of the row, and both. Rows are not compressed: it would take
-// longer than to write and read them.
+// twice, in the order of addition. For each entry there are how many bytes its key
+// shares with the one before, the length of its rest, the length of the row, and both.
+// Rows are not compressed: it would take longer than to write and read them.
 type run struct {
 	name   string
 	file   store.File

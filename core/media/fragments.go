@@ -13,7 +13,7 @@ import (
 // tells where a fragment may end, makes the headers, and gathers the trailers.
 //
 // The owner of the device calls Begin for the first fragment, then for each slot
-// Members or Wrote; where a fragment ends — before a slot with
+// Members, Amend or Wrote, as its kind is; where a fragment ends — before a slot with
 // [stream.CutBefore], or after early warning before the next slot that [Fragments.MayCut]
 // allows — Finish, then Begin with that slot's offset.
 type Fragments struct {

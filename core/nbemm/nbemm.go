@@ -177,8 +177,9 @@ type Allocation struct {
 	MediaServer string      `json:"mediaServer"`
 	Drive       Drive       `json:"drive,omitzero"` // tape
 	Media       Media       `json:"media,omitzero"` // tape
-	// From is another media server that has the cartridge in a drive that no job uses:
-	// its ltid is to take it home first.
+	// From is another media server that has the cartridge in a drive: its ltid is to take
+	// it home first. No job uses it there, but one may have been given the drive that has
+	// not yet mounted its own.
 	From string `json:"from,omitempty"`
 	// Quarantine: the job has ended, and what it had is not usable yet.
 	Quarantine bool `json:"quarantine,omitempty"`

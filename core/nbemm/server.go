@@ -260,6 +260,20 @@ func (s *Server) giveDrive(ctx context.Context, a *Allocation, all []Drive) erro
 	return nil
 }
 
+// reaches refuses to wait for a media server that has none of a library's drives: no
+// release would help. A library whose drives are not known yet may have some.
+func reaches(server, library string, all []Drive) error {
+	var has []string
+	for i := range all {
+		has = append(has, all[i].MediaServer)
+	}
+	if len(has) == 0 || slices.Contains(has, server) {
+		return nil
+	}
+	slices.Sort(has)
+	return status.Errorf(status.DrivesDown, "media server %s has no drive of library %s; those that have are %s", server, library, strings.Join(slices.Compact(has), ", "))
+}
+
 // elsewhere is the media server that has an allocation's cartridge in one of its drives,
 // if it is not the one that is to mount it.
 func elsewhere(all []Drive, a *Allocation) string {
@@ -372,6 +386,9 @@ func (s *Server) forRead(ctx context.Context, tx store.Tx, q Request) (Allocatio
 	if err != nil {
 		return a, err
 	}
+	if err := reaches(q.Server, m.Library, all); err != nil {
+		return a, err
+	}
 	a.Unit.Kind, a.Unit.Library, a.Media = Tape, m.Library, m
 	err = s.giveDrive(ctx, &a, all)
 	return a, err
@@ -446,7 +463,11 @@ func (s *Server) release(ctx context.Context, _ pbx.Peer, q Release) (r Released
 			maps.DeleteFunc(s.media, held)
 		}
 	}
-	err = s.db.Update(ctx, func(tx store.Tx) (err error) {
+	in := s.db.View
+	if ends {
+		in = s.db.Update
+	}
+	err = in(ctx, func(tx store.Tx) (err error) {
 		if ends {
 			if err := noteUsed(ctx, tx, a.Drive.Name); err != nil {
 				return err
@@ -557,7 +578,8 @@ func (s *Server) hello(ctx context.Context, from pbx.Peer, q Hello) (struct{}, e
 				return err
 			}
 			l.MediaServer = cmp.Or(l.MediaServer, from.Name)
-			if ok && old.MediaServer != l.MediaServer {
+			// The robot may have got another control host: of the two, either may say so.
+			if ok && old.MediaServer != l.MediaServer && from.Name != old.MediaServer && from.Name != l.MediaServer {
 				return status.Errorf(status.NotAllowed, "the robot of library %s is controlled by media server %s, not by %s as %s says", l.Name, old.MediaServer, l.MediaServer, from.Name)
 			}
 			if err := libraries.Put(tx, l.Name, l); err != nil {

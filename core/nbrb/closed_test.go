@@ -19,9 +19,9 @@ func TestReopen(t *testing.T) {
 		other: {refusal: refusal{code: status.ServerBusy}}, read: {refusal: refusal{code: status.NoDrive}},
 		full: {refusal: refusal{code: status.MediaInUse}},
 	}}
-	s.reopen(nbemm.Released{For: []string{"tape", "group"}})
+	s.reopen(nbemm.Released{For: []string{"tape", "group"}}, nil)
 	s.closed[tape].pass-- // a request was granted what came back
-	s.reopen(nbemm.Released{For: []string{"tape"}})
+	s.reopen(nbemm.Released{For: []string{"tape"}}, nil)
 	got := map[want]int{}
 	for w, c := range s.closed {
 		got[w] = c.pass
@@ -38,5 +38,18 @@ func TestReopen(t *testing.T) {
 	q.add(Request{Need: nbemm.Request{Write: true, Storage: "group"}}, 0, 0)
 	if w := q.next(0, s.closed, nil); w == nil {
 		t.Error("a request may not be tried for which something was given back")
+	}
+}
+
+// A media server whose drives are busy keeps no restore of another waiting.
+func TestServersApart(t *testing.T) {
+	q := newQueue()
+	read := func(server string) *waiting {
+		return q.add(Request{Need: nbemm.Request{Media: "CAP001", Server: server}}, 0, 0)
+	}
+	first, second := read("a"), read("b")
+	refused := map[want]*closed{first.line.want: {refusal: refusal{code: status.NoDrive}}}
+	if w := q.next(0, refused, nil); w != second {
+		t.Errorf("%v is next, want the restore of media server b", w)
 	}
 }

@@ -80,7 +80,8 @@ type Server struct {
 	active map[job]*waiting // granted and not yet given back
 	counts map[string]int   // active jobs of each policy and client
 	closed map[want]*closed // what nbemm has refused since the last look at all
-	looked time.Duration    // when that was, monotonic
+	backs  int64            // how often something was given back
+	looked time.Duration    // of the last look at all, monotonic
 	work   *rt.Queue[struct{}]
 }
 
@@ -132,23 +133,26 @@ func (s *Server) cancel(ctx context.Context, _ pbx.Peer, j trace.Job) (struct{},
 func (s *Server) giveBack(ctx context.Context, _ pbx.Peer, q nbemm.Release) (struct{}, error) {
 	j := trace.JobOf(ctx)
 	r, err := nbemm.ReleaseAll.Call(trace.WithRole(ctx, Service), pbx.At(s.master, nbemm.Service), q)
-	if err != nil {
-		return struct{}{}, err
-	}
 	s.lock.Lock(ctx)
 	if w := s.active[jobOf(j)]; w != nil {
 		delete(s.active, jobOf(j))
 		s.count(w, -1)
 		s.queue.rejoin(w.Client, rt.Mono(ctx))
 	}
-	s.reopen(r)
+	s.reopen(r, err)
 	s.lock.Unlock(ctx)
 	s.changed(ctx)
-	return struct{}{}, nil
+	return struct{}{}, err // the job is over all the same
 }
 
-// reopen lets requests through that were refused, as something was given back.
-func (s *Server) reopen(r nbemm.Released) {
+// reopen lets requests through that were refused, as something was given back: all of
+// them if nbemm failed to say for whom.
+func (s *Server) reopen(r nbemm.Released, err error) {
+	s.backs++
+	if err != nil {
+		clear(s.closed)
+		return
+	}
 	for w, c := range s.closed { //capstan:unordered each by itself
 		if w.write && !slices.Contains(r.For, w.storage) {
 			continue
@@ -183,13 +187,13 @@ func (s *Server) run(ctx context.Context) {
 	}
 }
 
-// await returns when something has changed, or after a while if requests wait.
+// await returns when something has changed, or, if requests wait, when it is time to look again.
 func (s *Server) await(ctx context.Context) {
 	s.lock.Lock(ctx)
 	waiting := !s.queue.empty()
 	s.lock.Unlock(ctx)
 	if waiting {
-		tctx, cancel := rt.WithTimeout(ctx, lookAgain)
+		tctx, cancel := rt.WithTimeout(ctx, s.looked+lookAgain-rt.Mono(ctx))
 		defer cancel()
 		ctx = tctx
 	}
@@ -211,11 +215,12 @@ func (s *Server) evaluate(ctx context.Context) {
 	for ctx.Err() == nil {
 		s.lock.Lock(ctx)
 		w := s.queue.next(rt.Mono(ctx), s.closed, s.counts)
+		backs := s.backs
 		s.lock.Unlock(ctx)
 		if w == nil {
 			break
 		}
-		s.try(ctx, w)
+		s.try(ctx, w, backs)
 	}
 	s.tellFresh(ctx)
 }
@@ -253,13 +258,17 @@ func (w *waiting) shown(why string) Waiter {
 	return Waiter{Job: w.Job.ID, Priority: w.Priority, Since: w.time, Why: why}
 }
 
-// try asks nbemm, and answers the request unless it must wait on.
-func (s *Server) try(ctx context.Context, w *waiting) {
+// try asks nbemm, and answers the request unless it must wait on. If something was given
+// back since backs was read, a refusal may be of before: it closes nothing, and nbemm is
+// asked again.
+func (s *Server) try(ctx context.Context, w *waiting, backs int64) {
 	jctx := trace.As(ctx, w.Job, Service)
 	a, err := nbemm.Allocate.Call(jctx, pbx.At(s.master, nbemm.Service), w.Need)
 	s.lock.Lock(ctx)
 	if nbemm.Later(err) {
-		s.closed[w.line.want] = &closed{refusal: refusal{status.Of(err, status.ServerBusy), status.Detail(err)}}
+		if s.backs == backs {
+			s.closed[w.line.want] = &closed{refusal: refusal{status.Of(err, status.ServerBusy), status.Detail(err)}}
+		}
 		s.lock.Unlock(ctx)
 		return
 	}
@@ -271,6 +280,10 @@ func (s *Server) try(ctx context.Context, w *waiting) {
 		s.active[jobOf(w.Job)] = w
 		s.count(w, 1)
 	}
+	if err == nil && w.Need.Held != "" && !w.Need.Write {
+		// The restore no longer has the cartridge before this one.
+		maps.DeleteFunc(s.closed, func(_ want, c *closed) bool { return c.code == status.MediaInUse })
+	}
 	s.lock.Unlock(ctx)
 	g := Grant{Job: w.Job, Allocation: a}
 	switch {
@@ -278,9 +291,8 @@ func (s *Server) try(ctx context.Context, w *waiting) {
 		g = Grant{Job: w.Job, Code: status.Of(err, status.ResourceFailed), Detail: status.Detail(err)}
 	case !waited: // cancelled meanwhile
 		r, err := nbemm.ReleaseAll.Call(ctx, pbx.At(s.master, nbemm.Service), nbemm.Release{Job: w.Job.ID, Try: w.Job.Try})
-		_ = err // nbemm runs in this very process
 		s.lock.Lock(ctx)
-		s.reopen(r)
+		s.reopen(r, err)
 		s.lock.Unlock(ctx)
 		s.changed(ctx)
 		return

@@ -33,6 +33,7 @@ type want struct {
 	storage, pool string
 	retention     time.Duration
 	media, held   string
+	server        string // to read: only drives of this media server will do
 }
 
 // closed is a want that was refused. What a job gives back is one drive, and one of the
@@ -89,7 +90,7 @@ func (r *Request) limited() bool { return r.Need.Write && r.Need.Held == "" }
 
 func (r *Request) lane() lane {
 	n := &r.Need
-	l := lane{want: want{n.Write, n.Storage, n.Pool, n.Retention, n.Media, n.Held}, priority: r.Priority}
+	l := lane{want: want{n.Write, n.Storage, n.Pool, n.Retention, n.Media, n.Held, n.Server}, priority: r.Priority}
 	if r.limited() && r.PerPolicy > 0 {
 		l.policy, l.most = r.Policy, r.PerPolicy
 	}

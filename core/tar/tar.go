@@ -61,12 +61,13 @@ func Main(ctx context.Context, env *host.Env, args Args, ready func()) (Result, 
 		return Result{}, err
 	}
 	defer stop()
-	ready()
 	ctx, cancel := host.Attend(ctx, args.Parent)
 	defer cancel(nil)
+	// First: the data's connection comes when this process is ready, and is not kept for long.
 	if args.Options.As, err = otherNames(ctx, args.Names); err != nil {
 		return Result{}, err
 	}
+	ready()
 	conn, err := env.Data.Accept(ctx, env.Addr.Service(), args.Ticket, args.Server)
 	if err != nil {
 		return Result{}, status.Errorf(status.NetworkRead, "waiting for the data of %s: %w", args.Server, err)

@@ -110,7 +110,8 @@ func defaultOf(f reflect.StructField) string {
 	if def := f.Tag.Get("def"); def != "" {
 		return code(def)
 	}
-	if f.Type.Kind() == reflect.Int64 && f.Type != reflect.TypeFor[int64]() {
+	// A rate of 0 cannot be written.
+	if f.Type.Kind() == reflect.Int64 && f.Type != reflect.TypeFor[int64]() && f.Type != reflect.TypeFor[scenarios.Rate]() {
 		return "`0`"
 	}
 	return "none"

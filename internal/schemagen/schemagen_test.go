@@ -1,9 +1,11 @@
 package schemagen_test
 
 import (
+	"encoding"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,6 +33,40 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 		if diff := cmp.Diff(string(want), string(got)); diff != "" {
 			t.Errorf("%s is out of date: run go generate ./scenarios (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// What the reference gives as a default can be written.
+func TestDefaultsCanBeWritten(t *testing.T) {
+	files, err := schemagen.Files(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for line := range strings.Lines(string(files["docs/configuration.md"])) {
+		cells := strings.Split(line, " | ")
+		if len(cells) < 4 || !strings.HasPrefix(cells[2], "`") {
+			continue
+		}
+		holds, _, _ := strings.Cut(cells[1], ",")
+		var of encoding.TextUnmarshaler
+		switch holds {
+		case "rate":
+			of = new(scenarios.Rate)
+		case "size":
+			of = new(scenarios.Size)
+		case "duration":
+			of = new(scenarios.Duration)
+		default:
+			continue
+		}
+		checked++
+		if err := of.UnmarshalText([]byte(strings.Trim(cells[2], "`"))); err != nil {
+			t.Errorf("%s: %v", cells[0], err)
+		}
+	}
+	if checked < 10 {
+		t.Errorf("%d defaults were found", checked)
 	}
 }
 

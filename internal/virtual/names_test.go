@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"capstan/core/archive"
 	"capstan/core/bprd"
+	"capstan/core/host"
+	"capstan/core/status"
+	"capstan/core/tar"
 	"capstan/sim/tree"
 )
 
@@ -91,6 +95,53 @@ func TestFirstNameInALaterImage(t *testing.T) {
 			})
 			n.same("client1", "/out/data/b", content(1, 5000))
 			n.same("client1", "/out/data/a", content(2, 7000))
+		})
+	}
+}
+
+// A client whose tar does not know of other names gets no data: it would replace the
+// file of the first name, which nobody asked for.
+func TestTarThatAsksNoNames(t *testing.T) {
+	for _, p := range []string{"docs", "docs-disk"} {
+		t.Run(p, func(t *testing.T) {
+			cfg := small()
+			cfg.Hosts[2].Fill = func(ctx context.Context, fs *tree.FS) error {
+				if err := fs.WriteFile(ctx, "/data/a", content(1, 5000)); err != nil {
+					return err
+				}
+				d, err := fs.Open(ctx, "/data")
+				if err != nil {
+					return err
+				}
+				defer d.Close()
+				return d.Link(ctx, d, "a", "b")
+			}
+			n := newTrial(t, cfg)
+			n.Host("client1").Mains[tar.Role] = host.Role(func(ctx context.Context, env *host.Env, a tar.Args, ready func()) (tar.Result, error) {
+				a.Names = ""
+				return tar.Main(ctx, env, a, ready)
+			})
+			n.until(5 * time.Minute)
+			n.backup(p)
+			n.as("client1", func(ctx context.Context) error {
+				d, err := n.Files("client1").Open(ctx, "/data")
+				if err != nil {
+					return err
+				}
+				defer d.Close()
+				if err := d.Remove(ctx, "a"); err != nil {
+					return err
+				}
+				return n.Files("client1").WriteFile(ctx, "/data/a", content(2, 7000))
+			})
+			n.as("desk", func(ctx context.Context) error {
+				r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Paths: []string{"/data/b"}, Overwrite: archive.Always})
+				if r.Status != status.RestoreFailed || !strings.Contains(r.Detail, "did not ask which files have other names") {
+					t.Errorf("restore: status %d, %s", r.Status, r.Detail)
+				}
+				return err
+			})
+			n.same("client1", "/data/a", content(2, 7000))
 		})
 	}
 }

@@ -3,6 +3,7 @@ package virtual
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"capstan/core/archive"
@@ -36,33 +37,40 @@ type load struct {
 // loaded is one client of it.
 type loaded struct {
 	*workload.Client
-	slowest int64 // rate of what its data crosses first
-	jobs    map[scheduled]begun
+	slowest int64           // rate of what its data crosses first
+	day     int             // of the latest job
+	jobs    map[int64]begun // by number: those of that day and the day before
+	nights  map[night]int   // how many of jobs are of each
 }
 
-// scheduled is a schedule of a policy.
-type scheduled struct{ policy, schedule string }
+// night is a schedule of a policy on a day.
+type night struct {
+	policy, schedule string
+	day              int
+}
 
-// begun is the last job of a client by a schedule: its number, the day, and which
-// of the schedule's it was on that day.
+// begun is a job that has begun: when, and which of that night's it is.
 type begun struct {
-	id  int64
-	day int
+	night
 	nth int
 }
 
-// try tells which try of the client's backups a job's is.
+// try tells which try of the client's backups a job's is. The job's number in its
+// night stays, whatever else begins before it is tried again. Jobs that are not
+// through by the end of the next day are forgotten, lest all be remembered.
 func (c *loaded) try(j *job.Job, day int) workload.Try {
-	s := scheduled{j.Policy, j.Schedule}
-	b := c.jobs[s]
-	switch {
-	case b.id == j.ID: // tried again
-	case b.id != 0 && b.day == day:
-		b.id, b.nth = j.ID, b.nth+1
-	default:
-		b = begun{j.ID, day, 1}
+	if day > c.day {
+		c.day = day
+		maps.DeleteFunc(c.jobs, func(_ int64, b begun) bool { return b.day < day-1 })
+		maps.DeleteFunc(c.nights, func(n night, _ int) bool { return n.day < day-1 })
 	}
-	c.jobs[s] = b
+	b, ok := c.jobs[j.ID]
+	if !ok {
+		n := night{j.Policy, j.Schedule, day}
+		c.nights[n]++
+		b = begun{n, c.nights[n]}
+		c.jobs[j.ID] = b
+	}
 	return workload.Try{Policy: j.Policy, Schedule: j.Schedule, Day: b.day, Job: b.nth, Try: j.Try}
 }
 
@@ -82,7 +90,7 @@ func newLoad(s *scenarios.Scenario, seed int64) *load {
 	}
 	l := &load{s: s, src: workload.Source(uint64(seed)), begins: rt.FromStd(noon), clients: map[string]*loaded{}}
 	for _, c := range s.EachClient() {
-		one := &loaded{slowest: int64(min(c.Link, c.Disk)), jobs: map[scheduled]begun{}}
+		one := &loaded{slowest: int64(min(c.Link, c.Disk)), jobs: map[int64]begun{}, nights: map[night]int{}}
 		if c.PerConnection > 0 {
 			one.slowest = min(one.slowest, int64(c.PerConnection))
 		}

@@ -12,6 +12,7 @@ import (
 
 	"capstan/core/job"
 	"capstan/core/status"
+	"capstan/internal/workload"
 	"capstan/reports/answers"
 	"capstan/reports/record"
 	"capstan/scenarios"
@@ -328,5 +329,37 @@ func TestTraceIsPlayedBack(t *testing.T) {
 		if d := j.Bytes - int64(want.Bytes); d < 0 || d > 10_000 || j.Files-want.Files > 2 {
 			t.Errorf("job %d moved %d bytes in %d files, want %d in %d", j.ID, j.Bytes, j.Files, want.Bytes, want.Files)
 		}
+	}
+}
+
+// A job keeps its number when it is tried again, whatever began meanwhile, and what was
+// begun is not remembered for ever.
+func TestTriesKeepTheirJobs(t *testing.T) {
+	c := newLoad(livingSite(t, 1, 2, `{clients: [{clients: ["*"]}]}`), 1).clients["c01"]
+	for _, q := range []struct {
+		id            int64
+		schedule      string
+		day, try, nth int
+	}{
+		{10, "inc", 1, 1, 1},
+		{11, "inc", 1, 1, 2},
+		{10, "inc", 1, 2, 1},
+		{12, "full", 1, 1, 1},
+		{11, "inc", 1, 2, 2},
+		{13, "inc", 2, 1, 1},
+		{11, "inc", 1, 3, 2}, // after midday
+		{14, "inc", 1, 1, 3}, // had waited
+		{13, "inc", 2, 2, 1},
+	} {
+		want := workload.Try{Policy: "all", Schedule: q.schedule, Day: q.day, Job: q.nth, Try: q.try}
+		if got := c.try(&job.Job{ID: q.id, Policy: "all", Schedule: q.schedule, Try: q.try}, q.day); got != want {
+			t.Errorf("job %d: %+v, want %+v", q.id, got, want)
+		}
+	}
+	for i := range 200 {
+		c.try(&job.Job{ID: int64(100 + i), Policy: "all", Schedule: "inc", Try: 1}, 3+i/2)
+	}
+	if len(c.jobs) > 4 {
+		t.Errorf("%d jobs are remembered of two a day", len(c.jobs))
 	}
 }

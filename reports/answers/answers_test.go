@@ -155,7 +155,17 @@ func TestSupply(t *testing.T) {
 			t.Errorf("%s: runs out %q, want %q; %+v", c.name, got, c.runsOut, m)
 		}
 	}
-	r := stocked(10, 40, 14*d)
+	r := stocked(10, 70, 14*d)
+	for range 30 { // imported: they say when they come free, not how long their images are kept
+		r.Head.Cartridges = append(r.Head.Cartridges, record.Cartridge{Library: "lib", Taken: noon.Add(9 * d), Frees: noon.Add(400 * d), Full: true})
+	}
+	for i := range r.Volumes {
+		r.Volumes[i].Scratch, r.Volumes[i].Full = r.Volumes[i].Scratch-30, r.Volumes[i].Full+30
+	}
+	if m := Of(r).Media; !m.Lasts || m.Fewest != 11 || math.Round(m.Taken) != 2 || m.Course()[len(m.Course())-1].Level < 40 {
+		t.Errorf("a library into which cartridges were imported: %+v", m)
+	}
+	r = stocked(10, 40, 14*d)
 	words := strings.Join(Of(r).Words(), "\n")
 	if want := "If the site goes on taking 2 cartridges a day, each free when its images expire, the free ones last: the fewest are 11, about "; !strings.Contains(words, want) {
 		t.Errorf("%q is not said:\n%s", want, words)

@@ -111,12 +111,15 @@ func (b *builder) changes(classes []class) (all []changeOf) {
 // classes are the retentions of the cartridges in use, the shortest first. The rate
 // counts those that were taken so short a time ago that none of their time can
 // be free again, in whole weeks if there is one: full backups may come once in a week.
+// Those that were imported are of no class: nobody goes on importing, and theirs is
+// the day of the import, not of what is on them. They do come free.
 func (b *builder) classes() (all []class) {
 	end := b.run.Head.End()
 	of := map[time.Duration][]*record.Cartridge{}
 	for i := range b.run.Head.Cartridges {
-		c := &b.run.Head.Cartridges[i]
-		of[c.Kept] = append(of[c.Kept], c)
+		if c := &b.run.Head.Cartridges[i]; !c.Imported() {
+			of[c.Kept] = append(of[c.Kept], c)
+		}
 	}
 	for kept, cs := range of {
 		c := class{kept: kept, life: math.Inf(1)}

@@ -167,6 +167,10 @@ type Cartridge struct {
 	Full  bool          `json:"full,omitempty"`
 }
 
+// Imported tells that the cartridge's images were imported: they expire, but nothing says
+// how long they were to be kept.
+func (c *Cartridge) Imported() bool { return c.Kept == 0 && c.Frees != 0 }
+
 // Total is the number of cartridges that are in the library's slots and drives,
 // those for cleaning left out.
 func (v *Volumes) Total() int { return v.Scratch + v.Free + v.Active + v.Full + v.Held }
