@@ -9,12 +9,10 @@ import (
 
 	"pgregory.net/rapid"
 
-	"capstan/core/host"
-	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/core/status"
 	"capstan/core/store"
-	"capstan/sim"
+	"capstan/sim/simtest"
 	simstore "capstan/sim/store"
 )
 
@@ -39,14 +37,9 @@ func rank(m *Media, mounted bool, pool string, q *Request) int {
 
 // The cartridge that is found by the index is the one that looking at all would choose.
 func TestChoiceIsTheRule(t *testing.T) {
-	w := sim.New(sim.Options{})
-	defer w.Close()
-	if err := w.Do(w.NewHost("master", pbx.Master), "test", func(ctx context.Context, _ *host.Env) error {
+	simtest.Run(t, func(ctx context.Context) {
 		rapid.Check(t, func(r *rapid.T) { checkChoice(ctx, r) })
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
 }
 
 func checkChoice(ctx context.Context, r *rapid.T) {

@@ -5,25 +5,32 @@ import (
 	"errors"
 	"testing"
 
-	"capstan/core/host"
 	"capstan/core/pbx"
 	"capstan/core/status"
 	"capstan/core/store"
-	"capstan/sim"
+	"capstan/sim/simtest"
 	simstore "capstan/sim/store"
 )
+
+// inMaster runs fn with a new nbemm.
+func inMaster(t *testing.T, fn func(ctx context.Context, s *Server, db store.DB) error) {
+	t.Helper()
+	simtest.Run(t, func(ctx context.Context) {
+		db := simstore.NewDB(Schemas()...)
+		s, err := New(ctx, db)
+		if err == nil {
+			err = fn(ctx, s, db)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
 
 // A robot's control host changes when the old one or the new one says so; no third host
 // is believed.
 func TestControlHost(t *testing.T) {
-	w := sim.New(sim.Options{})
-	defer w.Close()
-	if err := w.Do(w.NewHost("master", pbx.Master), "test", func(ctx context.Context, _ *host.Env) error {
-		db := simstore.NewDB(Schemas()...)
-		s, err := New(ctx, db)
-		if err != nil {
-			return err
-		}
+	inMaster(t, func(ctx context.Context, s *Server, db store.DB) error {
 		for _, c := range []struct {
 			from, control string
 			code          status.Code
@@ -52,21 +59,12 @@ func TestControlHost(t *testing.T) {
 			}
 		}
 		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
 }
 
 // A restore waits for its media server's drives, but not if that has none.
 func TestReadWhereNoDriveIs(t *testing.T) {
-	w := sim.New(sim.Options{})
-	defer w.Close()
-	if err := w.Do(w.NewHost("master", pbx.Master), "test", func(ctx context.Context, _ *host.Env) error {
-		db := simstore.NewDB(Schemas()...)
-		s, err := New(ctx, db)
-		if err != nil {
-			return err
-		}
+	inMaster(t, func(ctx context.Context, s *Server, db store.DB) error {
 		for _, c := range []struct {
 			rule   string
 			drives []Drive
@@ -93,7 +91,5 @@ func TestReadWhereNoDriveIs(t *testing.T) {
 			}
 		}
 		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
 }

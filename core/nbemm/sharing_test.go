@@ -6,23 +6,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"capstan/core/host"
-	"capstan/core/pbx"
 	"capstan/core/store"
-	"capstan/sim"
-	simstore "capstan/sim/store"
 )
 
 // What a job gives back is for its unit, those of the same library, and their groups.
 func TestSharing(t *testing.T) {
-	w := sim.New(sim.Options{})
-	defer w.Close()
-	if err := w.Do(w.NewHost("master", pbx.Master), "test", func(ctx context.Context, _ *host.Env) error {
-		db := simstore.NewDB(Schemas()...)
-		s, err := New(ctx, db)
-		if err != nil {
-			return err
-		}
+	inMaster(t, func(ctx context.Context, s *Server, db store.DB) error {
 		if err := s.Configure(ctx, List{
 			Units: []StorageUnit{
 				{Name: "lto", Kind: Tape, Library: "lib"}, {Name: "lto-too", Kind: Tape, Library: "lib"}, {Name: "far", Kind: Tape, Library: "other"},
@@ -48,7 +37,5 @@ func TestSharing(t *testing.T) {
 			}
 			return nil
 		})
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
 }

@@ -272,7 +272,7 @@ func (s *Server) try(ctx context.Context, w *waiting, backs int64) {
 		s.lock.Unlock(ctx)
 		return
 	}
-	if c := s.closed[w.line.want]; c != nil {
+	if c := s.closed[w.line.want]; c != nil && err == nil { // one that failed has used nothing up
 		c.pass--
 	}
 	waited := s.remove(ctx, w)

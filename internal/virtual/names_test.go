@@ -52,24 +52,29 @@ func TestNamesThatAreNotUTF8(t *testing.T) {
 	}
 }
 
+// linked is a domain with a file of two names, /data/a and then /data/b.
+func linked() Config {
+	cfg := small()
+	cfg.Hosts[2].Fill = func(ctx context.Context, fs *tree.FS) error {
+		if err := fs.WriteFile(ctx, "/data/a", content(1, 5000)); err != nil {
+			return err
+		}
+		d, err := fs.Open(ctx, "/data")
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		return d.Link(ctx, d, "a", "b")
+	}
+	return cfg
+}
+
 // What a member is called otherwise, as it has the data of a hard link that comes back
 // without its first name, is so in its own image: the first name of a later one is not.
 func TestFirstNameInALaterImage(t *testing.T) {
 	for _, p := range []string{"docs", "docs-disk"} {
 		t.Run(p, func(t *testing.T) {
-			cfg := small()
-			cfg.Hosts[2].Fill = func(ctx context.Context, fs *tree.FS) error {
-				if err := fs.WriteFile(ctx, "/data/a", content(1, 5000)); err != nil {
-					return err
-				}
-				d, err := fs.Open(ctx, "/data")
-				if err != nil {
-					return err
-				}
-				defer d.Close()
-				return d.Link(ctx, d, "a", "b")
-			}
-			n := newTrial(t, cfg)
+			n := newTrial(t, linked())
 			n.until(5 * time.Minute)
 			n.backup(p)
 			n.as("client1", func(ctx context.Context) error {
@@ -104,19 +109,7 @@ func TestFirstNameInALaterImage(t *testing.T) {
 func TestTarThatAsksNoNames(t *testing.T) {
 	for _, p := range []string{"docs", "docs-disk"} {
 		t.Run(p, func(t *testing.T) {
-			cfg := small()
-			cfg.Hosts[2].Fill = func(ctx context.Context, fs *tree.FS) error {
-				if err := fs.WriteFile(ctx, "/data/a", content(1, 5000)); err != nil {
-					return err
-				}
-				d, err := fs.Open(ctx, "/data")
-				if err != nil {
-					return err
-				}
-				defer d.Close()
-				return d.Link(ctx, d, "a", "b")
-			}
-			n := newTrial(t, cfg)
+			n := newTrial(t, linked())
 			n.Host("client1").Mains[tar.Role] = host.Role(func(ctx context.Context, env *host.Env, a tar.Args, ready func()) (tar.Result, error) {
 				a.Names = ""
 				return tar.Main(ctx, env, a, ready)
