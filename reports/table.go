@@ -142,6 +142,49 @@ func writeJSON[T any](w io.Writer, rows []T) error {
 	return encode(w, rows)
 }
 
+// jsonList is an array that is written item by item, with the bytes that writeJSON
+// would write of all of them.
+type jsonList struct {
+	w     io.Writer
+	begun bool
+}
+
+// writeItems writes the next items of a list.
+func writeItems[T any](l *jsonList, items []T) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("  ", "  ")
+	for i := range items {
+		if l.begun {
+			b.WriteString(",\n  ")
+		} else {
+			b.WriteString("[\n  ")
+		}
+		l.begun = true
+		if err := e.Encode(&items[i]); err != nil {
+			return fmt.Errorf("writing a report as JSON: %w", err)
+		}
+		b.Truncate(b.Len() - 1) // the encoder's end of line
+	}
+	if _, err := l.w.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("writing a report as JSON: %w", err)
+	}
+	return nil
+}
+
+// close ends the list.
+func (l *jsonList) close() error {
+	end := "[]\n"
+	if l.begun {
+		end = "\n]\n"
+	}
+	if _, err := io.WriteString(l.w, end); err != nil {
+		return fmt.Errorf("writing a report as JSON: %w", err)
+	}
+	return nil
+}
+
 func encode(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

@@ -17,25 +17,71 @@ type Validation struct {
 	// the whole table; Relative is that of the line by itself, over Expected.
 	Half     float64 `json:"half"`
 	Relative float64 `json:"relative"`
-	Verdict  string  `json:"verdict"` // ok, outside, too wide
+	// Finds is the least of some factors by which services could take longer and the
+	// line would nearly always be refused; 0: none of them.
+	Finds   float64 `json:"finds,omitempty"`
+	Verdict string  `json:"verdict"` // ok, outside, too wide
 }
 
-// WriteValidation writes the comparison.
-func WriteValidation(w io.Writer, rows []Validation, o Options) error {
-	if o.JSON {
-		return writeJSON(w, rows)
+// ValidationWriter writes a comparison as its rows come.
+type ValidationWriter struct {
+	w      io.Writer
+	o      Options
+	list   jsonList
+	widths []int
+	begun  bool
+}
+
+// NewValidationWriter makes a writer of one comparison. Its columns are as wide as
+// the rows that may come need, of which what was not simulated is not yet known.
+func NewValidationWriter(w io.Writer, rows []Validation, o Options) *ValidationWriter {
+	v := &ValidationWriter{w: w, o: o, list: jsonList{w: w}}
+	t := validationTable(rows)
+	_ = t.write(io.Discard, false) // only for its widths
+	v.widths = t.widths
+	return v
+}
+
+// Write writes the next rows, before the first of them the titles.
+func (v *ValidationWriter) Write(rows []Validation) error {
+	switch {
+	case len(rows) == 0:
+		return nil
+	case v.o.JSON:
+		return writeItems(&v.list, rows)
 	}
-	t := newTable(left("MODEL"), left("VALUE"), left("ON"), right("EXPECTED"), right("SIMULATED"), right("FROM"), right("TO"), right("REL ±"), left("VERDICT"))
+	t := validationTable(rows)
+	t.bare, t.widths = v.begun, v.widths
+	v.begun = true
+	err := t.write(v.w, v.o.Color)
+	v.widths = t.widths
+	return err
+}
+
+// Close ends the comparison, which may have ended early.
+func (v *ValidationWriter) Close() error {
+	if v.o.JSON {
+		return v.list.close()
+	}
+	return nil
+}
+
+func validationTable(rows []Validation) *table {
+	t := newTable(left("MODEL"), left("VALUE"), left("ON"), right("EXPECTED"), right("SIMULATED"), right("FROM"), right("TO"), right("REL ±"), right("FINDS"), left("VERDICT"))
 	for i := range rows {
 		r := &rows[i]
 		verdict := cell{text: r.Verdict, color: green}
 		if r.Verdict != "ok" {
 			verdict.color = red
 		}
+		finds := ""
+		if r.Finds > 0 {
+			finds = strconv.FormatFloat(100*(r.Finds-1), 'f', 0, 64) + "%"
+		}
 		t.row(r.Model, r.Value, r.On, plainNumber(r.Expected), plainNumber(r.Simulated), plainNumber(r.Simulated-r.Half), plainNumber(r.Simulated+r.Half),
-			percentage(r.Relative), verdict)
+			percentage(r.Relative), finds, verdict)
 	}
-	return t.write(w, o.Color)
+	return t
 }
 
 // percentage is a part of one with two decimals.

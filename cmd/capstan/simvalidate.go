@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -46,9 +48,9 @@ Exit codes: 0 all lines are accepted, 1 one is not, 2 wrong usage.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	s := cmd.Flags()
-	s.IntVar(&f.o.Replications, "replications", validate.LeastReplications, "independent runs of each model")
+	s.IntVar(&f.o.Replications, "replications", 0, "independent runs of each model (default 40, in the short form 20)")
 	s.Float64Var(&f.o.Confidence, "confidence", 0.99, "probability with which a table without a mistake is accepted")
-	s.BoolVar(&f.o.Short, "short", false, "fewer models and shorter runs")
+	s.BoolVar(&f.o.Short, "short", false, "fewer models and fewer runs of each")
 	s.StringVar(&f.o.Only, "only", "", "only models in whose name, or in the name of what they run on, this word is")
 	s.Float64Var(&f.o.ServiceFactor, "service-factor", 1, "have services take so much longer than is stated, to see that it is found")
 	s.Uint64Var(&f.o.Seed, "seed", 1, "of all random numbers")
@@ -60,44 +62,62 @@ Exit codes: 0 all lines are accepted, 1 one is not, 2 wrong usage.`,
 func (f *simValidate) run(cmd *cobra.Command) error {
 	// Each replication is a world that lives for a second: memory is for the taking.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	if !f.quiet && colored(cmd.ErrOrStderr()) {
-		f.o.Progress = func(model string) { fmt.Fprintf(cmd.ErrOrStderr(), "running %s\n", model) }
-	}
-	table, err := validate.Run(f.o)
+	plan, err := validate.NewPlan(f.o)
 	if err != nil {
-		if errors.As(err, new(validate.UsageError)) {
-			return wrong("%w", err)
+		return wrong("%w", err)
+	}
+	out := cmd.OutOrStdout()
+	to := cmd.ErrOrStderr()
+	if f.quiet || flag(cmd, "json") && isTerminal(out) { // JSON has no whole lines to write above a bar
+		to = io.Discard
+	}
+	shown := showProgress(to, plan.Runs())
+	rows := reports.NewValidationWriter(shown.above(out), validationRows(plan.Lines()), output(cmd))
+	table, err := plan.Run(cmd.Context(), func() { shown.run(false) }, func(results []validate.Result) error {
+		if f.quiet {
+			results = validate.Wrong(results)
 		}
-		return err
-	}
-	refused := table.Wrong()
-	shown := table.Results
-	if f.quiet {
-		shown = refused
-	}
-	if err := f.write(cmd.OutOrStdout(), table, shown, output(cmd)); err != nil {
-		return err
+		return rows.Write(validationRows(results))
+	})
+	shown.end()
+	closed := rows.Close()
+	refused := validate.Wrong(table.Results)
+	if errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("interrupted with %d of %d runs done, and %d of %d models", shown.done, plan.Runs(), table.Models, plan.Models())
 	}
 	if len(refused) > 0 {
-		return fmt.Errorf("%d of %d lines are not accepted", len(refused), len(table.Results))
+		err = errors.Join(err, fmt.Errorf("%d of %d lines are not accepted", len(refused), len(table.Results)))
 	}
-	return nil
+	if !flag(cmd, "json") && len(table.Results) > 0 {
+		_, werr := io.WriteString(out, summary(table, len(refused)))
+		err = errors.Join(err, werr)
+	}
+	return errors.Join(err, closed)
 }
 
-func (f *simValidate) write(w io.Writer, t *validate.Table, shown []validate.Result, o reports.Options) error {
-	rows := []reports.Validation{}
-	for _, r := range shown {
-		rows = append(rows, reports.Validation{
+func validationRows(results []validate.Result) []reports.Validation {
+	rows := make([]reports.Validation, len(results))
+	for i, r := range results {
+		rows[i] = reports.Validation{
 			Model: r.Model, Value: r.What, On: r.On, Expected: r.Expected, Simulated: r.Simulated,
-			Half: r.Half, Relative: r.Relative, Verdict: string(r.Verdict),
-		})
-	}
-	if len(rows) > 0 || o.JSON {
-		if err := reports.WriteValidation(w, rows, o); err != nil || o.JSON {
-			return err
+			Half: r.Half, Relative: r.Relative, Finds: r.Finds, Verdict: string(r.Verdict),
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d of %d lines accepted; %d replications; each interval at %.5f, so that a table without a mistake is accepted with probability %v; relative half-width at most %v at 0.99\n",
-		len(t.Results)-len(t.Wrong()), len(t.Results), t.Replications, t.Line, t.Confidence, t.Within)
-	return err
+	return rows
+}
+
+// summary says what the lines of a table are together.
+func summary(t *validate.Table, refused int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of %d lines accepted; %d replications; each interval at %.5f, so that a table without a mistake is accepted with probability %v; relative half-width at most %v at 0.99\n",
+		len(t.Results)-refused, len(t.Results), t.Replications, t.Line, t.Confidence, t.Within)
+	b.WriteString("services that take longer would be found with probability 0.99 or more:")
+	for i, n := range t.Find() {
+		fmt.Fprintf(&b, " by %.0f%% in %d", 100*(validate.Longer[i]-1), n)
+		if i < len(validate.Longer)-1 {
+			b.WriteByte(',')
+		}
+	}
+	fmt.Fprintf(&b, " of %d models\n", t.Models)
+	return b.String()
 }

@@ -13,13 +13,13 @@ import (
 // networks are the experiments with several queues before nbrb.
 func networks(s float64) []*experiment {
 	return []*experiment{
-		jackson("tandem", []queueing.Station{{Servers: 1, Service: s, Arrives: .6, Next: []float64{0, 1}}, {Servers: 1, Service: 1.25 * s}}, 85_000, false),
-		jackson("feedback", []queueing.Station{{Servers: 1, Service: s, Arrives: .3, Next: []float64{.4}}}, 18_000, true),
+		jackson("tandem", []queueing.Station{{Servers: 1, Service: s, Arrives: .6, Next: []float64{0, 1}}, {Servers: 1, Service: 1.25 * s}}, 15_000, false),
+		jackson("feedback", []queueing.Station{{Servers: 1, Service: s, Arrives: .3, Next: []float64{.4}}}, 13_000, true),
 		jackson("three stations", []queueing.Station{
 			{Servers: 2, Service: s, Arrives: 1.6, Next: []float64{0, .5, .5}}, {Servers: 1, Service: s}, {Servers: 1, Service: s / 1.2},
-		}, 190_000, false),
-		closed(s, 1, 4_000, false), closed(s, 5, 5_000, true), closed(s, 10, 9_000, false), closed(s, 20, 9_000, false),
-		repair(s, 1, 10, 10, 22_000, false), repair(s, 4, 20, 1/.3, 32_000, true),
+		}, 30_000, false),
+		closed(s, 1, 2_200, false), closed(s, 5, 2_500, true), closed(s, 10, 3_500, false), closed(s, 20, 10_000, false),
+		repair(s, 1, 10, 10, 8_000, false), repair(s, 4, 20, 1/.3, 9_000, true),
 	}
 }
 

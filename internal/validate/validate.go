@@ -9,19 +9,20 @@
 // many lines, each is judged at 1-(1-P)/m (Bonferroni): a table of m lines,
 // none of which is wrong, has with probability P, at least, no line outside.
 // (The bound is Student's for normal means; these are means over thousands of customers.)
-// And the interval must be narrow, or it would accept everything.
+//
+// And the interval must be narrow, or it would accept everything. How narrow is
+// measured by what a line would find: how much longer services could take and be
+// refused nearly always. A queue with much to do shows 1 % of service as 10 % of wait, so its
+// runs need not be as long as a relative width that is the same for all would have them.
 //
 // Every run also checks, exactly, Little's law and the utilisation law.
 package validate
 
 import (
-	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
 )
@@ -29,12 +30,11 @@ import (
 // Options say what is run.
 type Options struct {
 	Seed          uint64
-	Replications  int     // at least 20
+	Replications  int     // at least 20; 0 is 40, in the short form 20
 	Confidence    float64 // that a table without a mistake is accepted
-	Short         bool    // fewer models, shorter runs, wider intervals
+	Short         bool    // fewer models, fewer replications, wider intervals
 	Only          string  // models whose name or component contains it; "" is all
 	ServiceFactor float64 // services take so much longer than is stated: whether a mistake is found
-	Progress      func(model string)
 }
 
 // LeastReplications is how many make an interval that can be trusted.
@@ -59,22 +59,24 @@ type Result struct {
 	Simulated float64
 	Half      float64 // half the width of the interval of Simulated, at the table's confidence
 	Relative  float64 // half the width of the interval at 99 % for the line by itself, over Expected
+	Finds     float64 // the least of Longer that this line refuses with probability .99; 0: none
 	Verdict   Verdict
 }
 
-// Table is what came out.
+// Table is what came out, of those models that were run to their end.
 type Table struct {
 	Results      []Result
+	Models       int
 	Replications int
 	Confidence   float64
 	Line         float64 // the confidence of each line's interval
 	Within       float64 // the most that Relative may be
-	ShortForm    bool
+	Finds        float64 // the most that the least Finds of a model's lines may be; 0: anything
 }
 
 // Wrong are the lines that are not accepted.
-func (t *Table) Wrong() (wrong []Result) {
-	for _, r := range t.Results {
+func Wrong(results []Result) (wrong []Result) {
+	for _, r := range results {
 		if r.Verdict != OK {
 			wrong = append(wrong, r)
 		}
@@ -82,14 +84,34 @@ func (t *Table) Wrong() (wrong []Result) {
 	return wrong
 }
 
+// Find is how many models find, by one of their lines, services that take longer by each factor of [Longer].
+func (t *Table) Find() (n [len(Longer)]int) {
+	least := map[string]float64{}
+	for _, r := range t.Results {
+		if r.Finds > 0 && (least[r.Model] == 0 || r.Finds < least[r.Model]) {
+			least[r.Model] = r.Finds
+		}
+	}
+	for _, finds := range least {
+		for i, factor := range Longer {
+			if finds <= factor {
+				n[i]++
+			}
+		}
+	}
+	return n
+}
+
 // experiment is one model.
 type experiment struct {
 	name  string
 	on    string
 	short bool // part of the short form
-	size  int  // customers in a replication that make the interval narrow, on average
+	size  int  // customers in a replication: half as many again as are needed on average, as widths vary by a ninth
 	lines []line
 	run   func(r *replication) ([]float64, error) // a value for each line
+
+	longer []*experiment // the same, if services take as much longer as Longer says
 }
 
 // line is one value of a model.
@@ -116,17 +138,38 @@ func Models() (names []string) {
 	return names
 }
 
-// narrow is the most that an interval's half-width may be of what is expected;
-// the short form's runs, a sixth as long, get the wider.
-const narrow, narrowShort = 0.02, 0.05
+// Longer are the factors by which services could take longer, of which it is said
+// whether a line would find them.
+var Longer = [...]float64{1.01, 1.02, 1.03, 1.05, 1.1}
+
+// What the forms demand. Of each line: that its interval's half-width is at most so
+// much of what is expected. Of each model, in the full form, that one of its lines
+// at least finds services that take longer by a factor.
+const narrow, narrowShort, finds = 0.04, 0.05, 1.02
+
+// sure is the normal distribution's quantile for the probability with which a line finds what it is said to find, .99.
+const sure = 2.326
 
 // UsageError says which option is wrong.
 type UsageError struct{ error }
 
 func misuse(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 
-// Run runs the models. A [UsageError] says that nothing was run.
-func Run(o Options) (*Table, error) {
+// Plan is what will be run.
+type Plan struct {
+	o      Options
+	chosen []*experiment
+	lines  int
+}
+
+// NewPlan checks options. Its errors are of the type [UsageError].
+func NewPlan(o Options) (*Plan, error) {
+	if o.Replications == 0 {
+		o.Replications = 2 * LeastReplications
+		if o.Short {
+			o.Replications = LeastReplications
+		}
+	}
 	switch {
 	case o.Replications < LeastReplications:
 		return nil, misuse("%d replications are too few for an interval: give at least %d", o.Replications, LeastReplications)
@@ -135,37 +178,54 @@ func Run(o Options) (*Table, error) {
 	case !(o.ServiceFactor >= 1):
 		return nil, misuse("service factor %v: give 1 or more", o.ServiceFactor)
 	}
-	chosen := choose(&o)
-	if len(chosen) == 0 {
+	p := &Plan{o: o, chosen: choose(&o)}
+	if len(p.chosen) == 0 {
 		return nil, misuse("no model is named like %q: there are %s", o.Only, strings.Join(Models(), "; "))
 	}
-	t := &Table{Replications: o.Replications, Confidence: o.Confidence, Within: narrow, ShortForm: o.Short}
-	if o.Short {
-		t.Within = narrowShort
+	for _, e := range p.chosen {
+		p.lines += len(e.lines)
 	}
-	lines := 0
-	for _, e := range chosen {
-		lines += len(e.lines)
-	}
-	t.Line = 1 - (1-o.Confidence)/float64(lines)
-	for _, e := range chosen {
-		if o.Progress != nil {
-			o.Progress(e.name)
-		}
-		values, err := replicate(e, &o)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.name, err)
-		}
-		for i, l := range e.lines {
-			t.Results = append(t.Results, t.judge(e, l, values[i]))
+	return p, nil
+}
+
+// Models is how many models there are.
+func (p *Plan) Models() int { return len(p.chosen) }
+
+// Runs is how many runs there are.
+func (p *Plan) Runs() int { return len(p.chosen) * p.o.Replications }
+
+// Lines are the lines of the table to be, with nothing of what comes out.
+func (p *Plan) Lines() (lines []Result) {
+	for _, e := range p.chosen {
+		for _, l := range e.lines {
+			lines = append(lines, Result{Model: e.name, What: l.what, On: e.on, Expected: l.expected})
 		}
 	}
-	return t, nil
+	return lines
+}
+
+// table is the table before anything is run.
+func (p *Plan) table() *Table {
+	t := &Table{
+		Replications: p.o.Replications, Confidence: p.o.Confidence, Within: narrow, Finds: finds,
+		Line: 1 - (1-p.o.Confidence)/float64(p.lines),
+	}
+	if p.o.Short {
+		t.Within, t.Finds = narrowShort, 0
+	}
+	return t
 }
 
 func choose(o *Options) (chosen []*experiment) {
 	word := strings.ToLower(o.Only)
-	for _, e := range experiments(1) {
+	var longer [len(Longer)][]*experiment
+	for i, factor := range Longer {
+		longer[i] = experiments(factor)
+	}
+	for n, e := range experiments(1) {
+		for i := range longer {
+			e.longer = append(e.longer, longer[i][n])
+		}
 		if (e.short || !o.Short) && (strings.Contains(strings.ToLower(e.name), word) || strings.Contains(e.on, word)) {
 			chosen = append(chosen, e)
 		}
@@ -173,42 +233,27 @@ func choose(o *Options) (chosen []*experiment) {
 	return chosen
 }
 
-// replicate runs the replications of an experiment, several at a time. The values
-// are by line, then by replication.
-func replicate(e *experiment, o *Options) ([][]float64, error) {
-	values := make([][]float64, len(e.lines))
-	for i := range values {
-		values[i] = make([]float64, o.Replications)
+// judgeModel compares a model with its replications' values, by line, and adds its lines to the table.
+func (t *Table) judgeModel(e *experiment, values [][]float64) []Result {
+	results := make([]Result, len(e.lines))
+	found := t.Finds == 0
+	for i := range e.lines {
+		results[i] = t.judge(e, i, values[i])
+		found = found || results[i].Finds > 0 && results[i].Finds <= t.Finds
 	}
-	// How wide an interval of 20 replications comes out varies by a sixth: half as much
-	// again as is needed on average.
-	size := e.size * 3 / 2
-	if o.Short {
-		size = e.size / 4
+	for i := range results {
+		if !found && results[i].Verdict == OK {
+			results[i].Verdict = TooWide
+		}
 	}
-	g := new(errgroup.Group)
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for n := range o.Replications {
-		g.Go(func() error {
-			r := &replication{experiment: e, seed: o.Seed, number: n, size: size, factor: o.ServiceFactor}
-			vs, err := e.run(r)
-			if err != nil {
-				return fmt.Errorf("replication %d: %w", n, err)
-			}
-			if len(vs) != len(e.lines) {
-				return errors.New("it has another number of values than of lines")
-			}
-			for i, v := range vs {
-				values[i][n] = v
-			}
-			return nil
-		})
-	}
-	return values, g.Wait()
+	t.Results = append(t.Results, results...)
+	t.Models++
+	return results
 }
 
 // judge compares a line with its replications' values.
-func (t *Table) judge(e *experiment, l line, values []float64) Result {
+func (t *Table) judge(e *experiment, i int, values []float64) Result {
+	l := e.lines[i]
 	mean, deviation := stat.MeanStdDev(values, nil)
 	n := float64(len(values))
 	student := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: n - 1}
@@ -218,6 +263,12 @@ func (t *Table) judge(e *experiment, l line, values []float64) Result {
 		Half:     student.Quantile(1-(1-t.Line)/2) * spread,
 		Relative: student.Quantile(.995) * spread / l.expected,
 		Verdict:  OK,
+	}
+	for f, longer := range e.longer {
+		if math.Abs(longer.lines[i].expected-l.expected) >= r.Half+sure*spread {
+			r.Finds = Longer[f]
+			break
+		}
 	}
 	// Written so that what is not a number is not accepted.
 	if !(math.Abs(mean-l.expected) <= r.Half) {
