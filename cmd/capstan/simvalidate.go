@@ -36,12 +36,18 @@ counted. FROM and TO are the interval around what was simulated, by Student's t;
 expected must be in it. As there are many lines, each has an interval wider than one
 line needs (Bonferroni), so that a table with no mistake in it is accepted with at least
 the probability --confidence. REL ± is half the width of the 99% interval of the line by
-itself, over what is expected: at most 2%, in the short form, whose runs are a sixth as long, 5%.
-Little's law and the utilisation law are checked in every run, exactly.
+itself, over what is expected: at most 4%, in the short form, which makes half as many
+runs, 5%. FINDS is the power of the line: if services took so much longer than is
+stated (1, 2, 3, 5 or 10%), it would be refused with probability 0.99 or more. Each
+model must find 2% by one of its lines; the short form does not demand it. Little's law
+and the utilisation law are checked in every run, exactly.
 
-All models take half an hour of one processor, the short form less than a minute.
+A line is written as soon as it and those before it are known. All processors are used,
+and the output is the same however many there are. All models take ten minutes of
+processor time, so five minutes on two processors; the short form takes one minute of one.
+An interrupted command says of what it has done what it would say of all.
 
-Exit codes: 0 all lines are accepted, 1 one is not, 2 wrong usage.`,
+Exit codes: 0 all lines are accepted, 1 one is not, or it was interrupted, 2 wrong usage.`,
 		Example: "  capstan sim validate --short\n  capstan sim validate --only jackson --replications 40\n" +
 			"  capstan sim validate --short --service-factor 1.05",
 		Args: usage(cobra.NoArgs),

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -18,7 +19,17 @@ func quick(t *testing.T) string {
 func run(t *testing.T, o Options) *Table {
 	t.Helper()
 	o.Replications, o.Confidence, o.Short, o.Only = LeastReplications, .99, true, quick(t)
-	table, err := Run(o)
+	return runPlan(t, o)
+}
+
+// runPlan runs all that options choose, to the end.
+func runPlan(t *testing.T, o Options) *Table {
+	t.Helper()
+	p, err := NewPlan(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := p.Run(t.Context(), func() {}, func([]Result) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,14 +69,9 @@ func TestLongerServicesAreRejected(t *testing.T) {
 // The same seed gives the same table, however the replications are spread over processors.
 func TestSameSeedSameTable(t *testing.T) {
 	o := Options{Seed: 9, Replications: LeastReplications, Confidence: .9, Short: true, ServiceFactor: 1, Only: "moves"}
-	a, err := Run(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := Run(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := runPlan(t, o)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	b := runPlan(t, o)
 	for i := range a.Results {
 		if a.Results[i] != b.Results[i] {
 			t.Errorf("%+v\n%+v", a.Results[i], b.Results[i])
@@ -90,8 +96,42 @@ func TestJudge(t *testing.T) {
 		{1, append([]float64{math.NaN()}, values[1:]...), Outside},
 		{5, append([]float64{0, 10}, append([]float64{0, 10}, []float64{0, 10}...)...), TooWide},
 	} {
-		if got := table.judge(&experiment{}, line{"x", c.expected}, c.values); got.Verdict != c.want {
+		if got := table.judge(&experiment{lines: []line{{"x", c.expected}}}, 0, c.values); got.Verdict != c.want {
 			t.Errorf("expected %v, values %v: %s, not %s (%+v)", c.expected, c.values, got.Verdict, c.want, got)
+		}
+	}
+}
+
+// A line is said to find longer services only if they would move what is expected
+// beyond its interval and the means' own spread; and if no line of a model finds what
+// is wanted, none of them is accepted.
+func TestModelsMustFind(t *testing.T) {
+	values := []float64{}
+	for i := range 20 {
+		values = append(values, 1+.01*float64(i%2)) // the interval at .99 is 1.005±.0033, what is found nearly always .006 away
+	}
+	model := func(per float64) *experiment {
+		e := &experiment{name: "m", lines: []line{{"x", 1.005}, {"deaf", 1.005}}}
+		for _, factor := range Longer {
+			e.longer = append(e.longer, &experiment{lines: []line{{"x", 1.005 + per*(factor-1)}, {"deaf", 1.005}}})
+		}
+		return e
+	}
+	for _, c := range []struct {
+		per     float64
+		finds   float64
+		verdict Verdict
+		found   [len(Longer)]int
+	}{
+		{1, 1.01, OK, [...]int{1, 1, 1, 1, 1}},
+		{.4, 1.02, OK, [...]int{0, 1, 1, 1, 1}},
+		{.2, 1.03, TooWide, [...]int{0, 0, 1, 1, 1}},
+		{.01, 0, TooWide, [...]int{0, 0, 0, 0, 0}},
+	} {
+		table := Table{Line: .99, Within: .02, Finds: 1.02}
+		rs := table.judgeModel(model(c.per), [][]float64{values, values})
+		if rs[0].Finds != c.finds || rs[1].Finds != 0 || rs[0].Verdict != c.verdict || rs[1].Verdict != c.verdict || table.Find() != c.found {
+			t.Errorf("%v: %+v, in all %v; want finds %v, %s, %v", c.per, rs, table.Find(), c.finds, c.verdict, c.found)
 		}
 	}
 }
@@ -106,7 +146,7 @@ func TestBadOptions(t *testing.T) {
 	} {
 		o := good
 		change(&o)
-		if _, err := Run(o); err == nil || !strings.Contains(err.Error(), what) {
+		if _, err := NewPlan(o); err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
