@@ -17,6 +17,7 @@ type Validation struct {
 	// the whole table; Relative is that of the line by itself, over Expected.
 	Half     float64 `json:"half"`
 	Relative float64 `json:"relative"`
+	Runs     int     `json:"runs"` // replications
 	// Finds is the least of some factors by which services could take longer and the
 	// line would nearly always be refused; 0: none of them.
 	Finds   float64 `json:"finds,omitempty"`
@@ -67,7 +68,7 @@ func (v *ValidationWriter) Close() error {
 }
 
 func validationTable(rows []Validation) *table {
-	t := newTable(left("MODEL"), left("VALUE"), left("ON"), right("EXPECTED"), right("SIMULATED"), right("FROM"), right("TO"), right("REL ±"), right("FINDS"), left("VERDICT"))
+	t := newTable(left("MODEL"), left("VALUE"), left("ON"), right("EXPECTED"), right("SIMULATED"), right("FROM"), right("TO"), right("REL ±"), right("RUNS"), right("FINDS"), left("VERDICT"))
 	for i := range rows {
 		r := &rows[i]
 		verdict := cell{text: r.Verdict, color: green}
@@ -79,7 +80,7 @@ func validationTable(rows []Validation) *table {
 			finds = strconv.FormatFloat(100*(r.Finds-1), 'f', 0, 64) + "%"
 		}
 		t.row(r.Model, r.Value, r.On, plainNumber(r.Expected), plainNumber(r.Simulated), plainNumber(r.Simulated-r.Half), plainNumber(r.Simulated+r.Half),
-			percentage(r.Relative), finds, verdict)
+			percentage(r.Relative), strconv.Itoa(r.Runs), finds, verdict)
 	}
 	return t
 }

@@ -39,6 +39,14 @@ func showProgress(w io.Writer, total int) *progress {
 	return p
 }
 
+// more says that there are more runs than was said.
+func (p *progress) more(n int) {
+	p.total += n
+	if p.drawn != nil {
+		p.bar.SetTotal(int64(p.total), false)
+	}
+}
+
 // run says that one more is done.
 func (p *progress) run(kept bool) {
 	p.done++

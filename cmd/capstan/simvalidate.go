@@ -36,8 +36,8 @@ counted. FROM and TO are the interval around what was simulated, by Student's t;
 expected must be in it. As there are many lines, each has an interval wider than one
 line needs (Bonferroni), so that a table with no mistake in it is accepted with at least
 the probability --confidence. REL ± is half the width of the 99% interval of the line by
-itself, over what is expected: at most 4%, in the short form, which makes half as many
-runs, 5%. FINDS is the power of the line: if services took so much longer than is
+itself, over what is expected: at most 4%, in the short form 5%. RUNS is how many
+replications that takes, by the spread of the first ones. FINDS is the power of the line: if services took so much longer than is
 stated (1, 2, 3, 5 or 10%), it would be refused with probability 0.99 or more. Each
 model must find 2% by one of its lines; the short form does not demand it. Little's law
 and the utilisation law are checked in every run, exactly.
@@ -48,13 +48,13 @@ processor time, so five minutes on two processors; the short form takes one minu
 An interrupted command says of what it has done what it would say of all.
 
 Exit codes: 0 all lines are accepted, 1 one is not, or it was interrupted, 2 wrong usage.`,
-		Example: "  capstan sim validate --short\n  capstan sim validate --only jackson --replications 40\n" +
+		Example: "  capstan sim validate --short\n  capstan sim validate --only jackson --seed 2\n" +
 			"  capstan sim validate --short --service-factor 1.05",
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	s := cmd.Flags()
-	s.IntVar(&f.o.Replications, "replications", 0, "independent runs of each model (default 40, in the short form 20)")
+	s.IntVar(&f.o.Replications, "replications", 0, "independent runs of each model, by whose spread it is decided whether it needs more (default 30, in the short form 20)")
 	s.Float64Var(&f.o.Confidence, "confidence", 0.99, "probability with which a table without a mistake is accepted")
 	s.BoolVar(&f.o.Short, "short", false, "fewer models and fewer runs of each")
 	s.StringVar(&f.o.Only, "only", "", "only models in whose name, or in the name of what they run on, this word is")
@@ -79,17 +79,20 @@ func (f *simValidate) run(cmd *cobra.Command) error {
 	}
 	shown := showProgress(to, plan.Runs())
 	rows := reports.NewValidationWriter(shown.above(out), validationRows(plan.Lines()), output(cmd))
-	table, err := plan.Run(cmd.Context(), func() { shown.run(false) }, func(results []validate.Result) error {
-		if f.quiet {
-			results = validate.Wrong(results)
-		}
-		return rows.Write(validationRows(results))
+	table, err := plan.Run(cmd.Context(), validate.Listener{
+		More: shown.more, Done: func() { shown.run(false) },
+		Finished: func(results []validate.Result) error {
+			if f.quiet {
+				results = validate.Wrong(results)
+			}
+			return rows.Write(validationRows(results))
+		},
 	})
 	shown.end()
 	closed := rows.Close()
 	refused := validate.Wrong(table.Results)
 	if errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("interrupted with %d of %d runs done, and %d of %d models", shown.done, plan.Runs(), table.Models, plan.Models())
+		err = fmt.Errorf("interrupted with %d of %d runs done, and %d of %d models", shown.done, shown.total, table.Models, plan.Models())
 	}
 	if len(refused) > 0 {
 		err = errors.Join(err, fmt.Errorf("%d of %d lines are not accepted", len(refused), len(table.Results)))
@@ -106,7 +109,7 @@ func validationRows(results []validate.Result) []reports.Validation {
 	for i, r := range results {
 		rows[i] = reports.Validation{
 			Model: r.Model, Value: r.What, On: r.On, Expected: r.Expected, Simulated: r.Simulated,
-			Half: r.Half, Relative: r.Relative, Finds: r.Finds, Verdict: string(r.Verdict),
+			Half: r.Half, Relative: r.Relative, Runs: r.Runs, Finds: r.Finds, Verdict: string(r.Verdict),
 		}
 	}
 	return rows
@@ -115,7 +118,7 @@ func validationRows(results []validate.Result) []reports.Validation {
 // summary says what the lines of a table are together.
 func summary(t *validate.Table, refused int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d lines accepted; %d replications; each interval at %.5f, so that a table without a mistake is accepted with probability %v; relative half-width at most %v at 0.99\n",
+	fmt.Fprintf(&b, "%d of %d lines accepted; %d replications or more; each interval at %.5f, so that a table without a mistake is accepted with probability %v; relative half-width at most %v at 0.99\n",
 		len(t.Results)-refused, len(t.Results), t.Replications, t.Line, t.Confidence, t.Within)
 	b.WriteString("services that take longer would be found with probability 0.99 or more:")
 	for i, n := range t.Find() {

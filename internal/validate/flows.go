@@ -21,7 +21,7 @@ func links(s float64) []*experiment {
 	for _, at := range []struct {
 		rho  float64
 		size int
-	}{{.5, 15_000}, {.8, 40_000}, {.9, 100_000}} {
+	}{{.5, 11_200}, {.8, 30_000}, {.9, 75_000}} {
 		for _, l := range []law{exponential, constant, pareto(2.2)} {
 			all = append(all, sharing(s, l, at.rho, at.size, at.rho == .5))
 		}

@@ -13,13 +13,13 @@ import (
 // networks are the experiments with several queues before nbrb.
 func networks(s float64) []*experiment {
 	return []*experiment{
-		jackson("tandem", []queueing.Station{{Servers: 1, Service: s, Arrives: .6, Next: []float64{0, 1}}, {Servers: 1, Service: 1.25 * s}}, 15_000, false),
-		jackson("feedback", []queueing.Station{{Servers: 1, Service: s, Arrives: .3, Next: []float64{.4}}}, 13_000, true),
+		jackson("tandem", []queueing.Station{{Servers: 1, Service: s, Arrives: .6, Next: []float64{0, 1}}, {Servers: 1, Service: 1.25 * s}}, 11_200, false),
+		jackson("feedback", []queueing.Station{{Servers: 1, Service: s, Arrives: .3, Next: []float64{.4}}}, 9_800, true),
 		jackson("three stations", []queueing.Station{
 			{Servers: 2, Service: s, Arrives: 1.6, Next: []float64{0, .5, .5}}, {Servers: 1, Service: s}, {Servers: 1, Service: s / 1.2},
-		}, 30_000, false),
-		closed(s, 1, 2_200, false), closed(s, 5, 2_500, true), closed(s, 10, 3_500, false), closed(s, 20, 10_000, false),
-		repair(s, 1, 10, 10, 8_000, false), repair(s, 4, 20, 1/.3, 9_000, true),
+		}, 22_500, false),
+		closed(s, 1, 1_600, false), closed(s, 5, 1_900, true), closed(s, 10, 2_600, false), closed(s, 20, 7_500, false),
+		repair(s, 1, 10, 10, 6_000, false), repair(s, 4, 20, 1/.3, 6_800, true),
 	}
 }
 

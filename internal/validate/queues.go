@@ -16,13 +16,13 @@ const onBroker = "nbrb, nbemm"
 // queues are the experiments with one queue before nbrb. s is the mean service that is stated.
 func queues(s float64) []*experiment {
 	return []*experiment{
-		mmc(s, 1, .5, 2, 13_000, true), mmc(s, 1, .8, 2, 22_000, false), mmc(s, 2, .7, 2, 26_000, true),
-		mmc(s, 4, .8, 1, 30_000, false), mmc(s, 8, .8, .2, 40_000, false),
-		mg1(s, constant, .8, 12_000, false), mg1(s, erlang(4), .5, 10_000, true), mg1(s, erlang(4), .8, 15_000, false), mg1(s, hyper(4), .5, 25_000, false),
-		mdc(s, 2, .8, 11_000, false), mdc(s, 4, .8, 18_000, false), mdc(s, 8, .8, 22_000, false),
-		loss(s, 2, 1, exponential, 20_000, false), loss(s, 4, 2, exponential, 17_000, false), loss(s, 10, 7, exponential, 12_000, true),
-		loss(s, 10, 7, constant, 11_000, false), loss(s, 20, 16, hyper(4), 36_000, false),
-		priorities(s, .2, .4, 18_000, true), vacations(s, .5), polled(s),
+		mmc(s, 1, .5, 2, 9_800, true), mmc(s, 1, .8, 2, 16_500, false), mmc(s, 2, .7, 2, 19_500, true),
+		mmc(s, 4, .8, 1, 22_500, false), mmc(s, 8, .8, .2, 30_000, false),
+		mg1(s, constant, .8, 9_000, false), mg1(s, erlang(4), .5, 7_500, true), mg1(s, erlang(4), .8, 11_200, false), mg1(s, hyper(4), .5, 18_800, false),
+		mdc(s, 2, .8, 8_200, false), mdc(s, 4, .8, 13_500, false), mdc(s, 8, .8, 16_500, false),
+		loss(s, 2, 1, exponential, 15_000, false), loss(s, 4, 2, exponential, 12_800, false), loss(s, 10, 7, exponential, 9_000, true),
+		loss(s, 10, 7, constant, 8_200, false), loss(s, 20, 16, hyper(4), 27_000, false),
+		priorities(s, .2, .4, 13_500, true), vacations(s, .5), polled(s),
 	}
 }
 
@@ -147,7 +147,7 @@ func priorities(s, first, second float64, size int, short bool) *experiment {
 func vacations(s, rho float64) *experiment {
 	const away = 2.0
 	return &experiment{
-		name: fmt.Sprintf("M/M/1, vacations of 2, ρ %v", rho), on: onBroker, size: 18_000,
+		name: fmt.Sprintf("M/M/1, vacations of 2, ρ %v", rho), on: onBroker, size: 13_500,
 		lines: []line{{"mean wait", queueing.VacationWait(rho, exponential.scaled(s).moments, queueing.Moments{Mean: away, Second: away * away})}},
 		run: func(r *replication) ([]float64, error) {
 			var t tally
@@ -186,7 +186,7 @@ func polled(s float64) *experiment {
 	const c, rate = 1, .5
 	w := queueing.MMcWait(c, rate*s, s)
 	return &experiment{
-		name: "M/M/1, ρ 0.5, asked at random", on: onBroker, size: 14_000,
+		name: "M/M/1, ρ 0.5, asked at random", on: onBroker, size: 10_500,
 		lines: []line{{"λ · mean wait", rate * w}, {"mean number waiting, by nbrb", rate * w}},
 		run: func(r *replication) ([]float64, error) {
 			var waits, seen tally

@@ -19,8 +19,8 @@ const onRobot = "robot of vtl"
 // robots are the experiments with the virtual library's robot as the server.
 func robots(s float64) []*experiment {
 	return []*experiment{
-		carrying(s, constant, .5, 12_000, true), carrying(s, constant, .8, 14_000, false), carrying(s, constant, .9, 60_000, false),
-		carrying(s, shifted(.5), .5, 12_000, true), carrying(s, shifted(.5), .8, 20_000, false),
+		carrying(s, constant, .5, 9_000, true), carrying(s, constant, .8, 10_500, false), carrying(s, constant, .9, 45_000, false),
+		carrying(s, shifted(.5), .5, 9_000, true), carrying(s, shifted(.5), .8, 15_000, false),
 	}
 }
 

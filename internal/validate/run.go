@@ -7,6 +7,13 @@ import (
 	"runtime"
 )
 
+// Listener is told how far a plan is, by one goroutine at a time.
+type Listener struct {
+	More     func(runs int)             // the first replications of a model have shown that it needs so many more than were planned
+	Done     func()                     // a run is done
+	Finished func(lines []Result) error // a model and all before it are done
+}
+
 // outcome is what one run came to.
 type outcome struct {
 	model, number int
@@ -14,72 +21,95 @@ type outcome struct {
 	err           error
 }
 
-// Run runs the plan on all processors. After each run done is called; for each
-// model, in order, finished is called with its lines as soon as it and all before it
-// are done. Neither is called by two goroutines at a time. The table has what
-// finished was told, also when there is an error: the cause of ctx's end, that of a run which could not be
-// run to its end, or that of finished.
-func (p *Plan) Run(ctx context.Context, done func(), finished func([]Result) error) (*Table, error) {
+// progress is how far a model is.
+type progress struct {
+	begun, done, goal int
+	values            [][]float64 // by line, then by replication
+}
+
+func (p *progress) grow(goal int) {
+	for l := range p.values {
+		p.values[l] = append(p.values[l], make([]float64, goal-p.goal)...)
+	}
+	p.goal = goal
+}
+
+// Run runs the plan on all processors. The table has what Finished was told, also
+// when there is an error: the cause of ctx's end, that of a run which could not be
+// run to its end, or that of Finished.
+func (p *Plan) Run(ctx context.Context, listener Listener) (*Table, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	outcomes := p.start(ctx)
+	work := make(chan [2]int)
+	defer close(work)
+	outcomes := p.start(ctx, work)
 	t := p.table()
-	values := make([][][]float64, len(p.chosen))
-	left := make([]int, len(p.chosen))
+	models := make([]progress, len(p.chosen))
 	for m, e := range p.chosen {
-		values[m], left[m] = make([][]float64, len(e.lines)), p.o.Replications
-		for l := range values[m] {
-			values[m][l] = make([]float64, p.o.Replications)
-		}
+		models[m].values = make([][]float64, len(e.lines))
+		models[m].grow(t.Replications)
 	}
-	for t.Models < len(p.chosen) {
-		var o outcome
+	for t.Models < len(models) {
+		next, give := 0, work
+		for next < len(models) && models[next].begun == models[next].goal {
+			next++
+		}
+		if next == len(models) {
+			next, give = 0, nil
+		}
 		select {
-		case o = <-outcomes:
-		case <-ctx.Done(): // a run in progress cannot be stopped: it is left, and nobody waits for it
-			return t, context.Cause(ctx)
-		}
-		if o.err != nil {
-			return t, fmt.Errorf("%s, replication %d: %w", p.chosen[o.model].name, o.number, o.err)
-		}
-		for l, v := range o.values {
-			values[o.model][l][o.number] = v
-		}
-		left[o.model]--
-		done()
-		for m := t.Models; m < len(p.chosen) && left[m] == 0; m++ {
-			if err := finished(t.judgeModel(p.chosen[m], values[m])); err != nil {
+		case give <- [2]int{next, models[next].begun}:
+			models[next].begun++
+		case o := <-outcomes:
+			if err := p.take(t, models, o, listener); err != nil {
 				return t, err
 			}
+		case <-ctx.Done(): // a run in progress cannot be stopped: it is left, and nobody waits for it
+			return t, context.Cause(ctx)
 		}
 	}
 	return t, nil
 }
 
-// start starts the runs, model by model, as many at a time as there are processors.
-func (p *Plan) start(ctx context.Context) <-chan outcome {
-	outcomes := make(chan outcome, p.Runs()) // who is left can still send
-	work := make(chan [2]int)
+// take takes what a run came to, and judges each model that is done with all before it.
+func (p *Plan) take(t *Table, models []progress, o outcome, listener Listener) error {
+	if o.err != nil {
+		return fmt.Errorf("%s, replication %d: %w", p.chosen[o.model].name, o.number, o.err)
+	}
+	m := &models[o.model]
+	for l, v := range o.values {
+		m.values[l][o.number] = v
+	}
+	m.done++
+	if m.done == t.Replications {
+		if goal := t.needed(p.chosen[o.model], m.values); goal > m.goal {
+			listener.More(goal - m.goal)
+			m.grow(goal)
+		}
+	}
+	listener.Done()
+	for t.Models < len(models) && models[t.Models].done == models[t.Models].goal {
+		if err := listener.Finished(t.judgeModel(p.chosen[t.Models], models[t.Models].values)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start starts as many workers as there are processors; they end with ctx or work.
+func (p *Plan) start(ctx context.Context, work <-chan [2]int) <-chan outcome {
+	outcomes := make(chan outcome)
 	for range runtime.GOMAXPROCS(0) {
 		go func() {
 			for w := range work {
 				values, err := p.one(w[0], w[1])
-				outcomes <- outcome{model: w[0], number: w[1], values: values, err: err}
+				select {
+				case outcomes <- outcome{model: w[0], number: w[1], values: values, err: err}:
+				case <-ctx.Done():
+				}
 			}
 		}()
 	}
-	go func() {
-		defer close(work)
-		for m := range p.chosen {
-			for n := range p.o.Replications {
-				select {
-				case work <- [2]int{m, n}:
-				case <-ctx.Done():
-					return
-				}
-			}
-		}
-	}()
 	return outcomes
 }
 

@@ -45,10 +45,10 @@ func TestModelsAreToldInOrder(t *testing.T) {
 		return one(number)
 	}, one)
 	runs, doneAt, told := 0, []int{}, []string{}
-	table, err := p.Run(t.Context(), func() { runs++ }, func(rs []Result) error {
+	table, err := p.Run(t.Context(), Listener{Done: func() { runs++ }, Finished: func(rs []Result) error {
 		told, doneAt = append(told, rs[0].Model), append(doneAt, runs)
 		return nil
-	})
+	}})
 	if err != nil || runs != p.Runs() || !slices.Equal(told, []string{"a", "b", "c", "d"}) || len(table.Results) != 4 {
 		t.Fatalf("%v; %d of %d runs; told %v, %+v", err, runs, p.Runs(), told, table.Results)
 	}
@@ -63,7 +63,7 @@ func TestInterruptedKeepsWhatIsDone(t *testing.T) {
 	defer close(never)
 	p := planOf(t, one, func(int) ([]float64, error) { <-never; return one(0) })
 	ctx, interrupt := context.WithCancel(t.Context())
-	table, err := p.Run(ctx, func() {}, func([]Result) error { interrupt(); return nil })
+	table, err := p.Run(ctx, Listener{Done: func() {}, Finished: func([]Result) error { interrupt(); return nil }})
 	if !errors.Is(err, context.Canceled) || table.Models != 1 || len(table.Results) != 1 || table.Results[0].Model != "a" {
 		t.Errorf("%v; %+v", err, table)
 	}
@@ -78,11 +78,36 @@ func TestErrorsEndTheRun(t *testing.T) {
 		}
 		return one(number)
 	})
-	if _, err := p.Run(t.Context(), func() {}, func([]Result) error { return nil }); !errors.Is(err, broken) || !strings.Contains(err.Error(), "b, replication 7") {
+	if _, err := p.Run(t.Context(), Listener{Done: func() {}, Finished: func([]Result) error { return nil }}); !errors.Is(err, broken) || !strings.Contains(err.Error(), "b, replication 7") {
 		t.Errorf("%v", err)
 	}
 	full := errors.New("disk full")
-	if table, err := p.Run(t.Context(), func() {}, func([]Result) error { return full }); !errors.Is(err, full) || table.Models != 1 {
+	if table, err := p.Run(t.Context(), Listener{Done: func() {}, Finished: func([]Result) error { return full }}); !errors.Is(err, full) || table.Models != 1 {
 		t.Errorf("%v", err)
+	}
+}
+
+// A model whose first replications are spread too wide gets as many as their spread says,
+// whatever the later ones are; one that would need too many gets no more.
+func TestSpreadDecidesHowManyRuns(t *testing.T) {
+	spread := func(by float64) func(int) ([]float64, error) {
+		return func(number int) ([]float64, error) { return []float64{1 + by*float64(number%2*2-1)}, nil }
+	}
+	p := planOf(t, spread(.01), spread(.1), spread(10))
+	runs, planned := 0, p.Runs()
+	table, err := p.Run(t.Context(), Listener{
+		More: func(n int) { planned += n }, Done: func() { runs++ }, Finished: func([]Result) error { return nil },
+	})
+	if err != nil || runs != planned {
+		t.Fatalf("%v; %d runs, %d planned", err, runs, planned)
+	}
+	// Student's factor for .99 and 20 values is 2.861, their deviation .1026: (2.861·.1026/.05)² is 34.5.
+	for i, want := range []struct {
+		runs    int
+		verdict Verdict
+	}{{20, OK}, {35, OK}, {20, TooWide}} {
+		if r := table.Results[i]; r.Runs != want.runs || r.Verdict != want.verdict {
+			t.Errorf("%+v, want %+v", r, want)
+		}
 	}
 }

@@ -13,7 +13,11 @@
 // And the interval must be narrow, or it would accept everything. How narrow is
 // measured by what a line would find: how much longer services could take and be
 // refused nearly always. A queue with much to do shows 1 % of service as 10 % of wait, so its
-// runs need not be as long as a relative width that is the same for all would have them.
+// runs need not be as many as a relative width that is the same for all would have them.
+// How many they are is decided, for each model, by the spread of its first
+// replications, and by nothing that comes later: so the interval is exact, with Student's factor and
+// the spread of those (Stein, "A two-sample test for a linear hypothesis whose power is
+// independent of the variance", Annals of Mathematical Statistics 16, 1945).
 //
 // Every run also checks, exactly, Little's law and the utilisation law.
 package validate
@@ -30,7 +34,7 @@ import (
 // Options say what is run.
 type Options struct {
 	Seed          uint64
-	Replications  int     // at least 20; 0 is 40, in the short form 20
+	Replications  int     // the first of each model, at least 20; 0 is 30, in the short form 20
 	Confidence    float64 // that a table without a mistake is accepted
 	Short         bool    // fewer models, fewer replications, wider intervals
 	Only          string  // models whose name or component contains it; "" is all
@@ -59,6 +63,7 @@ type Result struct {
 	Simulated float64
 	Half      float64 // half the width of the interval of Simulated, at the table's confidence
 	Relative  float64 // half the width of the interval at 99 % for the line by itself, over Expected
+	Runs      int     // replications
 	Finds     float64 // the least of Longer that this line refuses with probability .99; 0: none
 	Verdict   Verdict
 }
@@ -67,7 +72,7 @@ type Result struct {
 type Table struct {
 	Results      []Result
 	Models       int
-	Replications int
+	Replications int // the first of each model
 	Confidence   float64
 	Line         float64 // the confidence of each line's interval
 	Within       float64 // the most that Relative may be
@@ -107,7 +112,7 @@ type experiment struct {
 	name  string
 	on    string
 	short bool // part of the short form
-	size  int  // customers in a replication: half as many again as are needed on average, as widths vary by a ninth
+	size  int  // customers in a replication: so many that about the first replications are enough
 	lines []line
 	run   func(r *replication) ([]float64, error) // a value for each line
 
@@ -165,7 +170,7 @@ type Plan struct {
 // NewPlan checks options. Its errors are of the type [UsageError].
 func NewPlan(o Options) (*Plan, error) {
 	if o.Replications == 0 {
-		o.Replications = 2 * LeastReplications
+		o.Replications = LeastReplications * 3 / 2
 		if o.Short {
 			o.Replications = LeastReplications
 		}
@@ -191,7 +196,7 @@ func NewPlan(o Options) (*Plan, error) {
 // Models is how many models there are.
 func (p *Plan) Models() int { return len(p.chosen) }
 
-// Runs is how many runs there are.
+// Runs is how many runs there are at least.
 func (p *Plan) Runs() int { return len(p.chosen) * p.o.Replications }
 
 // Lines are the lines of the table to be, with nothing of what comes out.
@@ -251,17 +256,48 @@ func (t *Table) judgeModel(e *experiment, values [][]float64) []Result {
 	return results
 }
 
+// most is how many times its first replications a model may need.
+const most = 20
+
+// student is Student's t of the first replications.
+func (t *Table) student() distuv.StudentsT {
+	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(t.Replications - 1)}
+}
+
+// needed is how many replications make a model's intervals as narrow as they must
+// be, by the spread of its first ones; no more than these if it would be too many.
+func (t *Table) needed(e *experiment, values [][]float64) int {
+	narrow, find := 0.0, math.Inf(1)
+	if t.Finds == 0 {
+		find = 0
+	}
+	for i, l := range e.lines {
+		deviation := stat.StdDev(values[i][:t.Replications], nil)
+		narrow = max(narrow, math.Pow(t.student().Quantile(.995)*deviation/(l.expected*t.Within), 2))
+		for f, longer := range e.longer {
+			if Longer[f] <= t.Finds {
+				find = min(find, math.Pow((t.student().Quantile(1-(1-t.Line)/2)+sure)*deviation/(longer.lines[i].expected-l.expected), 2))
+			}
+		}
+	}
+	n := max(narrow, find) + 1
+	if !(n <= float64(most*t.Replications)) {
+		return t.Replications
+	}
+	return max(t.Replications, int(n))
+}
+
 // judge compares a line with its replications' values.
 func (t *Table) judge(e *experiment, i int, values []float64) Result {
 	l := e.lines[i]
-	mean, deviation := stat.MeanStdDev(values, nil)
-	n := float64(len(values))
-	student := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: n - 1}
-	spread := deviation / math.Sqrt(n)
+	mean := stat.Mean(values, nil)
+	student := t.student()
+	spread := stat.StdDev(values[:t.Replications], nil) / math.Sqrt(float64(len(values)))
 	r := Result{
 		Model: e.name, What: l.what, On: e.on, Expected: l.expected, Simulated: mean,
 		Half:     student.Quantile(1-(1-t.Line)/2) * spread,
 		Relative: student.Quantile(.995) * spread / l.expected,
+		Runs:     len(values),
 		Verdict:  OK,
 	}
 	for f, longer := range e.longer {

@@ -3,6 +3,7 @@ package validate
 import (
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -29,7 +30,7 @@ func runPlan(t *testing.T, o Options) *Table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := p.Run(t.Context(), func() {}, func([]Result) error { return nil })
+	table, err := p.Run(t.Context(), Listener{More: func(int) {}, Done: func() {}, Finished: func([]Result) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestJudge(t *testing.T) {
 	for i := range 20 {
 		values = append(values, 1+.01*float64(i%2))
 	}
-	table := Table{Line: .99, Within: .02}
+	table := Table{Line: .99, Within: .02, Replications: 20}
 	for _, c := range []struct {
 		expected float64
 		values   []float64
@@ -94,7 +95,7 @@ func TestJudge(t *testing.T) {
 		{1.1, values, Outside},
 		{math.NaN(), values, Outside},
 		{1, append([]float64{math.NaN()}, values[1:]...), Outside},
-		{5, append([]float64{0, 10}, append([]float64{0, 10}, []float64{0, 10}...)...), TooWide},
+		{5, slices.Repeat([]float64{0, 10}, 10), TooWide},
 	} {
 		if got := table.judge(&experiment{lines: []line{{"x", c.expected}}}, 0, c.values); got.Verdict != c.want {
 			t.Errorf("expected %v, values %v: %s, not %s (%+v)", c.expected, c.values, got.Verdict, c.want, got)
@@ -128,7 +129,7 @@ func TestModelsMustFind(t *testing.T) {
 		{.2, 1.03, TooWide, [...]int{0, 0, 1, 1, 1}},
 		{.01, 0, TooWide, [...]int{0, 0, 0, 0, 0}},
 	} {
-		table := Table{Line: .99, Within: .02, Finds: 1.02}
+		table := Table{Line: .99, Within: .02, Finds: 1.02, Replications: 20}
 		rs := table.judgeModel(model(c.per), [][]float64{values, values})
 		if rs[0].Finds != c.finds || rs[1].Finds != 0 || rs[0].Verdict != c.verdict || rs[1].Verdict != c.verdict || table.Find() != c.found {
 			t.Errorf("%v: %+v, in all %v; want finds %v, %s, %v", c.per, rs, table.Find(), c.finds, c.verdict, c.found)
