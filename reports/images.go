@@ -1,7 +1,10 @@
 package reports
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strconv"
@@ -131,19 +134,17 @@ func WriteFiles(w io.Writer, rows []File, o Options) error {
 type FileWriter struct {
 	w      io.Writer
 	o      Options
-	list   jsonList
 	widths []int
+	begun  bool
 }
 
 // NewFileWriter makes a writer of one list of files.
-func NewFileWriter(w io.Writer, o Options) *FileWriter {
-	return &FileWriter{w: w, o: o, list: jsonList{w: w}}
-}
+func NewFileWriter(w io.Writer, o Options) *FileWriter { return &FileWriter{w: w, o: o} }
 
 // Write writes the next files.
 func (f *FileWriter) Write(rows []File) error {
 	if f.o.JSON {
-		return writeItems(&f.list, rows)
+		return f.writeJSON(rows)
 	}
 	t := newTable(left(""), right(""), left(""), left(""), right(""), left(""), left(""))
 	for i := range rows {
@@ -157,8 +158,38 @@ func (f *FileWriter) Write(rows []File) error {
 
 // Close ends the list.
 func (f *FileWriter) Close() error {
-	if f.o.JSON {
-		return f.list.close()
+	end := ""
+	switch {
+	case f.o.JSON && f.begun:
+		end = "\n]\n"
+	case f.o.JSON:
+		end = "[]\n"
+	}
+	if _, err := io.WriteString(f.w, end); err != nil {
+		return fmt.Errorf("writing a report: %w", err)
+	}
+	return nil
+}
+
+func (f *FileWriter) writeJSON(rows []File) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("  ", "  ")
+	for i := range rows {
+		if f.begun {
+			b.WriteString(",\n  ")
+		} else {
+			b.WriteString("[\n  ")
+		}
+		f.begun = true
+		if err := e.Encode(&rows[i]); err != nil {
+			return fmt.Errorf("writing a report as JSON: %w", err)
+		}
+		b.Truncate(b.Len() - 1) // the encoder's end of line
+	}
+	if _, err := f.w.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("writing a report as JSON: %w", err)
 	}
 	return nil
 }

@@ -24,47 +24,31 @@ type Validation struct {
 	Verdict string  `json:"verdict"` // ok, outside, too wide
 }
 
-// ValidationWriter writes a comparison as its rows come.
+// ValidationWriter writes the comparison as a table, row by row: a long one is
+// read while it grows.
 type ValidationWriter struct {
-	w      io.Writer
-	o      Options
-	list   jsonList
-	widths []int
+	color  bool
 	begun  bool
+	widths []int
 }
 
-// NewValidationWriter makes a writer of one comparison. Its columns are as wide as
-// the rows that may come need, of which what was not simulated is not yet known.
-func NewValidationWriter(w io.Writer, rows []Validation, o Options) *ValidationWriter {
-	v := &ValidationWriter{w: w, o: o, list: jsonList{w: w}}
-	t := validationTable(rows)
-	_ = t.write(io.Discard, false) // only for its widths
-	v.widths = t.widths
-	return v
+// NewValidationWriter makes a writer for rows like those expected, whose names say how
+// wide the columns are; what is simulated need not be known in them.
+func NewValidationWriter(expected []Validation, o Options) *ValidationWriter {
+	t := validationTable(expected)
+	t.measure()
+	return &ValidationWriter{color: o.Color, widths: t.widths}
 }
 
-// Write writes the next rows, before the first of them the titles.
-func (v *ValidationWriter) Write(rows []Validation) error {
-	switch {
-	case len(rows) == 0:
-		return nil
-	case v.o.JSON:
-		return writeItems(&v.list, rows)
-	}
+// Write writes the next rows, before the first the line of titles.
+func (v *ValidationWriter) Write(w io.Writer, rows []Validation) error {
 	t := validationTable(rows)
 	t.bare, t.widths = v.begun, v.widths
-	v.begun = true
-	err := t.write(v.w, v.o.Color)
-	v.widths = t.widths
-	return err
-}
-
-// Close ends the comparison, which may have ended early.
-func (v *ValidationWriter) Close() error {
-	if v.o.JSON {
-		return v.list.close()
+	if len(rows) == 0 {
+		return nil
 	}
-	return nil
+	v.begun = true
+	return t.write(w, v.color)
 }
 
 func validationTable(rows []Validation) *table {

@@ -102,13 +102,21 @@ func runStudy(cmd *cobra.Command, p *study.Plan, dir string, workers int) (*stud
 		}
 	}
 	total := len(p.Cells) * p.Replications
-	shown := showProgress(cmd.ErrOrStderr(), total)
+	w := cmd.ErrOrStderr()
+	far := newProgress(w, "runs", total)
+	kept := 0
 	all, err := study.Run(cmd.Context(), p, study.Options{Dir: dir, Version: version, Workers: workers, Done: func(o *study.Outcome) {
-		shown.run(o.Kept)
+		if o.Kept {
+			kept++
+		}
+		far.add(1, o.Kept)
 	}})
-	shown.end()
+	far.end()
+	if kept > 0 {
+		fmt.Fprintf(w, "%d of %d runs were there already\n", kept, total)
+	}
 	if errors.Is(err, context.Canceled) {
-		return nil, fmt.Errorf("interrupted with %d of %d runs done%s", shown.done, total, goesOn(dir))
+		return nil, fmt.Errorf("interrupted with %d of %d runs done%s", far.done, total, goesOn(dir))
 	}
 	if err != nil {
 		return nil, err

@@ -72,41 +72,52 @@ func (f *simValidate) run(cmd *cobra.Command) error {
 	if err != nil {
 		return wrong("%w", err)
 	}
-	out := cmd.OutOrStdout()
-	to := cmd.ErrOrStderr()
-	if f.quiet || flag(cmd, "json") && isTerminal(out) { // JSON has no whole lines to write above a bar
-		to = io.Discard
-	}
-	shown := showProgress(to, plan.Runs())
-	rows := reports.NewValidationWriter(shown.above(out), validationRows(plan.Lines()), output(cmd))
+	out, o := cmd.OutOrStdout(), output(cmd)
+	far := newProgress(f.progressTo(cmd, o.JSON), "customers", plan.Customers())
+	rows := reports.NewValidationWriter(validations(plan.Lines()), o)
 	table, err := plan.Run(cmd.Context(), validate.Listener{
-		More: shown.more, Done: func() { shown.run(false) },
-		Finished: func(results []validate.Result) error {
-			if f.quiet {
-				results = validate.Wrong(results)
+		More: far.more, Done: func(customers int) { far.add(customers, false) },
+		Finished: func(lines []validate.Result) error {
+			if o.JSON {
+				return nil
 			}
-			return rows.Write(validationRows(results))
+			return rows.Write(far.above(out), validations(f.shown(lines)))
 		},
 	})
-	shown.end()
-	closed := rows.Close()
+	far.end()
 	refused := validate.Wrong(table.Results)
 	if errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("interrupted with %d of %d runs done, and %d of %d models", shown.done, shown.total, table.Models, plan.Models())
+		err = fmt.Errorf("interrupted with %d of %d lines known", len(table.Results), len(plan.Lines()))
 	}
 	if len(refused) > 0 {
 		err = errors.Join(err, fmt.Errorf("%d of %d lines are not accepted", len(refused), len(table.Results)))
 	}
-	if !flag(cmd, "json") && len(table.Results) > 0 {
-		_, werr := io.WriteString(out, summary(table, len(refused)))
-		err = errors.Join(err, werr)
-	}
-	return errors.Join(err, closed)
+	return errors.Join(err, f.conclude(out, table, o))
 }
 
-func validationRows(results []validate.Result) []reports.Validation {
-	rows := make([]reports.Validation, len(results))
-	for i, r := range results {
+// progressTo is where progress is shown: beside the rows if they go to a terminal.
+func (f *simValidate) progressTo(cmd *cobra.Command, noRows bool) io.Writer {
+	out, side := cmd.OutOrStdout(), cmd.ErrOrStderr()
+	switch {
+	case f.quiet:
+		return io.Discard
+	case !noRows && isTerminal(out) && isTerminal(side):
+		return out
+	}
+	return side
+}
+
+// shown are the lines that are listed.
+func (f *simValidate) shown(lines []validate.Result) []validate.Result {
+	if f.quiet {
+		return validate.Wrong(lines)
+	}
+	return lines
+}
+
+func validations(lines []validate.Result) []reports.Validation {
+	rows := make([]reports.Validation, len(lines))
+	for i, r := range lines {
 		rows[i] = reports.Validation{
 			Model: r.Model, Value: r.What, On: r.On, Expected: r.Expected, Simulated: r.Simulated,
 			Half: r.Half, Relative: r.Relative, Runs: r.Runs, Finds: r.Finds, Verdict: string(r.Verdict),
@@ -115,11 +126,14 @@ func validationRows(results []validate.Result) []reports.Validation {
 	return rows
 }
 
-// summary says what the lines of a table are together.
-func summary(t *validate.Table, refused int) string {
+// conclude writes what is said of the whole table; for programs, the table.
+func (f *simValidate) conclude(w io.Writer, t *validate.Table, o reports.Options) error {
+	if o.JSON {
+		return writeJSON(w, validations(f.shown(t.Results)))
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d lines accepted; %d replications or more; each interval at %.5f, so that a table without a mistake is accepted with probability %v; relative half-width at most %v at 0.99\n",
-		len(t.Results)-refused, len(t.Results), t.Replications, t.Line, t.Confidence, t.Within)
+		len(t.Results)-len(validate.Wrong(t.Results)), len(t.Results), t.Replications, t.Line, t.Confidence, t.Within)
 	b.WriteString("services that take longer would be found with probability 0.99 or more:")
 	for i, n := range t.Find() {
 		fmt.Fprintf(&b, " by %.0f%% in %d", 100*(validate.Longer[i]-1), n)
@@ -128,5 +142,6 @@ func summary(t *validate.Table, refused int) string {
 		}
 	}
 	fmt.Fprintf(&b, " of %d models\n", t.Models)
-	return b.String()
+	_, err := io.WriteString(w, b.String())
+	return err
 }

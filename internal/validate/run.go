@@ -9,8 +9,8 @@ import (
 
 // Listener is told how far a plan is, by one goroutine at a time.
 type Listener struct {
-	More     func(runs int)             // the first replications of a model have shown that it needs so many more than were planned
-	Done     func()                     // a run is done
+	More     func(customers int)        // the first replications of a model have shown that it needs so many more than were planned
+	Done     func(customers int)        // a run with so many is done
 	Finished func(lines []Result) error // a model and all before it are done
 }
 
@@ -21,17 +21,17 @@ type outcome struct {
 	err           error
 }
 
-// progress is how far a model is.
-type progress struct {
+// sample is the replications of a model.
+type sample struct {
 	begun, done, goal int
 	values            [][]float64 // by line, then by replication
 }
 
-func (p *progress) grow(goal int) {
-	for l := range p.values {
-		p.values[l] = append(p.values[l], make([]float64, goal-p.goal)...)
+func (s *sample) grow(goal int) {
+	for l := range s.values {
+		s.values[l] = append(s.values[l], make([]float64, goal-s.goal)...)
 	}
-	p.goal = goal
+	s.goal = goal
 }
 
 // Run runs the plan on all processors. The table has what Finished was told, also
@@ -44,7 +44,7 @@ func (p *Plan) Run(ctx context.Context, listener Listener) (*Table, error) {
 	defer close(work)
 	outcomes := p.start(ctx, work)
 	t := p.table()
-	models := make([]progress, len(p.chosen))
+	models := make([]sample, len(p.chosen))
 	for m, e := range p.chosen {
 		models[m].values = make([][]float64, len(e.lines))
 		models[m].grow(t.Replications)
@@ -72,22 +72,22 @@ func (p *Plan) Run(ctx context.Context, listener Listener) (*Table, error) {
 }
 
 // take takes what a run came to, and judges each model that is done with all before it.
-func (p *Plan) take(t *Table, models []progress, o outcome, listener Listener) error {
+func (p *Plan) take(t *Table, models []sample, o outcome, listener Listener) error {
 	if o.err != nil {
 		return fmt.Errorf("%s, replication %d: %w", p.chosen[o.model].name, o.number, o.err)
 	}
-	m := &models[o.model]
+	m, size := &models[o.model], p.chosen[o.model].size
 	for l, v := range o.values {
 		m.values[l][o.number] = v
 	}
 	m.done++
 	if m.done == t.Replications {
 		if goal := t.needed(p.chosen[o.model], m.values); goal > m.goal {
-			listener.More(goal - m.goal)
+			listener.More((goal - m.goal) * size)
 			m.grow(goal)
 		}
 	}
-	listener.Done()
+	listener.Done(size)
 	for t.Models < len(models) && models[t.Models].done == models[t.Models].goal {
 		if err := listener.Finished(t.judgeModel(p.chosen[t.Models], models[t.Models].values)); err != nil {
 			return err
