@@ -63,7 +63,7 @@ func TestNotWrittenWhileOpen(t *testing.T) {
 	for _, key := range []string{"bad", "good"} {
 		arrive(t, s, key, 1000)
 	}
-	server, err := fs.Mount(s.dir, &failing{files: []string{"bad", "good"}}, &fs.Options{MountOptions: fuse.MountOptions{ExtraCapabilities: fuse.CAP_WRITEBACK_CACHE}})
+	server, err := MountFailing(s.dir, "bad", "good")
 	if err != nil {
 		t.Fatal(err)
 	}
