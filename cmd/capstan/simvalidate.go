@@ -73,10 +73,10 @@ func (f *simValidate) run(cmd *cobra.Command) error {
 		return wrong("%w", err)
 	}
 	out, o := cmd.OutOrStdout(), output(cmd)
-	far := newProgress(f.progressTo(cmd, o.JSON), "customers", plan.Customers())
+	far := newProgress(f.progressTo(cmd, o.JSON), "runs", plan.Runs())
 	rows := reports.NewValidationWriter(validations(plan.Lines()), o)
 	table, err := plan.Run(cmd.Context(), validate.Listener{
-		More: far.more, Done: func(customers int) { far.add(customers, false) },
+		More: far.more, Done: func() { far.add(1, false) },
 		Finished: func(lines []validate.Result) error {
 			if o.JSON {
 				return nil

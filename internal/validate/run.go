@@ -9,8 +9,8 @@ import (
 
 // Listener is told how far a plan is, by one goroutine at a time.
 type Listener struct {
-	More     func(customers int)        // the first replications of a model have shown that it needs so many more than were planned
-	Done     func(customers int)        // a run with so many is done
+	More     func(runs int)             // the first replications of a model have shown that it needs so many more than were planned
+	Done     func()                     // a run is done
 	Finished func(lines []Result) error // a model and all before it are done
 }
 
@@ -76,18 +76,18 @@ func (p *Plan) take(t *Table, models []sample, o outcome, listener Listener) err
 	if o.err != nil {
 		return fmt.Errorf("%s, replication %d: %w", p.chosen[o.model].name, o.number, o.err)
 	}
-	m, size := &models[o.model], p.chosen[o.model].size
+	m := &models[o.model]
 	for l, v := range o.values {
 		m.values[l][o.number] = v
 	}
 	m.done++
 	if m.done == t.Replications {
 		if goal := t.needed(p.chosen[o.model], m.values); goal > m.goal {
-			listener.More((goal - m.goal) * size)
+			listener.More(goal - m.goal)
 			m.grow(goal)
 		}
 	}
-	listener.Done(size)
+	listener.Done()
 	for t.Models < len(models) && models[t.Models].done == models[t.Models].goal {
 		if err := listener.Finished(t.judgeModel(p.chosen[t.Models], models[t.Models].values)); err != nil {
 			return err

@@ -20,7 +20,7 @@ func planOf(t *testing.T, runs ...func(number int) ([]float64, error)) *Plan {
 	p.chosen, p.lines = nil, len(runs)
 	for i, run := range runs {
 		p.chosen = append(p.chosen, &experiment{
-			name: string(rune('a' + i)), size: 1, lines: []line{{"x", 1}},
+			name: string(rune('a' + i)), lines: []line{{"x", 1}},
 			run: func(r *replication) ([]float64, error) { return run(r.number) },
 		})
 	}
@@ -45,12 +45,12 @@ func TestModelsAreToldInOrder(t *testing.T) {
 		return one(number)
 	}, one)
 	runs, doneAt, told := 0, []int{}, []string{}
-	table, err := p.Run(t.Context(), Listener{Done: func(customers int) { runs += customers }, Finished: func(rs []Result) error {
+	table, err := p.Run(t.Context(), Listener{Done: func() { runs++ }, Finished: func(rs []Result) error {
 		told, doneAt = append(told, rs[0].Model), append(doneAt, runs)
 		return nil
 	}})
-	if err != nil || runs != p.Customers() || !slices.Equal(told, []string{"a", "b", "c", "d"}) || len(table.Results) != 4 {
-		t.Fatalf("%v; %d of %d runs; told %v, %+v", err, runs, p.Customers(), told, table.Results)
+	if err != nil || runs != p.Runs() || !slices.Equal(told, []string{"a", "b", "c", "d"}) || len(table.Results) != 4 {
+		t.Fatalf("%v; %d of %d runs; told %v, %+v", err, runs, p.Runs(), told, table.Results)
 	}
 	if doneAt[0] > 2*LeastReplications || doneAt[1] < 3*LeastReplications-1 {
 		t.Errorf("told of after %v runs", doneAt)
@@ -63,7 +63,7 @@ func TestInterruptedKeepsWhatIsDone(t *testing.T) {
 	defer close(never)
 	p := planOf(t, one, func(int) ([]float64, error) { <-never; return one(0) })
 	ctx, interrupt := context.WithCancel(t.Context())
-	table, err := p.Run(ctx, Listener{Done: func(int) {}, Finished: func([]Result) error { interrupt(); return nil }})
+	table, err := p.Run(ctx, Listener{Done: func() {}, Finished: func([]Result) error { interrupt(); return nil }})
 	if !errors.Is(err, context.Canceled) || table.Models != 1 || len(table.Results) != 1 || table.Results[0].Model != "a" {
 		t.Errorf("%v; %+v", err, table)
 	}
@@ -78,11 +78,11 @@ func TestErrorsEndTheRun(t *testing.T) {
 		}
 		return one(number)
 	})
-	if _, err := p.Run(t.Context(), Listener{Done: func(int) {}, Finished: func([]Result) error { return nil }}); !errors.Is(err, broken) || !strings.Contains(err.Error(), "b, replication 7") {
+	if _, err := p.Run(t.Context(), Listener{Done: func() {}, Finished: func([]Result) error { return nil }}); !errors.Is(err, broken) || !strings.Contains(err.Error(), "b, replication 7") {
 		t.Errorf("%v", err)
 	}
 	full := errors.New("disk full")
-	if table, err := p.Run(t.Context(), Listener{Done: func(int) {}, Finished: func([]Result) error { return full }}); !errors.Is(err, full) || table.Models != 1 {
+	if table, err := p.Run(t.Context(), Listener{Done: func() {}, Finished: func([]Result) error { return full }}); !errors.Is(err, full) || table.Models != 1 {
 		t.Errorf("%v", err)
 	}
 }
@@ -94,9 +94,9 @@ func TestSpreadDecidesHowManyRuns(t *testing.T) {
 		return func(number int) ([]float64, error) { return []float64{1 + by*float64(number%2*2-1)}, nil }
 	}
 	p := planOf(t, spread(.01), spread(.1), spread(10))
-	runs, planned := 0, p.Customers()
+	runs, planned := 0, p.Runs()
 	table, err := p.Run(t.Context(), Listener{
-		More: func(n int) { planned += n }, Done: func(customers int) { runs += customers }, Finished: func([]Result) error { return nil },
+		More: func(n int) { planned += n }, Done: func() { runs++ }, Finished: func([]Result) error { return nil },
 	})
 	if err != nil || runs != planned {
 		t.Fatalf("%v; %d runs, %d planned", err, runs, planned)

@@ -193,13 +193,8 @@ func NewPlan(o Options) (*Plan, error) {
 	return p, nil
 }
 
-// Customers is how many customers all runs have at least.
-func (p *Plan) Customers() (n int) {
-	for _, e := range p.chosen {
-		n += e.size * p.o.Replications
-	}
-	return n
-}
+// Runs is how many runs there are at least.
+func (p *Plan) Runs() int { return len(p.chosen) * p.o.Replications }
 
 // Lines are the lines of the table to be, with nothing of what comes out.
 func (p *Plan) Lines() (lines []Result) {

@@ -30,7 +30,7 @@ func runPlan(t *testing.T, o Options) *Table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := p.Run(t.Context(), Listener{More: func(int) {}, Done: func(int) {}, Finished: func([]Result) error { return nil }})
+	table, err := p.Run(t.Context(), Listener{More: func(int) {}, Done: func() {}, Finished: func([]Result) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
