@@ -17,7 +17,7 @@ func TestReplaced(t *testing.T) {
 	for i := range int64(50) {
 		c.replace(&block{key: blockKey{1, i}, raw: make([]byte, 10<<10)})
 		var used int64
-		for el := c.recent.Front(); el != nil; el = el.Next() {
+		for el := c.turns.Front(); el != nil; el = el.Next() {
 			used += el.Value.(*block).cost()
 		}
 		if used != c.used || used > limit {

@@ -104,7 +104,7 @@ func FuzzBlocks(f *testing.F) {
 				}
 			})
 		}
-		outlineOf(b)
+		marked(b)
 		checkSeek(t, b)
 		var r blockReader
 		last := ""

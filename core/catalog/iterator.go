@@ -74,16 +74,12 @@ func (it *iterator) enter(ctx context.Context, at ref) error {
 	if ctx.Err() != nil {
 		return rt.Cause(ctx)
 	}
-	b, err := it.r.outlined(ctx, at)
+	b, err := it.r.marked(ctx, at)
 	if err != nil {
 		return err
 	}
 	it.at, it.first = at, true
-	if b.outline != nil {
-		it.block.begin(b.raw, b.outline)
-		return nil
-	}
-	if err := it.block.init(b.raw); err != nil {
+	if err := it.block.begin(b.raw, b.marks); err != nil {
 		return it.damaged(err)
 	}
 	return nil

@@ -164,24 +164,22 @@ func (r *Reader) block(ctx context.Context, at ref, level int) (*block, error) {
 	return b, nil
 }
 
-// minOutlined is the shortest block that is worth an outline, in bytes.
-const minOutlined = 1 << 10
+// minMarked is the shortest block that is worth marks, in bytes.
+const minMarked = 1 << 10
 
-// outlined is block for who begins somewhere in it.
-func (r *Reader) outlined(ctx context.Context, at ref) (*block, error) {
+// marked is block for who begins somewhere in it.
+func (r *Reader) marked(ctx context.Context, at ref) (*block, error) {
 	b := r.cache.get(blockKey{r.id, at.offset})
 	if b == nil || b.kind != kindData {
 		return r.block(ctx, at, 0)
 	}
-	if b.outline != nil || len(b.raw) < minOutlined {
+	if b.marks != nil || len(b.raw) < minMarked {
 		return b, nil
 	}
-	again := *b
-	if again.outline = outlineOf(b.raw); again.outline == nil {
-		return b, nil // it is damaged
-	}
-	r.cache.replace(&again)
-	return &again, nil
+	again := &block{key: b.key, kind: kindData}
+	again.raw, again.marks = marked(b.raw)
+	r.cache.replace(again)
+	return again, nil
 }
 
 // raw gives a block of a kind, as it was before compression.
@@ -256,10 +254,15 @@ func (r *Reader) List(ctx context.Context, dir, after string, limit int) ([]Entr
 
 // Lookup finds the entry of a path; ok is false if there is none.
 func (r *Reader) Lookup(ctx context.Context, path string) (e Entry, ok bool, err error) {
-	if err := checkPath(path); err != nil {
-		return e, false, fmt.Errorf("files file %s: look up: %w", r.name, err)
+	if path == "" || path[0] != '/' {
+		return e, false, fmt.Errorf("files file %s: look up: %w", r.name, checkPath(path))
 	}
 	e, ok, err = r.find(ctx, path)
+	if err == nil && (!ok || e.Type == Gone) { // the path of any other is one
+		if err := checkPath(path); err != nil {
+			return e, false, fmt.Errorf("files file %s: look up: %w", r.name, err)
+		}
+	}
 	return e, ok && e.Type != Gone, err
 }
 
