@@ -13,61 +13,46 @@ import (
 // writes nothing but that, so that what is likely not in the processor's caches is
 // not fetched to keep an order. Readers share it.
 type Cache struct {
-	lock    rt.Lock
-	limit   int64
-	used    int64
-	readers int64 // opened so far: names them in keys
-	blocks  map[blockKey]*block
-	turns   *list.List // of *block; the back's turn to go is next
+	lock  rt.Lock
+	limit int64
+	used  int64
+	turns *list.List // of *block; the back's turn to go is next
 }
 
-type blockKey struct{ reader, offset int64 }
+// shelf has the blocks of one reader by their offsets.
+type shelf struct{ blocks map[int64]*block }
 
 // block is a block that was read and checked: the columns of a data block, the
 // references of an index block, or the bits of a names block. But for what the cache
 // notes, it is not changed.
 type block struct {
-	key   blockKey
-	turn  *list.Element // of the cache
-	kind  byte
-	asked bool // for since its last turn; the cache's lock guards it
-	raw   []byte
-	refs  []ref
-	keys  []string // of the references
-	marks []byte   // of a data block that was asked for again, before raw in memory
+	on     *shelf
+	offset int64
+	turn   *list.Element // of the cache
+	kind   byte
+	asked  bool // for since its last turn; the cache's lock guards it
+	raw    []byte
+	marks  []byte // of a data block that was asked for again, before raw in memory
+	index  *index
 }
 
-// The memory of a block, and of one reference, beside their bytes, about.
-const (
-	blockCost = 200
-	refCost   = 64
-)
+// blockCost is the memory of a block beside its bytes, about.
+const blockCost = 200
 
 func (b *block) cost() int64 {
-	n := blockCost + len(b.raw) + len(b.marks) + len(b.refs)*refCost
-	for i := range b.refs {
-		n += len(b.refs[i].first) + len(b.keys[i])
-	}
-	return int64(n)
+	return int64(blockCost + len(b.raw) + len(b.marks) + b.index.cost())
 }
 
 // NewCache makes a cache for about limit bytes of blocks.
 func NewCache(ctx context.Context, limit int64) *Cache {
-	return &Cache{lock: rt.NewLock(ctx), limit: limit, blocks: map[blockKey]*block{}, turns: list.New()}
+	return &Cache{lock: rt.NewLock(ctx), limit: limit, turns: list.New()}
 }
 
-func (c *Cache) newReader() int64 {
+func (c *Cache) get(s *shelf, offset int64) *block {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	c.readers++
-	return c.readers
-}
-
-func (c *Cache) get(k blockKey) *block {
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	b := c.blocks[k]
-	if b != nil {
+	b := s.blocks[offset]
+	if b != nil && !b.asked {
 		b.asked = true
 	}
 	return b
@@ -77,11 +62,11 @@ func (c *Cache) get(k blockKey) *block {
 func (c *Cache) replace(b *block) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	if old := c.blocks[b.key]; old != nil {
+	if old := b.on.blocks[b.offset]; old != nil {
 		c.used += b.cost() - old.cost()
 		b.turn = old.turn
 		b.turn.Value = b
-		c.blocks[b.key] = b
+		b.on.blocks[b.offset] = b
 		c.evict()
 	}
 }
@@ -89,10 +74,10 @@ func (c *Cache) replace(b *block) {
 func (c *Cache) put(b *block) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	if c.blocks[b.key] != nil {
+	if b.on.blocks[b.offset] != nil {
 		return // another task decoded it meanwhile
 	}
-	c.blocks[b.key] = b
+	b.on.blocks[b.offset] = b
 	b.turn = c.turns.PushFront(b)
 	c.used += b.cost()
 	c.evict()
@@ -117,17 +102,17 @@ func (c *Cache) evict() {
 
 func (c *Cache) drop(b *block) {
 	c.turns.Remove(b.turn)
-	delete(c.blocks, b.key)
+	delete(b.on.blocks, b.offset)
 	c.used -= b.cost()
 }
 
 // forget drops the blocks of a reader that was closed.
-func (c *Cache) forget(reader int64) {
+func (c *Cache) forget(s *shelf) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	for el := c.turns.Front(); el != nil; {
 		b := el.Value.(*block)
-		if el = el.Next(); b.key.reader == reader {
+		if el = el.Next(); b.on == s {
 			c.drop(b)
 		}
 	}

@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"fmt"
-	"sort"
 
 	"capstan/core/rt"
 )
@@ -50,11 +49,9 @@ func (it *iterator) seek(ctx context.Context, dir, name string) (ok bool, err er
 		if err != nil {
 			return false, err
 		}
-		// The first block that may hold the start is the one before the first that
-		// begins after it.
-		i := sort.Search(len(b.keys), func(i int) bool { return b.keys[i] > string(it.key) })
-		it.path = append(it.path, indexed{b.refs, max(i-1, 0)})
-		at = b.refs[max(i-1, 0)]
+		i := b.index.find(it.key)
+		it.path = append(it.path, indexed{b.index.refs, i})
+		at = b.index.refs[i]
 	}
 	if err := it.enter(ctx, at); err != nil {
 		return false, err
@@ -161,8 +158,8 @@ func (it *iterator) nextBlock(ctx context.Context) (at ref, ok bool, err error) 
 		if err != nil {
 			return ref{}, false, err
 		}
-		it.path[up] = indexed{b.refs, 0}
-		at = b.refs[0]
+		it.path[up] = indexed{b.index.refs, 0}
+		at = b.index.refs[0]
 	}
 	return at, true, nil
 }
