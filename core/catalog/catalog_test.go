@@ -352,12 +352,15 @@ func checkLists(ctx context.Context, r *rapid.T, rd *Reader, model map[string]En
 func TestRows(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		e := drawEntry(r)
-		b := AppendEntry([]byte("x"), &e)
-		got, rest, err := ParseEntry(append(b, "rest"...)[1:])
-		if diff := cmp.Diff(e, got); err != nil || diff != "" || string(rest) != "rest" {
-			r.Fatalf("%v, rest %q (-want +got):\n%s", err, rest, diff)
+		b := appendAttributes([]byte("x"), &e)
+		c := cursor{b: append(b, "rest"...)[1:]}
+		got := c.attributes()
+		got.Path = e.Path // the key has it
+		if diff := cmp.Diff(e, got); c.err != nil || diff != "" || string(c.b) != "rest" {
+			r.Fatalf("%v, rest %q (-want +got):\n%s", c.err, c.b, diff)
 		}
-		if _, _, err := ParseEntry(b[1 : len(b)-1]); err == nil {
+		c = cursor{b: b[1 : len(b)-1]}
+		if c.attributes(); c.err == nil {
 			r.Fatal("a row that was cut short is no error")
 		}
 	})

@@ -73,7 +73,7 @@ func Create(_ context.Context, d store.Dir, name string, opt Options) (*Writer, 
 var errEnded = errors.New("the writer was sealed or aborted")
 
 // Add adds entries. Of several entries of one path the last one counts. An entry
-// that [ParseEntry] would refuse is an error and adds nothing of entries.
+// that no walk of a file tree gives is an error and adds nothing of entries.
 func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 	if w.err != nil {
 		return fmt.Errorf("files file %s: %w", w.name, w.err)
