@@ -70,6 +70,9 @@ func (w *Writer) implyAll(fn func(key, row []byte) (shared int, err error)) (imp
 	same := 1 << 20 // as many bytes have the keys of the directory
 	var path []byte
 	for i := range w.mem.rows {
+		if i%fetched == 0 {
+			w.mem.fetch(i)
+		}
 		key, row := w.mem.get(i)
 		shared, err := fn(key, row)
 		if err != nil {

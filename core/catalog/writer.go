@@ -52,6 +52,8 @@ type Writer struct {
 	seen   map[string]bool // directories that have an entry, implied or not: something in it has one, too
 	kept   int             // bytes of seen, about
 	err    error           // why no more can be done
+
+	touched byte // of no meaning
 }
 
 // Create begins a files file. What a crash may have left of an earlier attempt is for
@@ -77,6 +79,11 @@ var errEnded = errors.New("the writer was sealed or aborted")
 func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 	if w.err != nil {
 		return fmt.Errorf("files file %s: %w", w.name, w.err)
+	}
+	for i := range entries { // of a shuffled list none is near the one before: see blockReader.fetch
+		if p := entries[i].Path; p != "" {
+			w.touched |= p[0]
+		}
 	}
 	for i := range entries {
 		if err := entries[i].check(); err != nil {
