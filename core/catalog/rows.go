@@ -57,7 +57,7 @@ func (b *rowBuffer) get(i int) (key, rest []byte) {
 	return b.key(r), b.arena[at : at+uint32(r.rest)]
 }
 
-// fetched is how many rows are fetched at once.
+// fetched is how many rows, or entries, are fetched at once.
 const fetched = 16
 
 // fetch reads a byte of some rows: once sorted, they are anywhere in the arena. See

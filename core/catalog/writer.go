@@ -80,12 +80,10 @@ func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 	if w.err != nil {
 		return fmt.Errorf("files file %s: %w", w.name, w.err)
 	}
-	for i := range entries { // of a shuffled list none is near the one before: see blockReader.fetch
-		if p := entries[i].Path; p != "" {
-			w.touched |= p[0]
-		}
-	}
 	for i := range entries {
+		if i%fetched == 0 {
+			w.fetch(entries[i:min(i+fetched, len(entries))])
+		}
 		if err := entries[i].check(); err != nil {
 			return fmt.Errorf("files file %s: add: %w", w.name, err)
 		}
@@ -100,6 +98,16 @@ func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 		}
 	}
 	return nil
+}
+
+// fetch reads a byte of some paths: of a shuffled list none is near the one before.
+// See blockReader.fetch.
+func (w *Writer) fetch(entries []Entry) {
+	for i := range entries {
+		if p := entries[i].Path; p != "" {
+			w.touched |= p[0]
+		}
+	}
 }
 
 func (w *Writer) addOne(ctx context.Context, e *Entry) error {
