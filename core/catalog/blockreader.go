@@ -22,6 +22,7 @@ type blockReader struct {
 	name    []byte
 	began   bool // dir is one of the block's
 	first   bool // the next name is dir's first
+	shared  int  // bytes that name and the one before in dir begin with; -1: it is the first, or was sought
 	inDir   int  // entries still to come in dir
 	text    int
 	sec     int64 // of the entry's mtime
@@ -56,7 +57,7 @@ func (r *blockReader) begin(raw, marks []byte) error {
 	}
 	r.marks = marks
 	r.left, r.passed, r.behind, r.inDir, r.text, r.sec, r.end = entries, 0, 0, 0, 0, 0, 0
-	r.dir, r.name, r.began, r.first, r.num.Ino = r.dir[:0], r.name[:0], false, false, 0
+	r.dir, r.name, r.began, r.first, r.shared, r.num.Ino = r.dir[:0], r.name[:0], false, false, -1, 0
 	return r.readClasses()
 }
 
@@ -330,14 +331,14 @@ func (r *blockReader) path() error {
 		return errors.Join(names.err, text.err)
 	}
 	if r.first {
-		r.first = false
+		r.first, r.shared = false, -1
 		r.name = append(r.name[:0], rest...)
 		return r.checkEntry()
 	}
 	if len(rest) == 0 || shared < len(r.name) && rest[0] <= r.name[shared] {
 		return fmt.Errorf("%.100q after %.100q in %.200q is out of order", append(r.name[:shared:shared], rest...), r.name, r.dir)
 	}
-	r.name = append(r.name[:shared], rest...)
+	r.name, r.shared = append(r.name[:shared], rest...), shared
 	return checkName(r.name, rest)
 }
 

@@ -3,6 +3,7 @@ package catalog
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,6 +80,7 @@ func FuzzBlocks(f *testing.F) {
 	}
 	b, _ := w.appendTo(nil)
 	f.Add(b)
+	f.Add(longBlock())
 	w.reset()
 	long := entry("/"+strings.Repeat("d", MaxPath/2)+"/"+strings.Repeat("f", MaxPath/2), 0)
 	w.add(&long)
@@ -104,14 +106,18 @@ func FuzzBlocks(f *testing.F) {
 				}
 			})
 		}
-		marked(b)
 		checkSeek(t, b)
+		checkMarks(t, b)
 		var r blockReader
-		last := ""
+		last, dir, name := "", "", ""
 		for more, err := r.init(b) == nil, error(nil); more; {
 			if more, err = r.next(); !more || err != nil {
 				break
 			}
+			if s := r.shared; s >= 0 && (dir != string(r.dir) || sharedPrefix(name, r.name) != s) {
+				t.Errorf("%q in %q and %q in %q: they are said to share %d bytes", name, dir, r.name, r.dir, s)
+			}
+			dir, name = string(r.dir), string(r.name)
 			if r.load() != nil {
 				break
 			}
@@ -167,6 +173,49 @@ func checkSeek(t *testing.T, block []byte) {
 		}
 		if bad != nil {
 			return // the path that was refused has been looked for
+		}
+	}
+}
+
+// longBlock is one that has marks.
+func longBlock() []byte {
+	es := realistic(10 * markEvery)
+	slices.SortFunc(es, func(a, b Entry) int { return comparePaths(a.Path, b.Path) })
+	var w blockWriter
+	w.reset()
+	for i := range es {
+		w.add(&es[i])
+	}
+	b, _ := w.appendTo(nil)
+	return b
+}
+
+func TestMarks(t *testing.T) {
+	b := longBlock()
+	if _, marks := marked(b); len(marks) != 10*markLen {
+		t.Errorf("%d bytes of marks, want %d", len(marks), 10*markLen)
+	}
+	checkMarks(t, b)
+}
+
+// checkMarks looks for each entry of a block, which may be damaged, from its marks: it is
+// the one that is found without them.
+func checkMarks(t *testing.T, block []byte) {
+	t.Helper()
+	var all, r blockReader
+	if all.init(block) != nil {
+		return
+	}
+	whole, marks := marked(block)
+	for more, err := all.next(); more && err == nil && all.load() == nil; more, err = all.next() {
+		if err := r.begin(whole, marks); err != nil {
+			t.Fatalf("it was no error without marks: %v", err)
+		}
+		if ok, err := r.seek(string(all.dir), string(all.name)); !ok || err != nil {
+			t.Fatalf("%q in %q is not found: %v", all.name, all.dir, err)
+		}
+		if err := r.load(); err != nil || r.entry() != all.entry() {
+			t.Fatalf("%+v, %v; without marks %+v", r.entry(), err, all.entry())
 		}
 	}
 }

@@ -163,3 +163,32 @@ func (it *iterator) nextBlock(ctx context.Context) (at ref, ok bool, err error) 
 	}
 	return at, true, nil
 }
+
+// fileSource gives the entries of a file from (dir, name) on, without rows: it stands
+// at the entry whose key the input has.
+type fileSource struct {
+	r         *Reader
+	dir, name string
+	it        *iterator // nil before the first
+	last      []byte    // a key that is not needed any more
+}
+
+func (s *fileSource) advance(ctx context.Context, in *input) (ok bool, err error) {
+	if s.it == nil {
+		s.it, ok, err = s.r.seek(ctx, s.dir, s.name)
+	} else {
+		ok, err = s.it.next(ctx)
+	}
+	if !ok || err != nil {
+		return false, err
+	}
+	b := &s.it.block
+	if b.shared >= 0 { // in the directory of the one before
+		in.shared = len(b.dir) + 2 + b.shared
+		in.key = append(in.key[:in.shared], b.name[b.shared:]...)
+		return true, nil
+	}
+	in.key, s.last = appendKey(s.last[:0], b.dir, b.name), in.key
+	in.shared = sharedPrefix(s.last, in.key)
+	return true, nil
+}
