@@ -101,12 +101,12 @@ func (h *Host) Spawn(name string, main func(ctx context.Context, env *host.Env) 
 // SpawnAs is Spawn of a process that others take for id: a person's command.
 func (h *Host) SpawnAs(id pbx.Identity, name string, main func(ctx context.Context, env *host.Env) error) *Process {
 	p := h.newProcess(host.Spec{}, pbx.At(h.name, name), id)
-	p.run(func(ctx context.Context, env *host.Env) ([]byte, error) {
+	p.run(func(ctx context.Context, env *host.Env) (host.Body, error) {
 		err := main(ctx, env)
 		if err != nil && ctx.Err() == nil {
 			h.w.fail(fmt.Errorf("process %s: %w", p.addr, err))
 		}
-		return nil, err
+		return host.Body{}, err
 	})
 	return p
 }

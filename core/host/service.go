@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -205,11 +204,7 @@ func (d *Daemon) ofJob(job int64, try int) (all []*running, procs []Process) {
 // as a step of the flow. It returns when the process answers calls.
 func StartOn(ctx context.Context, step, host, role string, n int, epoch uint64, args any) (pbx.Addr, error) {
 	j := trace.JobOf(ctx)
-	raw, err := pbx.Encode(args)
-	if err != nil {
-		return "", fmt.Errorf("arguments of %s: %w", role, err)
-	}
-	s := Spec{Role: role, Job: j.ID, Try: j.Try, N: n, Epoch: epoch, Args: raw, Restore: j.Restore}
+	s := Spec{Role: role, Job: j.ID, Try: j.Try, N: n, Epoch: epoch, Args: Value(args), Restore: j.Restore}
 	end := trace.Begin(ctx, step, "start "+role+" on "+host)
 	started, err := StartMethod.Call(ctx, pbx.At(host, Service), s)
 	end(string(started.Addr), int(status.Of(err, status.SystemError)))
