@@ -43,8 +43,8 @@ type call struct {
 	back    *link
 	service string
 	mux     *pbx.Mux // that answers
-	req     *pbx.Message
-	rep     *pbx.Message
+	req     *pbx.Request
+	rep     *pbx.Reply
 	err     error
 	sent    int64
 	stage   stage
@@ -85,14 +85,14 @@ func (t *transport) Serve(ctx context.Context, name string, mux *pbx.Mux) (stop 
 }
 
 // Call sends a request and waits for the reply.
-func (t *transport) Call(ctx context.Context, to pbx.Addr, m *pbx.Message) (*pbx.Message, error) {
+func (t *transport) Call(ctx context.Context, to pbx.Addr, m *pbx.Request) (*pbx.Reply, error) {
 	rt.MayBlock(ctx)
 	w := t.p.w
 	h := w.byName[to.Host()]
 	if h == nil {
 		return nil, fmt.Errorf("%w: %s: %w", pbx.ErrUnknownHost, to.Host(), pbx.ErrUnreachable)
 	}
-	req, err := w.wire(m)
+	req, err := w.wireRequest(m)
 	if err != nil {
 		return nil, err
 	}
@@ -186,10 +186,10 @@ func (c *call) handle(ctx context.Context) {
 	rep.Sent()
 }
 
-func (c *call) reply(rep *pbx.Message) {
-	wired, err := c.w.wire(rep)
+func (c *call) reply(rep *pbx.Reply) {
+	wired, err := c.w.wireReply(rep)
 	if err != nil {
-		wired = &pbx.Message{Method: rep.Method, Head: rep.Head, Code: status.SystemError, Detail: err.Error()}
+		wired = &pbx.Reply{Stamp: rep.Stamp, Code: status.SystemError, Detail: err.Error()}
 	}
 	if c.stage != handling {
 		return // the caller has given up
@@ -234,7 +234,7 @@ func (c *call) lostNow() {
 	}
 }
 
-func (c *call) finish(rep *pbx.Message, err error) {
+func (c *call) finish(rep *pbx.Reply, err error) {
 	if c.stage == over {
 		return
 	}
@@ -251,21 +251,29 @@ func (c *call) finish(rep *pbx.Message, err error) {
 	c.caller.Unpark()
 }
 
-// wire is a message as the other side gets it: as it is, or encoded.
-func (w *World) wire(m *pbx.Message) (*pbx.Message, error) {
+// wireRequest is a request as the other side gets it: as it is, or encoded.
+func (w *World) wireRequest(q *pbx.Request) (*pbx.Request, error) {
 	if !w.opts.Codec {
-		return m, nil
+		return q, nil
 	}
-	head, err := pbx.Encode(m.Head)
+	head, err := pbx.Encode(q.Head)
 	if err != nil {
 		return nil, err
 	}
-	got := &pbx.Message{Method: m.Method, Code: m.Code, Detail: m.Detail}
+	got := &pbx.Request{Method: q.Method}
 	if err := pbx.Decode(head, &got.Head); err != nil {
 		return nil, err
 	}
-	if m.Code == status.OK {
-		got.Wire, err = pbx.Encode(m.Body)
-	}
+	body, err := pbx.Encode(q.Body)
+	got.Body = pbx.Wire(body)
 	return got, err
+}
+
+// wireReply is a reply as the other side gets it.
+func (w *World) wireReply(p *pbx.Reply) (*pbx.Reply, error) {
+	if !w.opts.Codec || p.Code != status.OK {
+		return p, nil
+	}
+	body, err := pbx.Encode(p.Body)
+	return &pbx.Reply{Stamp: p.Stamp, Body: pbx.Wire(body)}, err
 }
