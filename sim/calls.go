@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"capstan/core/pbx"
 	"capstan/core/rt"
@@ -37,7 +38,6 @@ type call struct {
 	timer
 	w       *World
 	caller  *task
-	from    *Host
 	to      *Host
 	there   *link
 	back    *link
@@ -88,18 +88,18 @@ func (t *transport) Serve(ctx context.Context, name string, mux *pbx.Mux) (stop 
 func (t *transport) Call(ctx context.Context, to pbx.Addr, m *pbx.Request) (*pbx.Reply, error) {
 	rt.MayBlock(ctx)
 	w := t.p.w
-	h := w.byName[to.Host()]
-	if h == nil {
-		return nil, fmt.Errorf("%w: %s: %w", pbx.ErrUnknownHost, to.Host(), pbx.ErrUnreachable)
+	name, service, _ := strings.Cut(string(to), "/")
+	r := t.p.host.route(name)
+	if r == nil {
+		return nil, fmt.Errorf("%w: %s: %w", pbx.ErrUnknownHost, name, pbx.ErrUnreachable)
 	}
 	req, err := w.wireRequest(m)
 	if err != nil {
 		return nil, err
 	}
 	c := w.call()
-	c.caller, c.from, c.to = rt.Current(ctx).(*task), t.p.host, h
-	c.there, c.back = w.net.link(t.p.host, h), w.net.link(h, t.p.host)
-	c.service, c.req, c.sent = to.Service(), req, w.clock
+	c.caller, c.to, c.there, c.back = rt.Current(ctx).(*task), r.to, r.there, r.back
+	c.service, c.req, c.sent = service, req, w.clock
 	c.send()
 	if err := rt.Await(ctx, c.finished); err != nil {
 		c.finish(nil, err) // a reply that comes now finds nobody

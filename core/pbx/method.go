@@ -87,8 +87,9 @@ type Transport interface {
 	Serve(ctx context.Context, service string, mux *Mux) (stop func(), err error)
 }
 
-// caller is what a process needs to make calls.
+// caller is what a process needs to make calls, and a context that has it.
 type caller struct {
+	context.Context
 	t     Transport
 	inc   uint64
 	epoch uint64
@@ -98,10 +99,17 @@ type caller struct {
 
 type callerKey struct{}
 
+func (c *caller) Value(key any) any {
+	if _, ok := key.(callerKey); ok {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
 // With returns a context whose calls go through t. The incarnation tells this
 // process from an earlier one at the same address; epoch is the master's, or 0.
 func With(ctx context.Context, t Transport, inc, epoch uint64) context.Context {
-	return context.WithValue(ctx, callerKey{}, &caller{t: t, inc: inc, epoch: epoch, lock: rt.NewLock(ctx)})
+	return &caller{Context: ctx, t: t, inc: inc, epoch: epoch, lock: rt.NewLock(ctx)}
 }
 
 // From is the transport of ctx.

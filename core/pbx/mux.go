@@ -78,7 +78,7 @@ type handling struct {
 type afterKey struct{}
 
 func (h *handling) Value(key any) any {
-	if key == (afterKey{}) {
+	if _, ok := key.(afterKey); ok {
 		return h
 	}
 	return h.Acting.Value(key)
