@@ -86,7 +86,8 @@ func (t *transport) Serve(ctx context.Context, name string, mux *pbx.Mux) (stop 
 
 // Call sends a request and waits for the reply.
 func (t *transport) Call(ctx context.Context, to pbx.Addr, m *pbx.Request) (*pbx.Reply, error) {
-	rt.MayBlock(ctx)
+	caller := rt.Current(ctx).(*task)
+	caller.MayBlock()
 	w := t.p.w
 	name, service, _ := strings.Cut(string(to), "/")
 	r := t.p.host.route(name)
@@ -98,7 +99,7 @@ func (t *transport) Call(ctx context.Context, to pbx.Addr, m *pbx.Request) (*pbx
 		return nil, err
 	}
 	c := w.call()
-	c.caller, c.to, c.there, c.back = rt.Current(ctx).(*task), r.to, r.there, r.back
+	c.caller, c.to, c.there, c.back = caller, r.to, r.there, r.back
 	c.service, c.req, c.sent = service, req, w.clock
 	c.send()
 	if err := rt.Await(ctx, c.finished); err != nil {

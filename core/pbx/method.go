@@ -56,7 +56,7 @@ type Reply struct {
 // reply that goes out first. A reply that is lost is followed by a repetition.
 type afterReply struct {
 	lock rt.Lock
-	fns  []func()
+	fn   func() // nil once it has run
 }
 
 // Sent runs what a handler asked for with [AfterReply]. A transport calls it
@@ -66,10 +66,10 @@ func (p *Reply) Sent() {
 		return
 	}
 	p.after.lock.Lock()
-	fns := p.after.fns
-	p.after.fns = nil
+	fn := p.after.fn
+	p.after.fn = nil
 	p.after.lock.Unlock()
-	for _, fn := range fns {
+	if fn != nil {
 		fn()
 	}
 }

@@ -93,9 +93,11 @@ func AfterReply(ctx context.Context, fn func()) {
 	}
 	h.lock.Lock()
 	if h.after == nil {
-		h.after = &afterReply{lock: h.lock}
+		h.after = &afterReply{h.lock, fn}
+	} else {
+		first := h.after.fn
+		h.after.fn = func() { first(); fn() }
 	}
-	h.after.fns = append(h.after.fns, fn)
 	h.lock.Unlock()
 }
 

@@ -345,3 +345,27 @@ func TestMalformedRequests(t *testing.T) {
 		t.Errorf("no body: code %d", rep.Code)
 	}
 }
+
+// What a handler asks for with AfterReply runs in that order, with the reply that goes
+// out first: that of a repetition does nothing more.
+func TestAfterReply(t *testing.T) {
+	client := Identity{Kinds: Client, Name: "client"}
+	ctx := rt.WithTask(context.Background(), &task{})
+	mux, got := NewMux(ctx, "tester", 0), ""
+	Handle(mux, increment, func(ctx context.Context, _ Peer, _ struct{}) (int, error) {
+		for _, word := range []string{"a", "b", "c"} {
+			AfterReply(ctx, func() { got += word })
+		}
+		return 1, nil
+	})
+	first := mux.Serve(ctx, client, request("client/bpbkar", 1, 1))
+	again := mux.Serve(ctx, client, request("client/bpbkar", 1, 1))
+	if got != "" {
+		t.Errorf("before the reply: %q", got)
+	}
+	again.Sent()
+	first.Sent()
+	if got != "abc" {
+		t.Errorf("after the replies: %q, want abc", got)
+	}
+}
