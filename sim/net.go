@@ -101,9 +101,6 @@ func (h *Host) SetRate(rate int64) {
 func (h *Host) SetStream(rate int64) { h.nic.out.Stream, h.nic.in.Stream = rate, rate }
 
 func (n *network) link(from, to *Host) *link {
-	if from == to && from.self != nil { // most calls stay on their host
-		return from.self
-	}
 	l := n.links[pair{from, to}]
 	if l != nil {
 		return l
@@ -118,10 +115,27 @@ func (n *network) link(from, to *Host) *link {
 	}
 	l.resource = dev.Resource{Name: "link " + from.name + ">" + to.name, Rate: Usable(l.Rate), Stream: l.Stream}
 	n.links[pair{from, to}] = l
-	if from == to {
-		from.self = l
-	}
 	return l
+}
+
+// route is how the messages between two hosts go.
+type route struct {
+	to          *Host
+	there, back *link
+}
+
+// route is that from h to a host; nil if there is none of that name.
+func (h *Host) route(name string) *route {
+	if r := h.routes[name]; r != nil {
+		return r
+	}
+	to := h.w.byName[name]
+	if to == nil {
+		return nil
+	}
+	r := &route{to, h.w.net.link(h, to), h.w.net.link(to, h)}
+	h.routes[name] = r
+	return r
 }
 
 // random is what decides the fate of the link's messages.

@@ -346,8 +346,8 @@ func (m *manager) backup(ctx context.Context) Finished {
 	if code != status.OK {
 		return Finished{Status: code, Detail: detail}
 	}
-	var sent bpbkar.Result
-	if err := pbx.Decode(os[0].exit.Result, &sent); err != nil {
+	sent, err := host.ReadBody[bpbkar.Result](os[0].exit.Result)
+	if err != nil {
 		return failed(status.SystemError, "result of bpbkar: %v", err)
 	}
 	if sent.Bytes != m.done.Bytes {
