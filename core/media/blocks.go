@@ -60,6 +60,9 @@ func (t *BlockTable) AddHollow(n int64, size int) {
 
 func (t *BlockTable) push(r run) {
 	r.first, r.offset = t.Count(), t.Len()
+	if t.runs == nil {
+		t.runs = make([]run, 0, 4) // most have no more
+	}
 	t.runs = append(t.runs, r)
 }
 

@@ -51,19 +51,19 @@ func (i Image) fit(blockSize int) Image {
 	return i
 }
 
-// records are what a header says of the image: nothing of the zero Image.
-func (i *Image) records() ([]pax.Record, error) {
+// records adds what a header says of the image: nothing of the zero Image.
+func (i *Image) records(recs []pax.Record) ([]pax.Record, error) {
 	if i.Policy == "" {
-		return nil, nil
+		return recs, nil
 	}
-	recs := []pax.Record{
-		{Key: prefix + "policy", Value: i.Policy},
-		{Key: prefix + "schedule", Value: i.Schedule},
-		{Key: prefix + "type", Value: i.Type},
-		{Key: prefix + "since", Value: pax.FormatTime(i.Since)},
-		{Key: prefix + "retention", Value: pax.FormatTime(rt.Time(i.Retention))},
-		{Key: prefix + "expires", Value: pax.FormatTime(i.Expires)},
-	}
+	recs = append(recs,
+		pax.Record{Key: prefix + "policy", Value: i.Policy},
+		pax.Record{Key: prefix + "schedule", Value: i.Schedule},
+		pax.Record{Key: prefix + "type", Value: i.Type},
+		pax.Record{Key: prefix + "since", Value: pax.FormatTime(i.Since)},
+		pax.Record{Key: prefix + "retention", Value: pax.FormatTime(rt.Time(i.Retention))},
+		pax.Record{Key: prefix + "expires", Value: pax.FormatTime(i.Expires)},
+	)
 	for _, l := range []struct {
 		key  string
 		list []string
