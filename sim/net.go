@@ -67,6 +67,9 @@ type network struct {
 	calls *call   // that are under way
 	spare []*call // to be used again
 	conns []*pipe // open data connections
+	// frames are to be used again, with their memory: by whichever connection, as most
+	// carry few bytes and soon end.
+	frames []*frame
 }
 
 // nic is a host's interface, as resources that data crosses.
