@@ -160,7 +160,7 @@ func (n *network) resources(from, to *Host) []dev.Resource {
 	if from == to {
 		return []dev.Resource{l.resource}
 	}
-	var rs []dev.Resource
+	rs := make([]dev.Resource, 0, 3)
 	for _, r := range []dev.Resource{from.nic.out, to.nic.in} {
 		if r.Rate > 0 || r.Stream > 0 {
 			rs = append(rs, r)

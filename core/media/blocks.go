@@ -143,7 +143,7 @@ func (t BlockTable) HollowFrom(i int) (n int64, next int) {
 // EncodeBlocks encodes a table: for each run the length of its blocks, then twice
 // their number and the CRCs, or twice the bytes of a hollow run and one.
 func EncodeBlocks(t BlockTable) []byte {
-	var b []byte
+	b := make([]byte, 0, 64)
 	for i := range t.runs {
 		b = appendRun(b, &t.runs[i])
 	}

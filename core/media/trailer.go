@@ -250,7 +250,7 @@ func (e *TrailerEnd) encode() []byte {
 	if e.Last {
 		last = 1
 	}
-	b := binary.AppendVarint(nil, e.Bytes)
+	b := binary.AppendVarint(make([]byte, 0, 64), e.Bytes)
 	b = binary.AppendVarint(b, e.Entries)
 	b = binary.AppendVarint(b, e.Blocks)
 	b = binary.AppendUvarint(b, last)
