@@ -36,7 +36,7 @@ func (k *Deck) Model() *DriveModel { return k.d.model }
 
 // Do runs a function in the drive's task, between two commands, and waits for it.
 func (k *Deck) Do(ctx context.Context, run func(ctx context.Context) error) error {
-	return k.d.unit.do(ctx, run)
+	return k.d.unit.do(ctx, command{run: run})
 }
 
 // DeckState is where the cartridge of a drive is.
@@ -354,7 +354,7 @@ func (l *Library) Timed() bool { return l.cfg.TimeScale != 0 }
 // InHand runs a function in the robot's task, one after another. Moves that others asked
 // for go on beside it.
 func (l *Library) InHand(ctx context.Context, run func(ctx context.Context) error) error {
-	return l.hand.do(ctx, run)
+	return l.hand.do(ctx, command{run: run})
 }
 
 // MoveInHand is a move for a function that InHand runs.

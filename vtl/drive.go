@@ -38,7 +38,7 @@ type drive struct {
 	written  int64         // of the loaded tape
 	stats    dev.DriveStats
 
-	// Used by the drive's task only.
+	// Used by who runs the drive's command only.
 	pos           int64 // the logical object before which the head is
 	lost          bool  // a reset came; see [Library.PowerCycle]
 	loads, resets int64 // since the library was made
@@ -116,9 +116,21 @@ func (h *driveHandle) Reserve(ctx context.Context, holder string, force bool) er
 
 // do runs a command of the drive; want is what the medium must be.
 func (h *driveHandle) do(ctx context.Context, op string, want need, run func(ctx context.Context) error) error {
-	return report(h.d.name, op, h.d.unit.do(ctx, func(ctx context.Context) error {
-		return h.command(ctx, op, want, run)
-	}))
+	return report(h.d.name, op, h.d.unit.do(ctx, command{run, h, op, want}))
+}
+
+// instant is do for a command that takes no time.
+func (h *driveHandle) instant(ctx context.Context, op string, want need, run func(ctx context.Context) error) error {
+	l := h.d.lib
+	l.lock.Lock()
+	faults := len(l.faults) > 0 // which may take time
+	l.lock.Unlock()
+	if !faults {
+		if ran, err := h.d.unit.now(ctx, command{run, h, op, want}); ran {
+			return report(h.d.name, op, err)
+		}
+	}
+	return h.do(ctx, op, want, run)
 }
 
 // need is what a command needs of the medium.
@@ -406,7 +418,7 @@ func (h *driveHandle) SpaceToEnd(ctx context.Context) error {
 // Position says where the drive is, and ends the state of a lost position.
 func (h *driveHandle) Position(ctx context.Context) (dev.Position, error) {
 	var p dev.Position
-	err := h.do(ctx, dev.OpPosition, needReady, func(context.Context) error {
+	err := h.instant(ctx, dev.OpPosition, needReady, func(context.Context) error {
 		d := h.d
 		at := d.cart.tape.before(d.pos)
 		side := d.cart.side

@@ -460,19 +460,36 @@ func (l *Library) pass(ctx context.Context, d time.Duration) error {
 
 // unit is the tasks of a device, one mostly, and the queue of its commands.
 type unit struct {
-	queue *rt.Queue[*command]
-	ended []*rt.Event // of each task
+	queue *rt.Queue[*queued]
+	turn  *rt.Semaphore // of those that run a command
+	ended []*rt.Event   // of each task
 	lock  rt.Lock
-	idle  []*command // that have ended, for use again: no block allocates one
+	idle  []*queued // that have ended, for use again: no block allocates one
 }
 
+// command is what a device does.
 type command struct {
-	run  func(ctx context.Context) error
+	run func(ctx context.Context) error
+	// Of a command to a drive, whose it is and what it needs.
+	handle *driveHandle
+	op     string
+	want   need
+}
+
+func (c *command) do(ctx context.Context) error {
+	if c.handle == nil {
+		return c.run(ctx)
+	}
+	return c.handle.command(ctx, c.op, c.want, c.run)
+}
+
+type queued struct {
+	command
 	done *rt.Queue[error] // takes one, its end
 }
 
 func startUnit(ctx context.Context, name string, tasks int) *unit {
-	u := &unit{queue: rt.NewQueue[*command](ctx, 0), lock: rt.NewLock(ctx)}
+	u := &unit{queue: rt.NewQueue[*queued](ctx, 0), turn: rt.NewSemaphore(ctx, tasks), lock: rt.NewLock(ctx)}
 	for range tasks {
 		ended := rt.NewEvent(ctx)
 		u.ended = append(u.ended, ended)
@@ -491,21 +508,35 @@ func (u *unit) serve(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		if err := c.done.Put(ctx, c.run(ctx)); err != nil {
+		_ = u.turn.Acquire(ctx) // is never cancelled
+		end := c.do(ctx)
+		u.turn.Release()
+		if err := c.done.Put(ctx, end); err != nil {
 			panic("vtl: the end of a command: " + err.Error())
 		}
 	}
 }
 
+// now runs a command that takes no time in the caller's task, if the device is free:
+// nobody need be woken for it.
+func (u *unit) now(ctx context.Context, what command) (ran bool, err error) {
+	rt.MayBlock(ctx)
+	if ctx.Err() != nil || u.queue.Len() > 0 || !u.turn.TryAcquire() {
+		return false, nil
+	}
+	defer u.turn.Release()
+	return true, what.do(ctx)
+}
+
 // do has the device run a command and waits for its end, as long as it takes: a
 // device's command cannot be taken back.
-func (u *unit) do(ctx context.Context, run func(ctx context.Context) error) error {
+func (u *unit) do(ctx context.Context, what command) error {
 	rt.MayBlock(ctx)
 	if ctx.Err() != nil {
 		return rt.Cause(ctx)
 	}
-	c := u.command(ctx)
-	c.run = run
+	c := u.unused(ctx)
+	c.command = what
 	if err := u.queue.Put(ctx, c); err != nil {
 		return dev.ErrGone
 	}
@@ -513,16 +544,16 @@ func (u *unit) do(ctx context.Context, run func(ctx context.Context) error) erro
 	if err != nil {
 		return err
 	}
-	c.run = nil
+	c.command = command{}
 	u.lock.Lock()
 	u.idle = append(u.idle, c)
 	u.lock.Unlock()
 	return end
 }
 
-// command is one that is not in use. A caller that is killed while it waits keeps
+// unused is one that is not in use. A caller that is killed while it waits keeps
 // its own.
-func (u *unit) command(ctx context.Context) *command {
+func (u *unit) unused(ctx context.Context) *queued {
 	u.lock.Lock()
 	defer u.lock.Unlock()
 	if n := len(u.idle); n > 0 {
@@ -530,7 +561,7 @@ func (u *unit) command(ctx context.Context) *command {
 		u.idle = u.idle[:n-1]
 		return c
 	}
-	return &command{done: rt.NewQueue[error](ctx, 0)}
+	return &queued{done: rt.NewQueue[error](ctx, 0)}
 }
 
 func (u *unit) stop(ctx context.Context) {
@@ -538,6 +569,9 @@ func (u *unit) stop(ctx context.Context) {
 	for _, e := range u.ended {
 		if err := e.Wait(ctx); err != nil {
 			panic("vtl: waiting for a device's task: " + err.Error())
+		}
+		if err := u.turn.Acquire(ctx); err != nil { // for good: nothing runs any more
+			panic("vtl: waiting for a device's command: " + err.Error())
 		}
 	}
 }

@@ -19,11 +19,11 @@ func (d *drive) clock(ctx context.Context) time.Duration {
 	return rt.Mono(ctx) * time.Duration(d.lib.cfg.TimeScale)
 }
 
-// stream follows the drive's buffer while bytes passed, since begin, and lets the time
-// pass by which that took longer because the tape had to stop.
-func (d *drive) stream(ctx context.Context, bytes int64, reading bool, begin time.Duration) error {
+// stream follows the drive's buffer while bytes passed, since begin, and returns the time
+// by which that takes longer because the tape has to stop.
+func (d *drive) stream(bytes int64, reading bool, begin, now time.Duration) (stall time.Duration) {
 	if d.lib.cfg.TimeScale == 0 {
-		return nil
+		return 0
 	}
 	b, r := &d.buffer, &d.run
 	var stops int64
@@ -33,12 +33,8 @@ func (d *drive) stream(ctx context.Context, bytes int64, reading bool, begin tim
 		b.begin(reading)
 		*r = streaming{began: begin}
 	}
-	now := d.clock(ctx)
 	more, stall := b.flow(bytes, now-begin)
 	stops += more
-	if err := d.lib.pass(ctx, stall); err != nil {
-		return err
-	}
 	r.bytes, r.last = r.bytes+bytes, now+stall
 	speed := d.speed(scaled(r.bytes, int64(time.Second), max(int64(r.last-r.began), 1)))
 	d.count(func(s *dev.DriveStats) {
@@ -47,18 +43,18 @@ func (d *drive) stream(ctx context.Context, bytes int64, reading bool, begin tim
 		s.BackHitching += time.Duration(stops) * b.hitch
 		s.Stalled += stall
 	})
-	return nil
+	return stall
 }
 
 // streamHollow is stream for hollow bytes, which the host has sent or taken at its own rate
 // since begin: the drive was busy for so long.
-func (d *drive) streamHollow(ctx context.Context, bytes int64, reading bool, begin time.Duration) error {
-	took := d.clock(ctx) - begin
+func (d *drive) streamHollow(bytes int64, reading bool, begin, now time.Duration) (stall time.Duration) {
+	took := now - begin
 	if d.lib.cfg.TimeScale == 0 {
 		took = timeOf(bytes, d.rate())
 	}
 	d.count(func(s *dev.DriveStats) { s.Transferring += took })
-	return d.stream(ctx, bytes, reading, begin)
+	return d.stream(bytes, reading, begin, now)
 }
 
 // speed is the one that the tape runs at for a host's rate, in native bytes a second:

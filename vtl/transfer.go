@@ -79,7 +79,7 @@ func (d *drive) transfer(ctx context.Context, bytes int64, reading bool, add fun
 		s.Transferring += t
 		add(s)
 	})
-	return d.stream(ctx, bytes, reading, begin)
+	return d.lib.pass(ctx, d.stream(bytes, reading, begin, d.clock(ctx)))
 }
 
 // timeOf is the time for bytes at a drive's rate, or one below: whole seconds
@@ -237,7 +237,7 @@ func (h *driveHandle) WriteHollow(ctx context.Context, n, size int64, via []dev.
 	d := h.d
 	var fit, epoch int64
 	var warn bool
-	err := h.do(ctx, dev.OpWrite, needPosition, func(context.Context) (err error) {
+	err := h.instant(ctx, dev.OpWrite, needPosition, func(context.Context) (err error) {
 		fit, warn, err = d.fitHollow(n, size)
 		epoch = d.epoch
 		return err
@@ -249,16 +249,12 @@ func (h *driveHandle) WriteHollow(ctx context.Context, n, size int64, via []dev.
 	if err := d.flow(ctx, via, fit); err != nil {
 		return 0, err
 	}
-	err = report(d.name, dev.OpWrite, d.unit.do(ctx, func(ctx context.Context) error {
-		if err := d.same(epoch); err != nil {
-			return err
-		}
+	if err := h.passed(ctx, dev.OpWrite, epoch, func(ctx context.Context) (time.Duration, error) {
 		if err := d.putHollow(ctx, fit, size); err != nil {
-			return err
+			return 0, err
 		}
-		return d.streamHollow(ctx, fit, false, begin)
-	}))
-	if err != nil {
+		return d.streamHollow(fit, false, begin, d.clock(ctx)), nil
+	}); err != nil {
 		return 0, err
 	}
 	if warn {
@@ -319,7 +315,7 @@ func (d *drive) putHollow(ctx context.Context, n, size int64) error {
 func (h *driveHandle) ReadHollow(ctx context.Context, n int64, via []dev.Resource) (int64, error) {
 	d := h.d
 	var objects, bytes, epoch int64
-	err := h.do(ctx, dev.OpRead, needPosition, func(context.Context) error {
+	err := h.instant(ctx, dev.OpRead, needPosition, func(context.Context) error {
 		t := d.cart.tape
 		epoch = d.epoch
 		objects, bytes = t.hollowRun(d.pos, n)
@@ -335,17 +331,13 @@ func (h *driveHandle) ReadHollow(ctx context.Context, n int64, via []dev.Resourc
 	if err := d.flow(ctx, via, bytes); err != nil {
 		return 0, err
 	}
-	err = report(d.name, dev.OpRead, d.unit.do(ctx, func(ctx context.Context) error {
-		if err := d.same(epoch); err != nil {
-			return err
-		}
+	if err := h.passed(ctx, dev.OpRead, epoch, func(ctx context.Context) (time.Duration, error) {
 		d.step(objects)
 		d.moved += bytes
 		d.cart.side.Memory.Read += bytes
 		d.count(func(s *dev.DriveStats) { s.BytesRead += bytes })
-		return d.streamHollow(ctx, bytes, true, begin)
-	}))
-	if err != nil {
+		return d.streamHollow(bytes, true, begin, d.clock(ctx)), nil
+	}); err != nil {
 		return 0, err
 	}
 	return bytes, nil
@@ -380,6 +372,28 @@ func (d *drive) flow(ctx context.Context, via []dev.Resource, bytes int64) error
 		}
 	}
 	return d.lib.pass(ctx, timeOf(bytes, rate))
+}
+
+// passed notes what hollow bytes that have passed leave behind, and lets the time pass by
+// which the tape came late. The command was admitted before they began to.
+func (h *driveHandle) passed(ctx context.Context, op string, epoch int64, note func(ctx context.Context) (stall time.Duration, err error)) error {
+	d := h.d
+	var stall time.Duration
+	what := command{run: func(ctx context.Context) (err error) {
+		if err := d.same(epoch); err != nil {
+			return err
+		}
+		stall, err = note(ctx)
+		return err
+	}}
+	ran, err := d.unit.now(ctx, what)
+	if !ran {
+		err = d.unit.do(ctx, what)
+	}
+	if err == nil && stall > 0 {
+		err = d.unit.do(ctx, command{run: func(ctx context.Context) error { return d.lib.pass(ctx, stall) }})
+	}
+	return report(d.name, op, err)
 }
 
 // same checks that the drive is still where a hollow transfer began.
