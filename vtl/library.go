@@ -82,10 +82,10 @@ func New(ctx context.Context, cfg Config, opts Options) (*Library, error) {
 	if err := l.fill(ctx); err != nil {
 		return nil, err
 	}
-	l.hand = startUnit(ctx, cfg.Name, 1)
-	l.movers = startUnit(ctx, cfg.Name+" move", l.overlapping())
+	l.hand = startUnit(ctx, l, cfg.Name, 1)
+	l.movers = startUnit(ctx, l, cfg.Name+" move", l.overlapping())
 	for _, d := range l.drives {
-		d.unit = startUnit(ctx, d.name, 1)
+		d.unit = startUnit(ctx, l, d.name, 1)
 	}
 	return l, nil
 }
@@ -452,126 +452,16 @@ func (l *Library) Close(ctx context.Context) error {
 
 // pass lets d of the devices' time pass.
 func (l *Library) pass(ctx context.Context, d time.Duration) error {
+	if d = l.lasts(d); d > 0 {
+		return rt.Sleep(ctx, d)
+	}
+	return nil
+}
+
+// lasts is how long d of the devices' time is.
+func (l *Library) lasts(d time.Duration) time.Duration {
 	if l.cfg.TimeScale == 0 || d <= 0 {
-		return nil
+		return 0
 	}
-	return rt.Sleep(ctx, d/time.Duration(l.cfg.TimeScale))
-}
-
-// unit is the tasks of a device, one mostly, and the queue of its commands.
-type unit struct {
-	queue *rt.Queue[*queued]
-	turn  *rt.Semaphore // of those that run a command
-	ended []*rt.Event   // of each task
-	lock  rt.Lock
-	idle  []*queued // that have ended, for use again: no block allocates one
-}
-
-// command is what a device does.
-type command struct {
-	run func(ctx context.Context) error
-	// Of a command to a drive, whose it is and what it needs.
-	handle *driveHandle
-	op     string
-	want   need
-}
-
-func (c *command) do(ctx context.Context) error {
-	if c.handle == nil {
-		return c.run(ctx)
-	}
-	return c.handle.command(ctx, c.op, c.want, c.run)
-}
-
-type queued struct {
-	command
-	done *rt.Queue[error] // takes one, its end
-}
-
-func startUnit(ctx context.Context, name string, tasks int) *unit {
-	u := &unit{queue: rt.NewQueue[*queued](ctx, 0), turn: rt.NewSemaphore(ctx, tasks), lock: rt.NewLock(ctx)}
-	for range tasks {
-		ended := rt.NewEvent(ctx)
-		u.ended = append(u.ended, ended)
-		rt.Go(ctx, "device "+name, func(ctx context.Context) {
-			u.serve(rt.WithoutCancel(ctx))
-			ended.Set()
-		})
-	}
-	return u
-}
-
-// serve runs commands until there will be no more.
-func (u *unit) serve(ctx context.Context) {
-	for {
-		c, err := u.queue.Get(ctx)
-		if err != nil {
-			return
-		}
-		_ = u.turn.Acquire(ctx) // is never cancelled
-		end := c.do(ctx)
-		u.turn.Release()
-		if err := c.done.Put(ctx, end); err != nil {
-			panic("vtl: the end of a command: " + err.Error())
-		}
-	}
-}
-
-// now runs a command that takes no time in the caller's task, if the device is free:
-// nobody need be woken for it.
-func (u *unit) now(ctx context.Context, what command) (ran bool, err error) {
-	rt.MayBlock(ctx)
-	if ctx.Err() != nil || u.queue.Len() > 0 || !u.turn.TryAcquire() {
-		return false, nil
-	}
-	defer u.turn.Release()
-	return true, what.do(ctx)
-}
-
-// do has the device run a command and waits for its end, as long as it takes: a
-// device's command cannot be taken back.
-func (u *unit) do(ctx context.Context, what command) error {
-	rt.MayBlock(ctx)
-	if ctx.Err() != nil {
-		return rt.Cause(ctx)
-	}
-	c := u.unused(ctx)
-	c.command = what
-	if err := u.queue.Put(ctx, c); err != nil {
-		return dev.ErrGone
-	}
-	end, err := c.done.Get(rt.WithoutCancel(ctx))
-	if err != nil {
-		return err
-	}
-	c.command = command{}
-	u.lock.Lock()
-	u.idle = append(u.idle, c)
-	u.lock.Unlock()
-	return end
-}
-
-// unused is one that is not in use. A caller that is killed while it waits keeps
-// its own.
-func (u *unit) unused(ctx context.Context) *queued {
-	u.lock.Lock()
-	defer u.lock.Unlock()
-	if n := len(u.idle); n > 0 {
-		c := u.idle[n-1]
-		u.idle = u.idle[:n-1]
-		return c
-	}
-	return &queued{done: rt.NewQueue[error](ctx, 0)}
-}
-
-func (u *unit) stop(ctx context.Context) {
-	u.queue.Close()
-	for _, e := range u.ended {
-		if err := e.Wait(ctx); err != nil {
-			panic("vtl: waiting for a device's task: " + err.Error())
-		}
-		if err := u.turn.Acquire(ctx); err != nil { // for good: nothing runs any more
-			panic("vtl: waiting for a device's command: " + err.Error())
-		}
-	}
+	return d / time.Duration(l.cfg.TimeScale)
 }
