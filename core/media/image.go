@@ -43,12 +43,24 @@ func (i Image) fit(blockSize int) Image {
 	if strings.ContainsAny(i.Policy+i.Schedule+i.Type, "\n\x00") {
 		return Image{}
 	}
+	if listLen(i.Paths)+listLen(i.Exclude) <= blockSize/listsShare {
+		return i
+	}
 	paths, err1 := json.Marshal(i.Paths)
 	exclude, err2 := json.Marshal(i.Exclude)
 	if err1 != nil || err2 != nil || len(paths)+len(exclude) > blockSize/listsShare {
 		i.Paths, i.Exclude = nil, nil
 	}
 	return i
+}
+
+// listLen is what a list takes as JSON at most: of a byte it may make six.
+func listLen(list []string) int {
+	n := len("null")
+	for _, s := range list {
+		n += 6*len(s) + len(`"",`)
+	}
+	return n
 }
 
 // records adds what a header says of the image: nothing of the zero Image.
