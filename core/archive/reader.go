@@ -175,11 +175,18 @@ func (r *Reader) flush() {
 	r.buf = r.buf[:0]
 }
 
+// fewHeads is room for the headers of few members, which is all that there are bytes of
+// when the rest is hollow.
+const fewHeads = 4 << 10
+
 // copyMember moves bytes of the current member into buf.
 func (r *Reader) copyMember(ctx context.Context) {
 	m := r.member
 	free := FrameSize - len(r.buf)
 	if n := min(free, len(m.head)); n > 0 {
+		if r.buf == nil {
+			r.buf = make([]byte, 0, fewHeads)
+		}
 		r.buf = append(r.buf, m.head[:n]...)
 		m.head = m.head[n:]
 		r.offset += int64(n)
