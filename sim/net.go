@@ -67,6 +67,9 @@ type network struct {
 	calls *call   // that are under way
 	spare []*call // to be used again
 	conns []*pipe // open data connections
+	// frames are to be used again, with their memory: by whichever connection, as most
+	// carry few bytes and soon end.
+	frames []*frame
 }
 
 // nic is a host's interface, as resources that data crosses.
@@ -171,7 +174,7 @@ func (n *network) resources(from, to *Host) []dev.Resource {
 	if from == to {
 		return []dev.Resource{l.resource}
 	}
-	var rs []dev.Resource
+	rs := make([]dev.Resource, 0, 3)
 	for _, r := range []dev.Resource{from.nic.out, to.nic.in} {
 		if r.Rate > 0 || r.Stream > 0 {
 			rs = append(rs, r)
