@@ -53,7 +53,7 @@ type table struct {
 	columns []column
 	rows    [][]cell
 	bare    bool  // no line of titles
-	widths  []int // of the columns at least; as they were, after write
+	widths  []int // of the columns at least; as they are, after measure
 }
 
 func newTable(columns ...column) *table { return &table{columns: columns} }
@@ -78,23 +78,17 @@ func (t *table) row(values ...any) {
 // write writes the table: a line of titles, then the rows, columns two spaces
 // apart, no space at the end of a line.
 func (t *table) write(w io.Writer, color bool) error {
-	widths := make([]int, len(t.columns))
-	titles := make([]cell, len(t.columns))
-	copy(widths, t.widths)
-	for i, c := range t.columns {
-		titles[i].text = c.title
-		widths[i] = max(widths[i], utf8.RuneCountInString(c.title))
-		for _, r := range t.rows {
-			widths[i] = max(widths[i], utf8.RuneCountInString(r[i].text))
-		}
-	}
-	t.widths = widths
+	t.measure()
 	var b bytes.Buffer
 	if !t.bare {
-		t.line(&b, titles, widths, color)
+		titles := make([]cell, len(t.columns))
+		for i, c := range t.columns {
+			titles[i].text = c.title
+		}
+		t.line(&b, titles, color)
 	}
 	for _, r := range t.rows {
-		t.line(&b, r, widths, color)
+		t.line(&b, r, color)
 	}
 	if _, err := w.Write(b.Bytes()); err != nil {
 		return fmt.Errorf("writing a report: %w", err)
@@ -102,9 +96,22 @@ func (t *table) write(w io.Writer, color bool) error {
 	return nil
 }
 
-func (t *table) line(b *bytes.Buffer, r []cell, widths []int, color bool) {
+// measure makes the columns as wide as the titles and rows need.
+func (t *table) measure() {
+	widths := make([]int, len(t.columns))
+	copy(widths, t.widths)
+	for i, c := range t.columns {
+		widths[i] = max(widths[i], utf8.RuneCountInString(c.title))
+		for _, r := range t.rows {
+			widths[i] = max(widths[i], utf8.RuneCountInString(r[i].text))
+		}
+	}
+	t.widths = widths
+}
+
+func (t *table) line(b *bytes.Buffer, r []cell, color bool) {
 	for i, c := range r {
-		fill := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text))
+		fill := strings.Repeat(" ", t.widths[i]-utf8.RuneCountInString(c.text))
 		text := c.text
 		if color && c.color != "" {
 			text = c.color + text + reset

@@ -20,11 +20,34 @@ type Validation struct {
 	Verdict  string  `json:"verdict"` // ok, outside, too wide
 }
 
-// WriteValidation writes the comparison.
-func WriteValidation(w io.Writer, rows []Validation, o Options) error {
-	if o.JSON {
-		return writeJSON(w, rows)
+// ValidationWriter writes the comparison as a table, row by row: a long one is
+// read while it grows.
+type ValidationWriter struct {
+	color  bool
+	begun  bool
+	widths []int
+}
+
+// NewValidationWriter makes a writer for rows like those expected, whose names say how
+// wide the columns are; what is simulated need not be known in them.
+func NewValidationWriter(expected []Validation, o Options) *ValidationWriter {
+	t := validationTable(expected)
+	t.measure()
+	return &ValidationWriter{color: o.Color, widths: t.widths}
+}
+
+// Write writes the next rows, before the first the line of titles.
+func (v *ValidationWriter) Write(w io.Writer, rows []Validation) error {
+	t := validationTable(rows)
+	t.bare, t.widths = v.begun, v.widths
+	if len(rows) == 0 {
+		return nil
 	}
+	v.begun = true
+	return t.write(w, v.color)
+}
+
+func validationTable(rows []Validation) *table {
 	t := newTable(left("MODEL"), left("VALUE"), left("ON"), right("EXPECTED"), right("SIMULATED"), right("FROM"), right("TO"), right("REL ±"), left("VERDICT"))
 	for i := range rows {
 		r := &rows[i]
@@ -35,7 +58,7 @@ func WriteValidation(w io.Writer, rows []Validation, o Options) error {
 		t.row(r.Model, r.Value, r.On, plainNumber(r.Expected), plainNumber(r.Simulated), plainNumber(r.Simulated-r.Half), plainNumber(r.Simulated+r.Half),
 			percentage(r.Relative), verdict)
 	}
-	return t.write(w, o.Color)
+	return t
 }
 
 // percentage is a part of one with two decimals.

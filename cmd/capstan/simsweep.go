@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"capstan/internal/study"
 	"capstan/reports"
@@ -107,18 +103,20 @@ func runStudy(cmd *cobra.Command, p *study.Plan, dir string, workers int) (*stud
 	}
 	total := len(p.Cells) * p.Replications
 	w := cmd.ErrOrStderr()
-	show, end := writtenProgress(w, total)
-	if isTerminal(w) {
-		show, end = drawnProgress(w, total)
-	}
-	done := 0
+	far := newProgress(w, "runs", total)
+	kept := 0
 	all, err := study.Run(cmd.Context(), p, study.Options{Dir: dir, Version: version, Workers: workers, Done: func(o *study.Outcome) {
-		done++
-		show(o)
+		if o.Kept {
+			kept++
+		}
+		far.add(1, o.Kept)
 	}})
-	end()
+	far.end()
+	if kept > 0 {
+		fmt.Fprintf(w, "%d of %d runs were there already\n", kept, total)
+	}
 	if errors.Is(err, context.Canceled) {
-		return nil, fmt.Errorf("interrupted with %d of %d runs done%s", done, total, goesOn(dir))
+		return nil, fmt.Errorf("interrupted with %d of %d runs done%s", far.done, total, goesOn(dir))
 	}
 	if err != nil {
 		return nil, err
@@ -131,51 +129,4 @@ func goesOn(dir string) string {
 		return ""
 	}
 	return "; they are kept in " + dir + ", and the same command goes on from there"
-}
-
-// drawnProgress shows a bar on a terminal.
-func drawnProgress(w io.Writer, total int) (show func(*study.Outcome), end func()) {
-	progress := mpb.New(mpb.WithOutput(w))
-	kept := 0
-	bar := progress.New(int64(total), mpb.BarStyle(), mpb.BarWidth(30),
-		mpb.PrependDecorators(decor.CountersNoUnit("%d of %d runs")),
-		mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")))
-	return func(o *study.Outcome) {
-			if o.Kept {
-				kept++
-			}
-			bar.Increment()
-		}, func() {
-			if !bar.Completed() {
-				bar.Abort(false)
-			}
-			progress.Wait()
-			if kept > 0 {
-				fmt.Fprintf(w, "%d of %d runs were there already\n", kept, total)
-			}
-		}
-}
-
-// often is how often progress is written where it cannot be drawn.
-const often = 10 * time.Second
-
-// writtenProgress writes lines, now and then.
-func writtenProgress(w io.Writer, total int) (show func(*study.Outcome), end func()) {
-	began := time.Now()
-	last, done, kept := began, 0, 0
-	return func(o *study.Outcome) {
-			done++
-			if o.Kept {
-				kept++
-			}
-			if now := time.Now(); now.Sub(last) >= often && done < total {
-				last = now
-				left := now.Sub(began) / time.Duration(max(done-kept, 1)) * time.Duration(total-done)
-				fmt.Fprintf(w, "%d of %d runs, about %s left\n", done, total, reports.Duration(left.Round(time.Second)))
-			}
-		}, func() {
-			if kept > 0 {
-				fmt.Fprintf(w, "%d of %d runs were there already\n", kept, total)
-			}
-		}
 }

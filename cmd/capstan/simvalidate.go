@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,10 +35,12 @@ counted. FROM and TO are the interval around what was simulated, by Student's t;
 expected must be in it. As there are many lines, each has an interval wider than one
 line needs (Bonferroni), so that a table with no mistake in it is accepted with at least
 the probability --confidence. REL ± is half the width of the 99% interval of the line by
-itself, over what is expected: at most 2%, in the short form, whose runs are a sixth as long, 5%.
-Little's law and the utilisation law are checked in every run, exactly.
+itself, over what is expected: at most 3%, in the short form, whose runs are shorter, 5%.
+Little's law and the utilisation law are checked in every run, exactly. Each model's lines
+are written as soon as they are known.
 
-All models take half an hour of one processor, the short form less than a minute.
+All models take a quarter of an hour of one processor, the short form a minute; replications are
+spread over all processors, and the table is the same for any number of them.
 
 Exit codes: 0 all lines are accepted, 1 one is not, 2 wrong usage.`,
 		Example: "  capstan sim validate --short\n  capstan sim validate --only jackson --replications 40\n" +
@@ -60,42 +63,77 @@ Exit codes: 0 all lines are accepted, 1 one is not, 2 wrong usage.`,
 func (f *simValidate) run(cmd *cobra.Command) error {
 	// Each replication is a world that lives for a second: memory is for the taking.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	if !f.quiet && colored(cmd.ErrOrStderr()) {
-		f.o.Progress = func(model string) { fmt.Fprintf(cmd.ErrOrStderr(), "running %s\n", model) }
-	}
-	table, err := validate.Run(f.o)
-	if err != nil {
-		if errors.As(err, new(validate.UsageError)) {
-			return wrong("%w", err)
+	out, o := cmd.OutOrStdout(), output(cmd)
+	var far *progress
+	if !f.quiet {
+		f.o.Customers = func(done, all int) {
+			if far == nil {
+				far = newProgress(progressOf(cmd, o.JSON), "customers", all)
+			}
+			far.add(done-far.done, false)
 		}
-		return err
 	}
-	refused := table.Wrong()
-	shown := table.Results
-	if f.quiet {
-		shown = refused
+	var written error
+	if !o.JSON {
+		rows := reports.NewValidationWriter(validations(validate.Chosen(f.o)), o)
+		f.o.Lines = func(lines []validate.Result) {
+			w := out
+			if far != nil {
+				w = far.above(out)
+			}
+			written = errors.Join(written, rows.Write(w, validations(f.shown(lines))))
+		}
 	}
-	if err := f.write(cmd.OutOrStdout(), table, shown, output(cmd)); err != nil {
-		return err
+	table, err := validate.Run(cmd.Context(), f.o)
+	if far != nil {
+		far.end()
 	}
-	if len(refused) > 0 {
-		return fmt.Errorf("%d of %d lines are not accepted", len(refused), len(table.Results))
+	if errors.As(err, new(validate.UsageError)) {
+		return wrong("%w", err)
 	}
-	return nil
+	if err == nil || errors.Is(err, context.Canceled) {
+		written = errors.Join(written, f.conclude(out, table, o))
+	}
+	if errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("interrupted with %d of %d lines known", len(table.Results), len(validate.Chosen(f.o)))
+	}
+	if refused := table.Wrong(); err == nil && len(refused) > 0 {
+		err = fmt.Errorf("%d of %d lines are not accepted", len(refused), len(table.Results))
+	}
+	return errors.Join(written, err)
 }
 
-func (f *simValidate) write(w io.Writer, t *validate.Table, shown []validate.Result, o reports.Options) error {
+// progressOf is where progress is shown: beside the rows if they go to a terminal.
+func progressOf(cmd *cobra.Command, noRows bool) io.Writer {
+	if out, side := cmd.OutOrStdout(), cmd.ErrOrStderr(); !noRows && isTerminal(out) && isTerminal(side) {
+		return out
+	}
+	return cmd.ErrOrStderr()
+}
+
+// shown are the lines that are listed.
+func (f *simValidate) shown(lines []validate.Result) []validate.Result {
+	if f.quiet {
+		return (&validate.Table{Results: lines}).Wrong()
+	}
+	return lines
+}
+
+func validations(lines []validate.Result) []reports.Validation {
 	rows := []reports.Validation{}
-	for _, r := range shown {
+	for _, r := range lines {
 		rows = append(rows, reports.Validation{
 			Model: r.Model, Value: r.What, On: r.On, Expected: r.Expected, Simulated: r.Simulated,
 			Half: r.Half, Relative: r.Relative, Verdict: string(r.Verdict),
 		})
 	}
-	if len(rows) > 0 || o.JSON {
-		if err := reports.WriteValidation(w, rows, o); err != nil || o.JSON {
-			return err
-		}
+	return rows
+}
+
+// conclude writes what is said of the whole table; for programs, the table.
+func (f *simValidate) conclude(w io.Writer, t *validate.Table, o reports.Options) error {
+	if o.JSON {
+		return writeJSON(w, validations(f.shown(t.Results)))
 	}
 	_, err := fmt.Fprintf(w, "%d of %d lines accepted; %d replications; each interval at %.5f, so that a table without a mistake is accepted with probability %v; relative half-width at most %v at 0.99\n",
 		len(t.Results)-len(t.Wrong()), len(t.Results), t.Replications, t.Line, t.Confidence, t.Within)

@@ -15,6 +15,7 @@
 package validate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -34,7 +35,12 @@ type Options struct {
 	Short         bool    // fewer models, shorter runs, wider intervals
 	Only          string  // models whose name or component contains it; "" is all
 	ServiceFactor float64 // services take so much longer than is stated: whether a mistake is found
-	Progress      func(model string)
+
+	// Customers and Lines are told, while it goes on, how many customers of all have
+	// been served, and the lines of a model as soon as they and all before them are
+	// known. Both may be nil; neither is called twice at a time.
+	Customers func(done, all int)
+	Lines     func([]Result)
 }
 
 // LeastReplications is how many make an interval that can be trusted.
@@ -87,7 +93,7 @@ type experiment struct {
 	name  string
 	on    string
 	short bool // part of the short form
-	size  int  // customers in a replication that make the interval narrow, on average
+	size  int  // customers in a replication: 20 such make intervals of 2 %, on average
 	lines []line
 	run   func(r *replication) ([]float64, error) // a value for each line
 }
@@ -116,51 +122,75 @@ func Models() (names []string) {
 	return names
 }
 
-// narrow is the most that an interval's half-width may be of what is expected;
-// the short form's runs, a sixth as long, get the wider.
-const narrow, narrowShort = 0.02, 0.05
+// narrow is the most that an interval's half-width may be of what is expected; the
+// short form, whose runs are little more than a third as long, gets the wider.
+const narrow, narrowShort = 0.03, 0.05
 
 // UsageError says which option is wrong.
 type UsageError struct{ error }
 
 func misuse(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 
-// Run runs the models. A [UsageError] says that nothing was run.
-func Run(o Options) (*Table, error) {
+// check says what is wrong with the options.
+func (o *Options) check() error {
 	switch {
 	case o.Replications < LeastReplications:
-		return nil, misuse("%d replications are too few for an interval: give at least %d", o.Replications, LeastReplications)
+		return misuse("%d replications are too few for an interval: give at least %d", o.Replications, LeastReplications)
 	case !(o.Confidence > 0 && o.Confidence < 1):
-		return nil, misuse("confidence %v: give a probability below 1, such as 0.99", o.Confidence)
+		return misuse("confidence %v: give a probability below 1, such as 0.99", o.Confidence)
 	case !(o.ServiceFactor >= 1):
-		return nil, misuse("service factor %v: give 1 or more", o.ServiceFactor)
+		return misuse("service factor %v: give 1 or more", o.ServiceFactor)
+	case len(choose(o)) == 0:
+		return misuse("no model is named like %q: there are %s", o.Only, strings.Join(Models(), "; "))
 	}
-	chosen := choose(&o)
-	if len(chosen) == 0 {
-		return nil, misuse("no model is named like %q: there are %s", o.Only, strings.Join(Models(), "; "))
+	return nil
+}
+
+// Chosen are the lines that the options choose, without what is simulated.
+func Chosen(o Options) (lines []Result) {
+	for _, e := range choose(&o) {
+		for _, l := range e.lines {
+			lines = append(lines, Result{Model: e.name, What: l.what, On: e.on, Expected: l.expected})
+		}
+	}
+	return lines
+}
+
+// Run runs the models, as many replications at a time as there are processors. A
+// [UsageError] says that nothing was run; if ctx ends, the table has the models that
+// were known by then, and what runs is left to itself.
+func Run(ctx context.Context, o Options) (*Table, error) {
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	t := &Table{Replications: o.Replications, Confidence: o.Confidence, Within: narrow, ShortForm: o.Short}
 	if o.Short {
 		t.Within = narrowShort
 	}
-	lines := 0
-	for _, e := range chosen {
-		lines += len(e.lines)
+	t.Line = 1 - (1-o.Confidence)/float64(len(Chosen(o)))
+	samples, all := o.samples()
+	ran, failed := replicate(ctx, samples, &o)
+	done, known := 0, 0
+	for {
+		select {
+		case s, more := <-ran:
+			if !more {
+				return t, <-failed
+			}
+			s.missing--
+			if done += s.size; o.Customers != nil {
+				o.Customers(done, all)
+			}
+			for ; known < len(samples) && samples[known].missing == 0; known++ {
+				lines := t.judgeAll(samples[known])
+				if t.Results = append(t.Results, lines...); o.Lines != nil {
+					o.Lines(lines)
+				}
+			}
+		case <-ctx.Done():
+			return t, ctx.Err()
+		}
 	}
-	t.Line = 1 - (1-o.Confidence)/float64(lines)
-	for _, e := range chosen {
-		if o.Progress != nil {
-			o.Progress(e.name)
-		}
-		values, err := replicate(e, &o)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.name, err)
-		}
-		for i, l := range e.lines {
-			t.Results = append(t.Results, t.judge(e, l, values[i]))
-		}
-	}
-	return t, nil
 }
 
 func choose(o *Options) (chosen []*experiment) {
@@ -173,38 +203,91 @@ func choose(o *Options) (chosen []*experiment) {
 	return chosen
 }
 
-// replicate runs the replications of an experiment, several at a time. The values
-// are by line, then by replication.
-func replicate(e *experiment, o *Options) ([][]float64, error) {
-	values := make([][]float64, len(e.lines))
-	for i := range values {
-		values[i] = make([]float64, o.Replications)
+// sample is the replications of an experiment.
+type sample struct {
+	*experiment
+	size    int         // customers in one of them
+	values  [][]float64 // by line, then by replication
+	missing int         // replications that have not ended
+}
+
+// samples are what is to be run, and how many customers all of it has.
+func (o *Options) samples() (samples []*sample, customers int) {
+	for _, e := range choose(o) {
+		// Four ninths of the customers would do for 3 %, four twenty-fifths for 5 %, on
+		// average; how wide an interval of 20 replications comes out varies by a sixth, so
+		// there are half as many again.
+		s := &sample{experiment: e, size: e.size * 2 / 3, values: make([][]float64, len(e.lines)), missing: o.Replications}
+		if o.Short {
+			s.size = e.size / 4
+		}
+		for i := range s.values {
+			s.values[i] = make([]float64, o.Replications)
+		}
+		samples, customers = append(samples, s), customers+s.size*o.Replications
 	}
-	// How wide an interval of 20 replications comes out varies by a sixth: half as much
-	// again as is needed on average.
-	size := e.size * 3 / 2
-	if o.Short {
-		size = e.size / 4
+	return samples, customers
+}
+
+// replicate runs all replications, in order, several at a time. A sample comes out of
+// the channel as often as one of its replications has ended. When none is left to
+// run, or one has failed, the channel is closed, and the error is in the other.
+func replicate(ctx context.Context, samples []*sample, o *Options) (ran <-chan *sample, failed <-chan error) {
+	out, end := make(chan *sample), make(chan error, 1)
+	g, ctx := errgroup.WithContext(ctx)
+	processors := make(chan struct{}, runtime.GOMAXPROCS(0))
+	g.Go(func() error {
+		for _, s := range samples {
+			for n := range o.Replications {
+				select {
+				case processors <- struct{}{}:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+				g.Go(func() error {
+					defer func() { <-processors }()
+					if err := s.replicate(n, o); err != nil {
+						return fmt.Errorf("%s: replication %d: %w", s.name, n, err)
+					}
+					select {
+					case out <- s:
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				})
+			}
+		}
+		return nil
+	})
+	go func() {
+		end <- g.Wait()
+		close(out)
+	}()
+	return out, end
+}
+
+// replicate runs one replication.
+func (s *sample) replicate(n int, o *Options) error {
+	vs, err := s.run(&replication{experiment: s.experiment, seed: o.Seed, number: n, size: s.size, factor: o.ServiceFactor})
+	if err != nil {
+		return err
 	}
-	g := new(errgroup.Group)
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for n := range o.Replications {
-		g.Go(func() error {
-			r := &replication{experiment: e, seed: o.Seed, number: n, size: size, factor: o.ServiceFactor}
-			vs, err := e.run(r)
-			if err != nil {
-				return fmt.Errorf("replication %d: %w", n, err)
-			}
-			if len(vs) != len(e.lines) {
-				return errors.New("it has another number of values than of lines")
-			}
-			for i, v := range vs {
-				values[i][n] = v
-			}
-			return nil
-		})
+	if len(vs) != len(s.lines) {
+		return errors.New("it has another number of values than of lines")
 	}
-	return values, g.Wait()
+	for i, v := range vs {
+		s.values[i][n] = v
+	}
+	return nil
+}
+
+// judgeAll judges the lines of an experiment.
+func (t *Table) judgeAll(s *sample) (results []Result) {
+	for i, l := range s.lines {
+		results = append(results, t.judge(s.experiment, l, s.values[i]))
+	}
+	return results
 }
 
 // judge compares a line with its replications' values.

@@ -1,9 +1,13 @@
 package validate
 
 import (
+	"context"
+	"errors"
 	"math"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // quick chooses models of the short form that do not take long: on each component
@@ -18,7 +22,7 @@ func quick(t *testing.T) string {
 func run(t *testing.T, o Options) *Table {
 	t.Helper()
 	o.Replications, o.Confidence, o.Short, o.Only = LeastReplications, .99, true, quick(t)
-	table, err := Run(o)
+	table, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,11 +62,11 @@ func TestLongerServicesAreRejected(t *testing.T) {
 // The same seed gives the same table, however the replications are spread over processors.
 func TestSameSeedSameTable(t *testing.T) {
 	o := Options{Seed: 9, Replications: LeastReplications, Confidence: .9, Short: true, ServiceFactor: 1, Only: "moves"}
-	a, err := Run(o)
+	a, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := Run(o)
+	b, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +74,49 @@ func TestSameSeedSameTable(t *testing.T) {
 		if a.Results[i] != b.Results[i] {
 			t.Errorf("%+v\n%+v", a.Results[i], b.Results[i])
 		}
+	}
+}
+
+// Lines are told in the table's order, each once, and customers up to all of them.
+func TestToldWhileItGoesOn(t *testing.T) {
+	var told []Result
+	last, all := 0, 0
+	o := Options{
+		Seed: 9, Replications: LeastReplications, Confidence: .9, Short: true, ServiceFactor: 1, Only: "moves",
+		Lines: func(lines []Result) { told = append(told, lines...) },
+		Customers: func(done, of int) {
+			if done <= last || done > of {
+				t.Errorf("%d customers of %d, after %d", done, of, last)
+			}
+			last, all = done, of
+		},
+	}
+	table, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(table.Results, told); diff != "" || last != all {
+		t.Errorf("%d customers of %d; told are not the table's lines:\n%s", last, all, diff)
+	}
+	for i, c := range Chosen(o) {
+		if r := told[i]; c.Model != r.Model || c.What != r.What || c.On != r.On || c.Expected != r.Expected {
+			t.Errorf("chosen was %+v, told is %+v", c, r)
+		}
+	}
+}
+
+// What is known when it is interrupted is in the table, and what runs is not waited for.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	table, err := Run(ctx, Options{
+		Seed: 9, Replications: LeastReplications, Confidence: .9, Short: true, ServiceFactor: 1, Only: "ρ 0.5",
+		Lines: func([]Result) { cancel() },
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("it ended with %v", err)
+	}
+	if first := choose(&Options{Only: "ρ 0.5", Short: true})[0]; len(table.Results) < len(first.lines) || table.Results[0].Model != first.name || len(table.Wrong()) > 0 {
+		t.Errorf("the table has %+v", table.Results)
 	}
 }
 
@@ -106,7 +153,7 @@ func TestBadOptions(t *testing.T) {
 	} {
 		o := good
 		change(&o)
-		if _, err := Run(o); err == nil || !strings.Contains(err.Error(), what) {
+		if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
