@@ -14,6 +14,7 @@ import (
 	"capstan/core/bpdbm"
 	"capstan/core/pbx"
 	"capstan/core/stage"
+	"capstan/fuse"
 	"capstan/internal/real/loopback"
 )
 
@@ -98,6 +99,33 @@ func TestRequestOfOld(t *testing.T) {
 	}
 	if got := r.run("cd " + r.latest() + " && dd iflag=nonblock status=none if=good && dd iflag=nonblock status=none if=kept"); got != "good\nkept\n" {
 		t.Errorf("staged is %q", got)
+	}
+}
+
+// TestToldAtClose: a program that closes a file which the kernel could not write to the
+// staging directory gets an error for it, and the next one what was backed up.
+func TestToldAtClose(t *testing.T) {
+	r := newRig(t, 0)
+	r.run("seq 1000 | head -c 1000 >" + r.tree + "/file")
+	r.backup("disk")
+	r.show(stage.Rules{})
+	want := r.run("cat " + r.latest() + "/file")
+	files := filepath.Join(filepath.Dir(r.dir), "stage", "files")
+	key := strings.TrimSpace(r.run("ls " + files))
+	over, err := fuse.MountFailing(files, key)
+	ok(t, err)
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", files).Run() }) // it may be unmounted
+	if out, err := r.try("cat " + r.latest() + "/file"); err != nil {
+		t.Errorf("before the kernel has failed to write it: %v, %s", err, out)
+	}
+	_, _ = r.try("printf x 1<>" + files + "/" + key) // the shell does not ask how its write ended
+	if out, err := r.try("cat " + r.latest() + "/file"); err == nil || !strings.Contains(out, "file: Input/output error") {
+		t.Errorf("who has read and closed it: %v, %q", err, out)
+	}
+	ok(t, over.Unmount())
+	restores := len(r.restores())
+	if got := r.run("cat " + r.latest() + "/file"); got != want || len(r.restores()) != restores+1 {
+		t.Errorf("the next one gets %q after %d restores", got, len(r.restores())-restores)
 	}
 }
 

@@ -50,10 +50,14 @@ func (n *file) wanted() stage.File {
 }
 
 // handle is an open file.
-type handle struct{ f *stagedHandle }
+type handle struct {
+	f *stagedHandle
+	n *file
+}
 
 var (
 	_ fs.FileReader          = (*handle)(nil)
+	_ fs.FileFlusher         = (*handle)(nil)
 	_ fs.FileReleaser        = (*handle)(nil)
 	_ fs.FilePassthroughFder = (*handle)(nil)
 	_ fs.FileLseeker         = (*handle)(nil)
@@ -71,6 +75,16 @@ func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResul
 func (h *handle) Lseek(_ context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
 	at, err := h.f.file.Seek(int64(off), int(whence))
 	return uint64(at), fs.ToErrno(err)
+}
+
+// Flush tells who closes the file that the kernel could not write it: what was read may
+// have been zeros, which are not to be shown again.
+func (h *handle) Flush(context.Context) syscall.Errno {
+	err := h.f.written()
+	if err != nil {
+		_ = h.n.EmbeddedInode().NotifyContent(0, 0) // a kernel that reads the staged file itself has none of it
+	}
+	return fs.ToErrno(err)
 }
 
 // Release closes it.
@@ -127,7 +141,7 @@ func (n *file) opened(ctx context.Context, h *stagedHandle, err error) (fs.FileH
 		// It may have an ACL now, and what was on tape has other blocks. A kernel that does not know it does not mind.
 		_ = n.EmbeddedInode().NotifyContent(-1, 0)
 	}
-	return &handle{h}, fuse.FOPEN_KEEP_CACHE, 0
+	return &handle{h, n}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 // await waits until the file was fetched, or the kernel says that nobody wants it.

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"capstan/core/stage"
 )
 
@@ -147,24 +149,18 @@ func (s *staged) pins(now time.Time) []byte {
 	return b.Bytes()
 }
 
-// replaceFile puts contents durably in the place of a file. One does so at a time.
+// replaceFile puts contents durably in the place of a file of the staging directory. It
+// writes them where the next mount removes what a killed one has left.
 func replaceFile(at string, contents []byte) error {
-	f, err := os.OpenFile(at+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	staging := filepath.Dir(at)
+	if err := renameio.WriteFile(at, contents, 0o600, renameio.WithTempDir(filepath.Join(staging, "jobs"))); err != nil {
+		return err
+	}
+	dir, err := os.Open(staging)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(contents)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), at)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	dir, err := os.Open(filepath.Dir(at))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(dir.Sync(), dir.Close()) // renameio leaves the name to the system
 }
 
 // readPins reads the file of pins, if there is one. With an error comes what could be

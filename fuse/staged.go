@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/sys/unix"
 
 	"capstan/core/catalog"
 	"capstan/core/stream"
@@ -29,7 +30,7 @@ import (
 // when there is too much; what is open or pinned stays. Nothing is made durable: that
 // would be waited for, and the file system may have much else to write. So after the host
 // was started anew each file is checked once more when it is opened, and some time after
-// it came it is asked once whether it could be written.
+// it came it is asked once whether it could be written, and so it is when it is closed.
 type staged struct {
 	dir   string
 	past  string // for files of before the host was started
@@ -243,17 +244,13 @@ func (s *staged) check(key string, e *catalog.Entry) (err error) {
 	if !doubtful {
 		return nil
 	}
-	bad := h.bad(e)
+	if bad := h.bad(e); bad != nil {
+		return h.discard(bad)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	el := s.files[key]
-	if el == nil || el.Value.(*stagedFile) != h.of {
+	if !h.current() {
 		return nil
-	}
-	if bad != nil {
-		defer s.forget(el)
-		s.log.Warn("a staged file is removed", "file", h.file.Name(), "error", bad)
-		return os.Remove(s.at(h.of))
 	}
 	if h.of.old {
 		if err := os.Rename(s.at(h.of), filepath.Join(s.dir, key)); err != nil {
@@ -262,6 +259,37 @@ func (s *staged) check(key string, e *catalog.Entry) (err error) {
 	}
 	h.of.old, h.of.synced = false, true
 	return nil
+}
+
+// discard removes a file for what is wrong with it, unless somebody has done so.
+func (h *stagedHandle) discard(bad error) error {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	if !h.current() {
+		return nil
+	}
+	defer h.s.forget(h.s.files[h.of.key])
+	h.s.log.Warn("a staged file is removed", "file", h.file.Name(), "error", bad)
+	return os.Remove(h.s.at(h.of))
+}
+
+// current tells, with the lock held, whether the file is the one that is staged.
+func (h *stagedHandle) current() bool {
+	el := h.s.files[h.of.key]
+	return el != nil && el.Value.(*stagedFile) == h.of
+}
+
+// written is the error with which the kernel has failed to write the file since it was
+// opened, or before if nobody was told. It waits for nothing: of pages behind the end
+// none is being written. The kernel tells those who open the file after this one nothing
+// more, so it must go.
+func (h *stagedHandle) written() error {
+	const behind = 1 << 60
+	err := unix.SyncFileRange(int(h.file.Fd()), behind, 1, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
+	if err != nil {
+		err = errors.Join(err, h.discard(err))
+	}
+	return err
 }
 
 // bad is what is wrong with a doubtful file. fsync(2) tells who has just opened it of an

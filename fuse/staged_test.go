@@ -207,6 +207,12 @@ func TestPinsLast(t *testing.T) {
 	} else if left := time.Until(a.Value.(*stagedFile).pinned); left < pinned-time.Hour || left > pinned {
 		t.Errorf("it stays for %v", left)
 	}
+	if err := replaceFile(filepath.Join(dir, "files"), nil); err == nil {
+		t.Error("a directory was replaced by a file")
+	}
+	if begun, err := filepath.Glob(filepath.Join(dir, "jobs", ".*")); err != nil || len(begun) > 0 {
+		t.Errorf("what was begun stays: %q, %v", begun, err)
+	}
 	if err := os.WriteFile(filepath.Join(dir, pinsFile), []byte("what is this\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"capstan/core/dev"
@@ -96,8 +97,8 @@ func writeDevices(w io.Writer, path string, cfg *scenarios.Host, found []attache
 	if err != nil {
 		return err
 	}
-	if err := replace(path, changed); err != nil {
-		return err
+	if err := renameio.WriteFile(path, changed, 0o644, renameio.WithTempDir(filepath.Dir(path))); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	if _, err := fmt.Fprintf(w, "%d devices were added to %s. Restart the daemon of this host.\n", len(p.Devices), path); err != nil {
 		return err
@@ -117,27 +118,6 @@ func orUnknown(density string) string {
 		return "LTO-9  # no barcode tells: set the generation of the cartridges"
 	}
 	return density
-}
-
-// replace writes a file so that it is either the old one or the new one.
-func replace(path string, text []byte) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".devices")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Chmod(info.Mode().Perm()), f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	return nil
 }
 
 // attachedRows are the rows of what was found, with the names that it has in a configuration.

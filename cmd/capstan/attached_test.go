@@ -100,6 +100,12 @@ devices:
 	if d := cmp.Diff(want, strings.ReplaceAll(string(text), dir, "/dev")); d != "" {
 		t.Errorf("the file (-want +got):\n%s", d)
 	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("the file has mode %v, where it had 0640: %v", info.Mode(), err)
+	}
+	if begun, err := filepath.Glob(filepath.Join(dir, ".*")); err != nil || len(begun) > 0 {
+		t.Errorf("beside it stays %q: %v", begun, err)
+	}
 	if out, errs := run("--write", file); !strings.Contains(errs, "has all of them already") || !strings.Contains(out, "drive2") {
 		t.Errorf("the second time:\n%s\n%s", out, errs)
 	}

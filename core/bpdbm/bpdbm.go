@@ -149,8 +149,8 @@ type Server struct {
 	open  map[string]*writing
 	cache *catalog.Cache
 	read  readers
-	// selected has pages that were not asked for yet; nil if none has.
-	selected *selected
+	// selected are, by restore, those that have pages that were not asked for yet.
+	selected map[int64]*selected
 
 	master  string
 	holders map[string][]int64 // of an image: the restores that need it
@@ -181,7 +181,7 @@ const maxBlocks = 512 << 20
 func New(ctx context.Context, db store.DB, dir store.Dir) (*Server, error) {
 	s := &Server{
 		db: db, dir: dir, lock: rt.NewLock(ctx), dirs: rt.NewMutex(ctx), open: map[string]*writing{}, cache: catalog.NewCache(ctx, cacheBytes),
-		holders: map[string][]int64{}, holds: map[int64][]string{}, leaving: map[string]bool{},
+		holders: map[string][]int64{}, holds: map[int64][]string{}, selected: map[int64]*selected{}, leaving: map[string]bool{},
 	}
 	s.read.init(ctx)
 	var left []image.Header

@@ -309,5 +309,6 @@ func (s *Server) letGo(ctx context.Context, _ pbx.Peer, _ struct{}) (struct{}, e
 		}
 	}
 	delete(s.holds, id)
+	delete(s.selected, id)
 	return struct{}{}, nil
 }

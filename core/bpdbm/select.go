@@ -13,6 +13,7 @@ import (
 	"capstan/core/image"
 	"capstan/core/pbx"
 	"capstan/core/status"
+	"capstan/core/trace"
 )
 
 // Selection asks which parts of an image's stream hold what is to be restored.
@@ -24,10 +25,12 @@ type Selection struct {
 	Later []string `json:"later,omitempty"`
 	// Literal has paths be names alone, and no globs.
 	Literal bool `json:"literal,omitempty"`
-	// From is the number of ranges to leave out: those of the pages before. FromAs is
-	// that of other names.
-	From   int `json:"from,omitempty"`
-	FromAs int `json:"fromAs,omitempty"`
+	// From is the number of ranges to leave out: those of the pages before. The others
+	// are those of other names, of hollow entries and of missing paths.
+	From        int `json:"from,omitempty"`
+	FromAs      int `json:"fromAs,omitempty"`
+	FromHollow  int `json:"fromHollow,omitempty"`
+	FromMissing int `json:"fromMissing,omitempty"`
 }
 
 // Range is a run of whole members in an image's stream.
@@ -36,27 +39,32 @@ type Range struct {
 	Length int64 `json:"l"`
 }
 
-// Selected is a part of the answer to [Selection]; Files and Bytes are of all of it.
+// Selected is a part of the answer to [Selection], whose lists come page by page; Files
+// and Bytes are of all of it.
 type Selected struct {
 	Ranges []Range `json:"ranges"`
 	More   bool    `json:"more"`
 	Files  int64   `json:"files"`
 	Bytes  int64   `json:"bytes"` // of file contents
-	// Hollow are the entries of the first page's hollow members: a planning run's.
+	// Hollow are the entries of hollow members: a planning run's.
 	Hollow []catalog.Entry `json:"hollow,omitempty"`
 	// AnyOrder tells that the members can be written in any order: none is a hard link,
 	// which needs its other name, or a directory, which is there before what is in it.
 	AnyOrder bool `json:"anyOrder,omitempty"`
-	// As names members otherwise: see archive.WriteOptions. It comes page by page, too.
+	// As names members otherwise: see archive.WriteOptions.
 	As map[string]string `json:"as,omitempty"`
 	// Missing are the paths that the image does not hold.
 	Missing []string `json:"missing,omitempty"`
 }
 
-// What one message carries: so many ranges, and so many bytes of other names.
+// What one message carries: so many ranges (of at most 23 bytes), so many bytes of other
+// names, of hollow entries and of missing paths. Together they are below
+// [pbx.MaxMessage].
 const (
-	maxRanges = 50_000
-	maxAs     = 1 << 20
+	maxRanges  = 50_000
+	maxAs      = 1 << 20
+	maxHollow  = 1 << 18
+	maxMissing = 1 << 18
 )
 
 // listDir answers [Dir]. What an image shows alone is a chain of one.
@@ -102,13 +110,13 @@ func clean(p string) string {
 // selected is all of the answer to a [Selection].
 type selected struct {
 	of       Selection // its first page
-	Selected           // with all ranges and all other names
+	Selected           // with all of its lists
 	names    []string  // that have another, sorted
 }
 
 // selectEntries answers [Selection]. What was found stays while pages of it are to
-// come, lest all be looked for again for each: of one selection, so that who does not
-// ask for the rest leaves no more than that.
+// come, lest all be looked for again for each: of each restore one selection, at most
+// until it lets go. For who only looks nothing is kept.
 func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) (Selected, error) {
 	if err := s.hold(ctx, q.BackupID); err != nil {
 		return Selected{}, err
@@ -118,9 +126,10 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 		return Selected{}, err
 	}
 	of := q
-	of.From, of.FromAs = 0, 0
+	of.From, of.FromAs, of.FromHollow, of.FromMissing = 0, 0, 0, 0
+	j := trace.JobOf(ctx)
 	s.lock.Lock()
-	all := s.selected
+	all := s.selected[j.ID]
 	s.lock.Unlock()
 	if all == nil || !reflect.DeepEqual(all.of, of) {
 		if all, err = s.choose(ctx, hs, of); err != nil {
@@ -130,32 +139,52 @@ func (s *Server) selectEntries(ctx context.Context, from pbx.Peer, q Selection) 
 	p, err := all.page(q)
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	switch {
-	case p.More:
-		s.selected = all
-	case s.selected == all:
-		s.selected = nil
+	if _, held := s.holds[j.ID]; p.More && held {
+		s.selected[j.ID] = all
+	} else {
+		delete(s.selected, j.ID)
 	}
 	return p, err
 }
 
 // page is what one message carries.
 func (all *selected) page(q Selection) (Selected, error) {
-	if q.From < 0 || q.From > len(all.Ranges) || q.FromAs < 0 || q.FromAs > len(all.names) {
-		return Selected{}, status.Errorf(status.BadParameter, "image %s: no range %d of %d, or no other name %d of %d",
-			q.BackupID, q.From, len(all.Ranges), q.FromAs, len(all.names))
+	for _, c := range []struct {
+		what     string
+		from, of int
+	}{
+		{"range", q.From, len(all.Ranges)}, {"other name", q.FromAs, len(all.names)},
+		{"hollow entry", q.FromHollow, len(all.Hollow)}, {"missing path", q.FromMissing, len(all.Missing)},
+	} {
+		if c.from < 0 || c.from > c.of {
+			return Selected{}, status.Errorf(status.BadParameter, "image %s: no %s %d of %d", q.BackupID, c.what, c.from, c.of)
+		}
 	}
 	p := all.Selected
-	if q.From > 0 {
-		p.Hollow = nil
-	}
-	p.Ranges = all.Ranges[q.From:]
-	if len(p.Ranges) > maxRanges {
-		p.Ranges, p.More = p.Ranges[:maxRanges], true
-	}
-	as, more := PageOf(all.As, all.names[q.FromAs:])
-	p.As, p.More = as, p.More || more
+	var as, hollow, missing bool
+	p.Ranges = all.Ranges[q.From:min(len(all.Ranges), q.From+maxRanges)]
+	p.As, as = PageOf(all.As, all.names[q.FromAs:])
+	p.Hollow, hollow = HollowPage(all.Hollow[q.FromHollow:])
+	p.Missing, missing = fitting(all.Missing[q.FromMissing:], maxMissing, func(p string) int { return len(p) + 5 })
+	p.More = q.From+len(p.Ranges) < len(all.Ranges) || as || hollow || missing
 	return p, nil
+}
+
+// HollowPage are the first of hollow entries, as many as fit into a message; more says
+// that others come after them.
+func HollowPage(all []catalog.Entry) (page []catalog.Entry, more bool) {
+	const fields = 400 // of an entry's names and numbers, encoded
+	return fitting(all, maxHollow, func(e catalog.Entry) int { return fields + len(e.Path) + len(e.Link) })
+}
+
+// fitting are the first of all that have at most so many bytes together, one at least.
+func fitting[T any](all []T, bytes int, size func(T) int) (page []T, more bool) {
+	for i := range all {
+		if bytes -= size(all[i]); bytes < 0 && i > 0 {
+			return all[:i:i], true
+		}
+	}
+	return all, false
 }
 
 // choose walks what the paths name and joins members that lie side by side into

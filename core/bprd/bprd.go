@@ -406,33 +406,29 @@ func (s *Server) images(ctx context.Context, q *Request) (all []image.Header, er
 	}
 }
 
-func (s *Server) needed(ctx context.Context, q *Request, h *image.Header, later []string) (n NeededImage, first bpdbm.Selected, err error) {
-	n.BackupID = h.ID
-	var as map[string]string
-	for {
-		sel, err := bpdbm.Select.Call(ctx, s.at(bpdbm.Service), bpdbm.Selection{
-			BackupID: h.ID, Paths: q.Paths, Literal: len(q.Parts) > 0, Later: later, From: len(n.Ranges), FromAs: len(as),
+func (s *Server) needed(ctx context.Context, q *Request, h *image.Header, later []string) (n NeededImage, all bpdbm.Selected, err error) {
+	all.As = map[string]string{}
+	for more := true; more; {
+		p, err := bpdbm.Select.Call(ctx, s.at(bpdbm.Service), bpdbm.Selection{
+			BackupID: h.ID, Paths: q.Paths, Literal: len(q.Parts) > 0, Later: later,
+			From: len(all.Ranges), FromAs: len(all.As), FromHollow: len(all.Hollow), FromMissing: len(all.Missing),
 		})
 		if err != nil {
-			return n, first, err
+			return n, all, err
 		}
-		if as == nil {
-			as = map[string]string{}
-			first, n.Hollow, n.AnyOrder = sel, sel.Hollow, sel.AnyOrder
-		}
-		maps.Copy(as, sel.As)
-		n.Ranges = append(n.Ranges, sel.Ranges...)
-		if !sel.More {
-			break
-		}
+		maps.Copy(all.As, p.As)
+		all.Ranges = append(all.Ranges, p.Ranges...)
+		all.Hollow = append(all.Hollow, p.Hollow...)
+		all.Missing = append(all.Missing, p.Missing...)
+		all.Files, all.Bytes, all.AnyOrder, more = p.Files, p.Bytes, p.AnyOrder, p.More
 	}
-	first.As = as
+	n = NeededImage{BackupID: h.ID, Ranges: all.Ranges, Hollow: all.Hollow, AnyOrder: all.AnyOrder}
 	for _, f := range h.Fragments {
 		if f.Copy == 1 && overlaps(f, n.Ranges) {
 			n.Fragments = append(n.Fragments, f)
 		}
 	}
-	return n, first, nil
+	return n, all, nil
 }
 
 // overlaps tells whether a fragment holds a part of ranges, which are sorted.

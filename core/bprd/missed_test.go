@@ -2,13 +2,16 @@ package bprd
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"capstan/core/bpbrm"
+	"capstan/core/bpdbm"
 	"capstan/core/bptm"
+	"capstan/core/catalog"
 	"capstan/core/host"
 	"capstan/core/pbx"
 	"capstan/core/rt"
@@ -74,5 +77,42 @@ func TestNamesFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// What bptm is told of an image comes in messages, however many entries are hollow.
+func TestPagesOfWhatIsNeeded(t *testing.T) {
+	im := NeededImage{BackupID: "c_1", Ranges: make([]bpdbm.Range, pageRanges+1)}
+	for i := range int64(20_000) {
+		im.Hollow = append(im.Hollow, catalog.Entry{Path: fmt.Sprintf("/a/%0100d", i), Size: 1 << 40, Offset: i << 40, DataLen: 1 << 40, Count: 1 << 20})
+	}
+	w := sim.New(sim.Options{})
+	defer w.Close()
+	master := w.NewHost("master", pbx.Master)
+	if err := w.Do(master, "bprd", func(ctx context.Context, env *host.Env) error {
+		ctx = trace.As(ctx, trace.Job{ID: 7, Try: 1}, Role)
+		r := newRestore(ctx, env, env.Addr, 1, &Needed{Job: 7, Server: "media", Images: []NeededImage{im}}, rt.NewEvent(ctx))
+		from, got := pbx.Peer{Identity: pbx.Identity{Name: "media"}}, NeededImage{BackupID: "c_1"}
+		for more := true; more; {
+			p, err := r.page(ctx, from, bptm.NeededQuery{From: len(got.Ranges), FromHollow: len(got.Hollow)})
+			if err != nil {
+				return err
+			}
+			if _, err := pbx.Encode(p); err != nil {
+				return err
+			}
+			got.Ranges, got.Hollow, more = append(got.Ranges, p.Ranges...), append(got.Hollow, p.Hollow...), p.More
+		}
+		if d := cmp.Diff(im, got); d != "" {
+			t.Errorf("%d of %d ranges and %d of %d hollow entries come", len(got.Ranges), len(im.Ranges), len(got.Hollow), len(im.Hollow))
+		}
+		for _, q := range []bptm.NeededQuery{{From: -1}, {From: pageRanges + 2}, {FromHollow: -1}, {FromHollow: len(im.Hollow) + 1}, {Image: 1}} {
+			if _, err := r.page(ctx, from, q); status.Of(err, status.OK) != status.BadParameter {
+				t.Errorf("%+v is not refused: %v", q, err)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -133,8 +133,9 @@ func (r *led) page(ctx context.Context, from pbx.Peer, q bptm.NeededQuery) (bptm
 	if r.needed == nil || from.Name != r.server {
 		return bptm.Needed{}, status.Errorf(status.NotAllowed, "%s has no part in a restore that is led here", from)
 	}
-	if q.Image < 0 || q.Image >= len(r.needed.Images) || q.From < 0 || q.From > len(r.needed.Images[q.Image].Ranges) {
-		return bptm.Needed{}, status.Errorf(status.BadParameter, "restore %d has no range %d of image %d", r.needed.Job, q.From, q.Image)
+	if q.Image < 0 || q.Image >= len(r.needed.Images) ||
+		q.From < 0 || q.From > len(r.needed.Images[q.Image].Ranges) || q.FromHollow < 0 || q.FromHollow > len(r.needed.Images[q.Image].Hollow) {
+		return bptm.Needed{}, status.Errorf(status.BadParameter, "restore %d has no range %d or no hollow entry %d of image %d", r.needed.Job, q.From, q.FromHollow, q.Image)
 	}
 	if r.args.Named {
 		if err := r.named.WaitFor(ctx, namesTime); errors.Is(err, context.DeadlineExceeded) {
@@ -144,18 +145,15 @@ func (r *led) page(ctx context.Context, from pbx.Peer, q bptm.NeededQuery) (bptm
 		}
 	}
 	im := &r.needed.Images[q.Image]
-	n := bptm.Needed{Images: len(r.needed.Images), BackupID: im.BackupID, Fragments: im.Fragments, Ranges: im.Ranges[q.From:], AnyOrder: im.AnyOrder}
+	n := bptm.Needed{Images: len(r.needed.Images), BackupID: im.BackupID, Fragments: im.Fragments, AnyOrder: im.AnyOrder}
 	for i := range r.needed.Images {
 		for _, f := range r.needed.Images[i].Fragments {
 			n.BlockSize = max(n.BlockSize, f.BlockSize)
 		}
 	}
-	if q.From == 0 {
-		n.Hollow = im.Hollow
-	}
-	if len(n.Ranges) > pageRanges {
-		n.Ranges, n.More = n.Ranges[:pageRanges], true
-	}
+	n.Ranges = im.Ranges[q.From:min(len(im.Ranges), q.From+pageRanges)]
+	n.Hollow, n.More = bpdbm.HollowPage(im.Hollow[q.FromHollow:])
+	n.More = n.More || q.From+len(n.Ranges) < len(im.Ranges)
 	return n, nil
 }
 

@@ -85,10 +85,12 @@ type Connection struct {
 	Ticket string   `json:"ticket"`
 }
 
-// NeededQuery asks what a restore needs: of its Imageth image the ranges after From.
+// NeededQuery asks what a restore needs: of its Imageth image the ranges after From, and
+// the hollow entries after FromHollow.
 type NeededQuery struct {
-	Image int `json:"image"`
-	From  int `json:"from"`
+	Image      int `json:"image"`
+	From       int `json:"from"`
+	FromHollow int `json:"fromHollow,omitempty"`
 }
 
 // Needed is the answer. Images is their number.

@@ -102,7 +102,7 @@ func (r *reader) run(ctx context.Context) error {
 // needed asks what is needed of one image, page by page.
 func (r *reader) needed(ctx context.Context, n int) (all Needed, err error) {
 	for {
-		q, err := AskNeeded.Call(ctx, r.p.args.Needed, NeededQuery{Image: n, From: len(all.Ranges)})
+		q, err := AskNeeded.Call(ctx, r.p.args.Needed, NeededQuery{Image: n, From: len(all.Ranges), FromHollow: len(all.Hollow)})
 		if err != nil {
 			return all, err
 		}
@@ -111,7 +111,7 @@ func (r *reader) needed(ctx context.Context, n int) (all Needed, err error) {
 			all = q
 		}
 		all.Ranges, all.Hollow = ranges, hollow
-		if !q.More || len(q.Ranges) == 0 {
+		if !q.More || len(q.Ranges)+len(q.Hollow) == 0 {
 			return all, nil
 		}
 	}

@@ -152,7 +152,9 @@ func Schemas() []*store.Schema {
 	return []*store.Schema{units.Schema(), groups.Schema(), libraries.Schema(), drives.Schema(), media.Schema()}
 }
 
-// EachMedia calls fn for the cartridges by media id until it returns false.
+// EachMedia calls fn for the cartridges by media id until it returns false. It is for who
+// looks at the database from outside: a planning run is recorded so, which may take no time
+// in its world and leave no trace there, as a call of [Show] would.
 func EachMedia(tx store.Tx, fn func(m Media) (more bool, err error)) error { return media.All(tx, fn) }
 
 // Request asks for what one job needs.

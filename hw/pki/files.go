@@ -8,37 +8,35 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/google/renameio/v2"
 )
 
-// writeFile writes a file whole or not at all, durably.
-func writeFile(path string, data []byte) (err error) {
+// writeFile writes a file whole or not at all, durably, for its owner alone: whatever mode
+// an earlier one had.
+func writeFile(path string, data []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
+	f, err := renameio.TempFile(dir, path) // mode 0600
 	if err != nil {
-		return err
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-			err = fmt.Errorf("writing %s: %w", path, err)
-		}
-	}()
 	_, err = f.Write(data)
 	if err == nil {
-		err = f.Sync()
+		err = f.CloseAtomicallyReplace()
 	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+	if err = errors.Join(err, f.Cleanup()); err == nil {
+		err = syncDir(dir)
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	return syncDir(dir)
+	return nil
 }
 
+// syncDir makes the names in a directory durable, which renameio leaves to the system.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

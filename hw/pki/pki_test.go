@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +47,32 @@ func TestInitMakesTheMaster(t *testing.T) {
 	}
 	if a, err := Open(dir); err != nil || a.Domain() != "example.com" {
 		t.Errorf("Open: %v", err)
+	}
+}
+
+// TestWriteFile: a file is replaced whole, for its owner alone, or stays as it is.
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "host.key")
+	if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(path, []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	st, err := os.Stat(path)
+	if got, rerr := os.ReadFile(path); err != nil || rerr != nil || string(got) != "new" || st.Mode().Perm() != 0o600 {
+		t.Errorf("it holds %q with mode %v: %v, %v", got, st.Mode(), err, rerr)
+	}
+	taken := filepath.Join(dir, "taken")
+	if err := os.MkdirAll(filepath.Join(taken, "inside"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(taken, []byte("new")); err == nil || !strings.Contains(err.Error(), "writing "+taken) {
+		t.Errorf("a file in the place of a directory: %v", err)
+	}
+	if begun, err := filepath.Glob(filepath.Join(dir, ".*")); err != nil || len(begun) > 0 {
+		t.Errorf("what was begun stays: %q, %v", begun, err)
 	}
 }
 

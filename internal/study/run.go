@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"capstan/internal/virtual"
 	"capstan/reports/answers"
 	"capstan/reports/record"
@@ -168,16 +170,7 @@ func Write(name string, v any) error {
 
 // WriteFile writes a file: all of it, or nothing.
 func WriteFile(name string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close(), os.Chmod(f.Name(), 0o644)); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
+	if err := renameio.WriteFile(name, b, 0o644, renameio.WithTempDir(filepath.Dir(name))); err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	return nil

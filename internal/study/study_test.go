@@ -141,7 +141,7 @@ func TestRunGoesOn(t *testing.T) {
 			}
 		}
 	}
-	if hidden, _ := filepath.Glob(filepath.Join(dir, "runs", ".new-*")); len(hidden) > 1 {
+	if hidden, _ := filepath.Glob(filepath.Join(dir, "runs", ".*")); len(hidden) > 1 {
 		t.Errorf("files that were begun stay: %q", hidden) // one may be of the run that was left
 	}
 }

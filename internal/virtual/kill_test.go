@@ -123,6 +123,9 @@ func killOnce(t *testing.T, seed uint64, policyName, victim string, after time.D
 		if first, err = backupOnce(ctx, policyName); err != nil {
 			return err
 		}
+		if err := allSaid(ctx, t, first.ID); err != nil {
+			return err
+		}
 		if err := rt.Sleep(ctx, 5*time.Minute); err != nil {
 			return err
 		}
@@ -198,6 +201,9 @@ func killRestoreOnce(t *testing.T, seed uint64, policyName, victim string, after
 			return err
 		}
 		if first, err = runJob(ctx, "master", id); err != nil {
+			return err
+		}
+		if err := allSaid(ctx, t, first.ID); err != nil {
 			return err
 		}
 		if err := rt.Sleep(ctx, 5*time.Minute); err != nil {

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/google/renameio/v2"
 )
 
 // The files of a run's directory.
@@ -121,10 +123,7 @@ func (w *Writer) Finish(h Head, use []Use) error {
 		return fmt.Errorf("writing a run: %w", err)
 	}
 	name := filepath.Join(w.dir, headFile)
-	if err := os.WriteFile(name+".part", append(b, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing a run: %w", err)
-	}
-	if err := os.Rename(name+".part", name); err != nil {
+	if err := renameio.WriteFile(name, append(b, '\n'), 0o644, renameio.WithTempDir(w.dir)); err != nil {
 		return fmt.Errorf("writing a run: %w", err)
 	}
 	return nil
