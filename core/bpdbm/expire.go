@@ -220,16 +220,8 @@ func (s *Server) clear(ctx context.Context, c *Cleaned) error {
 	if err != nil {
 		return failed(err)
 	}
-	for i := range left {
-		h := &left[i]
-		if err := s.discardFragments(ctx, h); err != nil {
-			c.Pending = append(c.Pending, h.ID)
-			continue
-		}
-		if err := s.removeFiles(ctx, h); err != nil {
-			return failed(err)
-		}
-		if err := s.db.Update(ctx, func(tx store.Tx) error { return expiring.Delete(tx, h.ID) }); err != nil {
+	for batch := range slices.Chunk(left, cleanupBatch) {
+		if err := s.clearBatch(ctx, batch, c); err != nil {
 			return failed(err)
 		}
 	}
@@ -238,6 +230,31 @@ func (s *Server) clear(ctx context.Context, c *Cleaned) error {
 	s.lock.Unlock()
 	c.Freed, err = nbemm.DeassignEmpty.Call(ctx, pbx.At(master, nbemm.Service), struct{}{})
 	return err
+}
+
+// clearBatch removes what is left of some images, and then notes of all of them at once
+// that nothing is.
+func (s *Server) clearBatch(ctx context.Context, left []image.Header, c *Cleaned) error {
+	var gone []string
+	for i := range left {
+		h := &left[i]
+		if err := s.discardFragments(ctx, h); err != nil {
+			c.Pending = append(c.Pending, h.ID)
+			continue
+		}
+		if err := s.removeFiles(ctx, h); err != nil {
+			return err
+		}
+		gone = append(gone, h.ID)
+	}
+	return s.db.Update(ctx, func(tx store.Tx) error {
+		for _, id := range gone {
+			if err := expiring.Delete(tx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // discardFragments has the media servers remove an image's fragments from their
