@@ -171,6 +171,9 @@ func (x *tx) rollback() {
 
 // forget leaves what was changed as it is now, and the room for it to the next transaction.
 func (x *tx) forget() {
+	if x.undo == nil {
+		return // done before
+	}
 	clear(x.undo)
 	x.db.undo = x.undo[:0]
 	x.undo = nil
