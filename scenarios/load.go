@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
 	"errors"
@@ -64,6 +65,7 @@ func Load[T File](name string, text []byte) (*T, error) {
 }
 
 func load[T File](name string, text []byte, set []Setting) (*T, Places, error) {
+	text = bytes.TrimPrefix(text, byteOrderMark)
 	r := &reader{file: name, at: map[string]position{"": {line: 1, column: 1}}}
 	v := new(T)
 	if root := r.parse(text); root != nil {

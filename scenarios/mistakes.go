@@ -86,6 +86,11 @@ func (r *reader) sayIn(file string, line int, format string, args ...any) {
 	}
 }
 
+// wrongIn tells whether a mistake was noted of a file that this one names.
+func (r *reader) wrongIn(file string) bool {
+	return slices.ContainsFunc(r.mistakes, func(m Mistake) bool { return m.File == file })
+}
+
 // err is the mistakes so far, in the order of the file, or nil.
 func (r *reader) err() error {
 	if len(r.mistakes) == 0 {

@@ -45,6 +45,10 @@ func (r *reader) trace(s *Scenario, who *roster) {
 	} else {
 		all = r.traceCSV(file, b)
 	}
+	if len(all) == 0 && !r.wrongIn(file) {
+		r.sayIn(file, 1, "no job to play back; expected backups, in CSV below the titles %s", strings.Join(TraceTitles, ","))
+		return
+	}
 	for i := range all {
 		j := &all[i].job
 		inside, wrong := j.place(all[i].time, s)
@@ -60,6 +64,10 @@ func (r *reader) trace(s *Scenario, who *roster) {
 		case inside:
 			w.Jobs = append(w.Jobs, *j)
 		}
+	}
+	if len(w.Jobs) == 0 && len(all) > 0 && !r.wrongIn(file) {
+		r.sayIn(file, all[0].line, "none of the %d jobs is in the scenario's time, %s to %s; this one was asked for at %s: change start and length to cover them",
+			len(all), s.Start.Format(time.RFC3339), s.Start.Add(s.Length.Std()).Format(time.RFC3339), all[0].time)
 	}
 	slices.SortStableFunc(w.Jobs, func(a, b TracedJob) int { return cmp.Compare(a.At, b.At) })
 }
@@ -84,7 +92,11 @@ func (r *reader) traceCSV(file string, b []byte) (all []traced) {
 	r.lines(file, b, func(line int, fields []string) {
 		if len(place) == 0 {
 			for i, title := range fields {
-				place[strings.TrimSpace(title)] = i
+				title = strings.TrimSpace(title)
+				if _, twice := place[title]; twice && slices.Contains(TraceTitles, title) {
+					r.sayIn(file, line, "there are two columns %q; expected one", title)
+				}
+				place[title] = i
 			}
 			for _, title := range TraceTitles {
 				if _, ok := place[title]; !ok && title != "schedule" {
@@ -158,6 +170,9 @@ func (r *reader) traceJSON(file string, b []byte) (all []traced) {
 			Client: j.Client, Policy: j.Policy, Schedule: j.Schedule, Bytes: Size(j.Bytes), Files: max(j.Files, 1),
 		}})
 	}
+	if _, err := d.Token(); err != nil { // the list's end
+		r.sayIn(file, line(), "the list of jobs is cut off: %v", err)
+	}
 	return all
 }
 
@@ -193,7 +208,10 @@ func (r *reader) column(field, name, title string) (values []Amount) {
 	return values
 }
 
-// other reads a file that this one names.
+// byteOrderMark is what spreadsheets put before the UTF-8 that they write.
+var byteOrderMark = []byte("\ufeff")
+
+// other reads a file that this one names, without a byte order mark.
 func (r *reader) other(field, file string) ([]byte, bool) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -213,7 +231,7 @@ func (r *reader) other(field, file string) ([]byte, bool) {
 		r.say(field, "%v", err)
 		return nil, false
 	}
-	return b, true
+	return bytes.TrimPrefix(b, byteOrderMark), true
 }
 
 // lines calls fn for each record of a CSV file, with its line.

@@ -53,3 +53,57 @@ func TestTraceCostsByTheLine(t *testing.T) {
 		t.Errorf("a line costs %.1f allocations with 10 clients, %.1f with 900", few, many)
 	}
 }
+
+// What a file of jobs says is played back, or refused: it never becomes a quiet night.
+func TestTraceIsPlayedBackOrRefused(t *testing.T) {
+	const titles = "time,client,policy,schedule,bytes,files\n"
+	const job = `{"type":"backup","state":"completed","client":"c1","policy":"p","schedule":"full","bytes":1000,"files":1,"queued":"2026-11-23T20:00:00Z"}`
+	for _, c := range []struct {
+		name, text string
+		jobs       int
+		wrong      string // a part of the error
+	}{
+		{"plain", titles + "8h,c1,p,full,1000,1\n", 1, ""},
+		{"of a spreadsheet", "\ufeff" + strings.ReplaceAll(titles+"8h,c1,p,full,1000,1\n", "\n", "\r\n"), 1, ""},
+		{"in part outside", titles + "8h,c1,p,full,1000,1\n2020-01-01T00:00:00Z,c1,p,full,1000,1\n", 1, ""},
+		{"empty", "", 0, "jobs.csv:1: no job to play back"},
+		{"titles alone", titles, 0, "jobs.csv:1: no job to play back"},
+		{"all outside", titles + "2020-01-01T00:00:00Z,c1,p,full,1000,1\n", 0, "jobs.csv:2: none of the 1 jobs is in the scenario's time, 2026-11-23T12:00:00Z to 2026-11-24T12:00:00Z"},
+		{"a title twice", "bytes," + titles + "5,8h,c1,p,full,1000,1\n", 0, `jobs.csv:1: there are two columns "bytes"`},
+		{"no such client", titles + "8h,c77,p,full,1000,1\n", 0, `jobs.csv:2: there is no client "c77"`},
+		{"JSON", "[" + job + "]", 1, ""},
+		{"JSON of none", "[]", 0, "jobs.csv:1: no job to play back"},
+		{"JSON cut off between jobs", "[" + job + "\n", 0, "jobs.csv:1: the list of jobs is cut off"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := playedBack(t, 2, 0)
+			if err := os.WriteFile(filepath.Join(filepath.Dir(file), "jobs.csv"), []byte(c.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Read[Scenario](file)
+			switch {
+			case c.wrong == "" && err != nil:
+				t.Fatal(err)
+			case c.wrong == "" && len(s.Workload.Jobs) != c.jobs:
+				t.Fatalf("%d jobs, want %d", len(s.Workload.Jobs), c.jobs)
+			case c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)):
+				t.Fatalf("error %v, want one with %q", err, c.wrong)
+			}
+		})
+	}
+}
+
+// An editor's byte order mark is no part of a file's first field.
+func TestReadWithByteOrderMark(t *testing.T) {
+	file := playedBack(t, 2, 1)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append([]byte("\ufeff"), b...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Read[Scenario](file); err != nil || s.Name != "played" {
+		t.Fatalf("%v, %v", s, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"capstan/core/pbx"
 	"capstan/core/rt"
@@ -37,14 +38,13 @@ type call struct {
 	timer
 	w       *World
 	caller  *task
-	from    *Host
 	to      *Host
 	there   *link
 	back    *link
 	service string
 	mux     *pbx.Mux // that answers
-	req     *pbx.Message
-	rep     *pbx.Message
+	req     *pbx.Request
+	rep     *pbx.Reply
 	err     error
 	sent    int64
 	stage   stage
@@ -85,21 +85,22 @@ func (t *transport) Serve(ctx context.Context, name string, mux *pbx.Mux) (stop 
 }
 
 // Call sends a request and waits for the reply.
-func (t *transport) Call(ctx context.Context, to pbx.Addr, m *pbx.Message) (*pbx.Message, error) {
-	rt.MayBlock(ctx)
+func (t *transport) Call(ctx context.Context, to pbx.Addr, m *pbx.Request) (*pbx.Reply, error) {
+	caller := rt.Current(ctx).(*task)
+	caller.MayBlock()
 	w := t.p.w
-	h := w.byName[to.Host()]
-	if h == nil {
-		return nil, fmt.Errorf("%w: %s: %w", pbx.ErrUnknownHost, to.Host(), pbx.ErrUnreachable)
+	name, service, _ := strings.Cut(string(to), "/")
+	r := t.p.host.route(name)
+	if r == nil {
+		return nil, fmt.Errorf("%w: %s: %w", pbx.ErrUnknownHost, name, pbx.ErrUnreachable)
 	}
-	req, err := w.wire(m)
+	req, err := w.wireRequest(m)
 	if err != nil {
 		return nil, err
 	}
 	c := w.call()
-	c.caller, c.from, c.to = rt.Current(ctx).(*task), t.p.host, h
-	c.there, c.back = w.net.link(t.p.host, h), w.net.link(h, t.p.host)
-	c.service, c.req, c.sent = to.Service(), req, w.clock
+	c.caller, c.to, c.there, c.back = caller, r.to, r.there, r.back
+	c.service, c.req, c.sent = service, req, w.clock
 	c.send()
 	if err := rt.Await(ctx, c.finished); err != nil {
 		c.finish(nil, err) // a reply that comes now finds nobody
@@ -186,10 +187,10 @@ func (c *call) handle(ctx context.Context) {
 	rep.Sent()
 }
 
-func (c *call) reply(rep *pbx.Message) {
-	wired, err := c.w.wire(rep)
+func (c *call) reply(rep *pbx.Reply) {
+	wired, err := c.w.wireReply(rep)
 	if err != nil {
-		wired = &pbx.Message{Method: rep.Method, Head: rep.Head, Code: status.SystemError, Detail: err.Error()}
+		wired = &pbx.Reply{Stamp: rep.Stamp, Code: status.SystemError, Detail: err.Error()}
 	}
 	if c.stage != handling {
 		return // the caller has given up
@@ -234,7 +235,7 @@ func (c *call) lostNow() {
 	}
 }
 
-func (c *call) finish(rep *pbx.Message, err error) {
+func (c *call) finish(rep *pbx.Reply, err error) {
 	if c.stage == over {
 		return
 	}
@@ -251,21 +252,29 @@ func (c *call) finish(rep *pbx.Message, err error) {
 	c.caller.Unpark()
 }
 
-// wire is a message as the other side gets it: as it is, or encoded.
-func (w *World) wire(m *pbx.Message) (*pbx.Message, error) {
+// wireRequest is a request as the other side gets it: as it is, or encoded.
+func (w *World) wireRequest(q *pbx.Request) (*pbx.Request, error) {
 	if !w.opts.Codec {
-		return m, nil
+		return q, nil
 	}
-	head, err := pbx.Encode(m.Head)
+	head, err := pbx.Encode(q.Head)
 	if err != nil {
 		return nil, err
 	}
-	got := &pbx.Message{Method: m.Method, Code: m.Code, Detail: m.Detail}
+	got := &pbx.Request{Method: q.Method}
 	if err := pbx.Decode(head, &got.Head); err != nil {
 		return nil, err
 	}
-	if m.Code == status.OK {
-		got.Wire, err = pbx.Encode(m.Body)
-	}
+	body, err := pbx.Encode(q.Body)
+	got.Body = pbx.Wire(body)
 	return got, err
+}
+
+// wireReply is a reply as the other side gets it.
+func (w *World) wireReply(p *pbx.Reply) (*pbx.Reply, error) {
+	if !w.opts.Codec || p.Code != status.OK {
+		return p, nil
+	}
+	body, err := pbx.Encode(p.Body)
+	return &pbx.Reply{Stamp: p.Stamp, Body: pbx.Wire(body)}, err
 }

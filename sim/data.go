@@ -192,13 +192,12 @@ type pipe struct {
 	via       []dev.Resource
 	limited   bool // a resource of via has a rate
 	frames    *rt.Queue[*frame]
-	last      int64 // when the last frame arrives
-	closed    bool  // no more frames are put
-	endTaken  bool  // the reader has the End frame
-	sender    *task // waits for that
-	cutOff    bool  // nothing more arrives, not even what is under way
-	reader    *task // waits for the link to heal
-	spare     []*frame
+	last      int64  // when the last frame arrives
+	closed    bool   // no more frames are put
+	endTaken  bool   // the reader has the End frame
+	sender    *task  // waits for that
+	cutOff    bool   // nothing more arrives, not even what is under way
+	reader    *task  // waits for the link to heal
 	delivered *frame // whose memory the reader may still use
 }
 
@@ -292,15 +291,14 @@ func (e *end) Put(ctx context.Context, f *stream.Frame) error {
 			return err
 		}
 	}
-	g := p.take()
+	g := p.conn.w.net.frame()
 	g.Frame = *f
 	if f.Bytes != nil {
 		g.memory = append(g.memory[:0], f.Bytes...)
 		g.Bytes = g.memory
 	}
-	g.Entries = slices.Clone(f.Entries)
 	if f.Hollow() {
-		g.Via = append(slices.Clone(f.Via), p.via...)
+		g.Via = slices.Concat(f.Via, p.via)
 	}
 	p.last = max(p.last, p.conn.w.clock+int64(p.link.Latency+p.link.delay))
 	g.at = p.last
@@ -332,13 +330,15 @@ func (p *pipe) confirm(ctx context.Context) error {
 	return rt.Sleep(ctx, back.Latency+back.delay)
 }
 
-func (p *pipe) take() *frame {
-	if n := len(p.spare); n > 0 {
-		g := p.spare[n-1]
-		p.spare = p.spare[:n-1]
-		return g
+// frame is one that no connection uses, with the memory that it had.
+func (n *network) frame() *frame {
+	last := len(n.frames) - 1
+	if last < 0 {
+		return &frame{}
 	}
-	return &frame{}
+	g := n.frames[last]
+	n.frames = n.frames[:last]
+	return g
 }
 
 func (p *pipe) broken() error {
@@ -350,7 +350,7 @@ func (e *end) Next(ctx context.Context, f *stream.Frame) error {
 	rt.MayBlock(ctx)
 	p := e.in
 	if p.delivered != nil {
-		p.spare = append(p.spare, p.delivered)
+		p.conn.w.net.frames = append(p.conn.w.net.frames, p.delivered)
 		p.delivered = nil
 	}
 	g, err := p.frames.Get(ctx)

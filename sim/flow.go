@@ -23,7 +23,8 @@ import (
 type flows struct {
 	w         *World
 	resources map[string]*resource
-	found     component // the last one: its memory is used again
+	found     component   // the last one: its memory is used again
+	spare     []*resource // that nothing crosses: to be used again
 }
 
 // component is transfers that share resources, directly or through others.
@@ -151,7 +152,7 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 		}
 		if one := OneStream(r.Name); !slices.Contains(f.names, one) {
 			f.names = append(f.names, one)
-			f.via = append(f.via, &resource{name: one, rate: r.Stream})
+			f.via = append(f.via, w.flows.newResource(one, r.Stream))
 		}
 	}
 	if len(f.via) == 0 {
@@ -173,10 +174,21 @@ func (w *World) Transfer(ctx context.Context, via []dev.Resource, bytes int64) e
 func (fs *flows) resource(d dev.Resource) *resource {
 	r := fs.resources[d.Name]
 	if r == nil {
-		r = &resource{name: d.Name}
+		r = fs.newResource(d.Name, d.Rate)
 		fs.resources[d.Name] = r
 	}
 	r.rate = d.Rate // the last who crosses knows best: a drive may have changed its speed
+	return r
+}
+
+func (fs *flows) newResource(name string, rate int64) *resource {
+	last := len(fs.spare) - 1
+	if last < 0 {
+		return &resource{name: name, rate: rate}
+	}
+	r := fs.spare[last]
+	fs.spare = fs.spare[:last]
+	r.name, r.rate = name, rate
 	return r
 }
 
@@ -202,6 +214,12 @@ func (f *flow) stop() {
 		}
 	}
 	fs.changed(f)
+	for _, r := range f.via {
+		if len(r.flows) == 0 {
+			fs.spare = append(fs.spare, r)
+		}
+	}
+	f.via = f.via[:0]
 }
 
 func without(s []*flow, f *flow) []*flow {

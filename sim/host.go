@@ -20,7 +20,7 @@ type Host struct {
 	name    string
 	kinds   pbx.Kinds
 	nic     nic
-	self    *link // to itself; nil before the first message
+	routes  map[string]*route // by the other host's name
 	up      bool
 	offset  time.Duration // of the wall clock from the world's
 	lastPid int
@@ -45,7 +45,7 @@ func (w *World) NewHost(name string, kinds pbx.Kinds) *Host {
 	}
 	h := &Host{
 		w: w, name: name, kinds: kinds, up: true,
-		services: map[string]*service{}, tickets: map[ticketKey]*rendezvous{}, rings: map[string]*ring{},
+		routes: map[string]*route{}, services: map[string]*service{}, tickets: map[ticketKey]*rendezvous{}, rings: map[string]*ring{},
 	}
 	h.SetRate(w.net.model.Rate)
 	w.hosts = append(w.hosts, h)
@@ -101,12 +101,12 @@ func (h *Host) Spawn(name string, main func(ctx context.Context, env *host.Env) 
 // SpawnAs is Spawn of a process that others take for id: a person's command.
 func (h *Host) SpawnAs(id pbx.Identity, name string, main func(ctx context.Context, env *host.Env) error) *Process {
 	p := h.newProcess(host.Spec{}, pbx.At(h.name, name), id)
-	p.run(func(ctx context.Context, env *host.Env) ([]byte, error) {
+	p.run(func(ctx context.Context, env *host.Env) (host.Body, error) {
 		err := main(ctx, env)
 		if err != nil && ctx.Err() == nil {
 			h.w.fail(fmt.Errorf("process %s: %w", p.addr, err))
 		}
-		return nil, err
+		return host.Body{}, err
 	})
 	return p
 }

@@ -67,6 +67,9 @@ type network struct {
 	calls *call   // that are under way
 	spare []*call // to be used again
 	conns []*pipe // open data connections
+	// frames are to be used again, with their memory: by whichever connection, as most
+	// carry few bytes and soon end.
+	frames []*frame
 }
 
 // nic is a host's interface, as resources that data crosses.
@@ -101,9 +104,6 @@ func (h *Host) SetRate(rate int64) {
 func (h *Host) SetStream(rate int64) { h.nic.out.Stream, h.nic.in.Stream = rate, rate }
 
 func (n *network) link(from, to *Host) *link {
-	if from == to && from.self != nil { // most calls stay on their host
-		return from.self
-	}
 	l := n.links[pair{from, to}]
 	if l != nil {
 		return l
@@ -118,10 +118,27 @@ func (n *network) link(from, to *Host) *link {
 	}
 	l.resource = dev.Resource{Name: "link " + from.name + ">" + to.name, Rate: Usable(l.Rate), Stream: l.Stream}
 	n.links[pair{from, to}] = l
-	if from == to {
-		from.self = l
-	}
 	return l
+}
+
+// route is how the messages between two hosts go.
+type route struct {
+	to          *Host
+	there, back *link
+}
+
+// route is that from h to a host; nil if there is none of that name.
+func (h *Host) route(name string) *route {
+	if r := h.routes[name]; r != nil {
+		return r
+	}
+	to := h.w.byName[name]
+	if to == nil {
+		return nil
+	}
+	r := &route{to, h.w.net.link(h, to), h.w.net.link(to, h)}
+	h.routes[name] = r
+	return r
 }
 
 // random is what decides the fate of the link's messages.
@@ -157,7 +174,7 @@ func (n *network) resources(from, to *Host) []dev.Resource {
 	if from == to {
 		return []dev.Resource{l.resource}
 	}
-	var rs []dev.Resource
+	rs := make([]dev.Resource, 0, 3)
 	for _, r := range []dev.Resource{from.nic.out, to.nic.in} {
 		if r.Rate > 0 || r.Stream > 0 {
 			rs = append(rs, r)

@@ -66,7 +66,7 @@ func (h *Host) newProcess(s host.Spec, addr pbx.Addr, id pbx.Identity) *Process 
 }
 
 // run starts the first task, which runs main in the environment of the process.
-func (p *Process) run(main func(ctx context.Context, env *host.Env) ([]byte, error)) {
+func (p *Process) run(main func(ctx context.Context, env *host.Env) (host.Body, error)) {
 	p.start(context.Background(), "main", func(ctx context.Context) {
 		ctx, p.cancel = rt.WithCancel(ctx)
 		ctx = trace.With(ctx, trace.New(ctx, p.host.name, string(p.addr), &p.w.record))
@@ -93,7 +93,7 @@ func (p *Process) run(main func(ctx context.Context, env *host.Env) ([]byte, err
 }
 
 // returned ends the process: its other tasks end with it.
-func (p *Process) returned(result []byte, err error) {
+func (p *Process) returned(result host.Body, err error) {
 	e := host.Exit{Result: result}
 	if err != nil {
 		e = host.Exit{Code: int(status.Of(err, status.SystemError)), Detail: status.Detail(err)}
@@ -282,7 +282,7 @@ func (l *local) Start(ctx context.Context, s host.Spec) (host.Process, error) {
 	p := h.newProcess(s, addr, h.Identity())
 	l.p.kids = append(l.p.adopted(), p)
 	h.w.callAt(addClock(h.w.clock, int64(h.w.opts.SpawnTime)), normal, p, func() {
-		p.run(func(ctx context.Context, env *host.Env) ([]byte, error) {
+		p.run(func(ctx context.Context, env *host.Env) (host.Body, error) {
 			return main(ctx, env, p.spec.Args, p.answers)
 		})
 	})

@@ -54,23 +54,16 @@ func errorUnlessCancelled(err error) error {
 }
 
 func TestLocal(t *testing.T) {
-	encoded := func(v any) []byte {
-		b, err := pbx.Encode(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
 	for _, c := range []struct {
 		what string
 		then func(p host.Process)
 		want host.Exit
 		at   time.Duration
 	}{
-		{what: "work", want: host.Exit{Result: encoded("work on media/worker/3/1/2 for job 3")}, at: time.Second},
+		{what: "work", want: host.Exit{Result: host.Value("work on media/worker/3/1/2 for job 3")}, at: time.Second},
 		{what: "early", want: host.Exit{Code: int(status.FileOpen), Detail: "no such thing"}},
 		{what: "fail", want: host.Exit{Code: int(status.SystemError), Detail: "something broke"}},
-		{what: "polite", then: host.Process.Terminate, want: host.Exit{Result: encoded("ended at 2ms")}},
+		{what: "polite", then: host.Process.Terminate, want: host.Exit{Result: host.Value("ended at 2ms")}},
 		{what: "deaf", then: host.Process.Terminate, want: host.Exit{Killed: true, Signal: "SIGKILL", Detail: "it did not end when asked"}, at: 10 * time.Second},
 		{what: "deaf", then: host.Process.Kill, want: host.Exit{Killed: true, Signal: "SIGKILL"}},
 	} {
@@ -80,7 +73,7 @@ func TestLocal(t *testing.T) {
 			h := w.NewHost("media", pbx.Media)
 			h.Mains = host.Mains{"worker": host.Role(worker)}
 			do(t, w, h, func(ctx context.Context, env *host.Env) error {
-				p, err := env.Local.Start(ctx, host.Spec{Role: "worker", Job: 3, Try: 1, N: 2, Args: encoded(order{c.what})})
+				p, err := env.Local.Start(ctx, host.Spec{Role: "worker", Job: 3, Try: 1, N: 2, Args: host.Value(order{c.what})})
 				if err != nil {
 					return err
 				}
@@ -94,7 +87,7 @@ func TestLocal(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				if d := cmp.Diff(c.want, got); d != "" {
+				if d := cmp.Diff(c.want, got, cmp.AllowUnexported(host.Body{})); d != "" {
 					t.Errorf("exit (-want +got):\n%s", d)
 				}
 				if at := rt.Mono(ctx) - 2*time.Millisecond; at != c.at { // less the start's time
@@ -118,15 +111,11 @@ func TestLocalRefuses(t *testing.T) {
 	defer w.Close()
 	h := w.NewHost("media", pbx.Media)
 	h.Mains = host.Mains{"worker": host.Role(worker)}
-	args, err := pbx.Encode(order{"deaf"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	do(t, w, h, func(ctx context.Context, env *host.Env) error {
 		if _, err := env.Local.Start(ctx, host.Spec{Role: "nobody"}); err == nil || !strings.Contains(err.Error(), "no such role") {
 			t.Errorf("starting an unknown role: %v", err)
 		}
-		spec := host.Spec{Role: "worker", Job: 1, Args: args}
+		spec := host.Spec{Role: "worker", Job: 1, Args: host.Value(order{"deaf"})}
 		if _, err := env.Local.Start(ctx, spec); err != nil {
 			return err
 		}
@@ -153,12 +142,8 @@ func TestPanicOfAProcess(t *testing.T) {
 	defer w.Close()
 	h := w.NewHost("media", pbx.Media)
 	h.Mains = host.Mains{"worker": host.Role(worker)}
-	args, err := pbx.Encode(order{"panic"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = w.Do(h, "test", func(ctx context.Context, env *host.Env) error {
-		_, err := env.Local.Start(ctx, host.Spec{Role: "worker", Job: 1, Args: args})
+	err := w.Do(h, "test", func(ctx context.Context, env *host.Env) error {
+		_, err := env.Local.Start(ctx, host.Spec{Role: "worker", Job: 1, Args: host.Value(order{"panic"})})
 		return err
 	})
 	var p *Panic
@@ -175,11 +160,7 @@ func TestChildrenOfTheDead(t *testing.T) {
 	h.Mains = host.Mains{"worker": host.Role(worker)}
 	h.Spawn("daemon", func(ctx context.Context, env *host.Env) error {
 		for i, what := range []string{"polite", "deaf"} {
-			args, err := pbx.Encode(order{what})
-			if err != nil {
-				return err
-			}
-			if _, err := env.Local.Start(ctx, host.Spec{Role: "worker", N: i, Args: args}); err != nil {
+			if _, err := env.Local.Start(ctx, host.Spec{Role: "worker", N: i, Args: host.Value(order{what})}); err != nil {
 				return err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"capstan/core/rt"
 	"capstan/core/stream"
@@ -20,19 +21,16 @@ type ring struct {
 	host  *Host
 	name  string
 	size  int
-	slots []stream.Slot
-	empty *rt.Queue[int] // numbers of empty slots
-	full  *rt.Queue[int] // and of filled ones
+	count int           // of slots
+	slots []stream.Slot // those that are full, in order, the taken one too
 	// A hollow slot may stand for more than the whole ring: while one does, the
 	// filler waits as it would for bytes, so that it is not done before its time.
 	hollow int64
-	filler *task
+	filler *task // waits for an empty slot
+	taker  *task // waits for a full one
 	sides  int
 	closed bool
 }
-
-// none is no slot's number.
-const none = -1
 
 // slotMemory is the memory of slots that are neither being filled nor full, of all
 // rings, by its size: a ring of hollow slots needs that of one slot, and only for
@@ -55,9 +53,9 @@ func (m slotMemory) keep(b []byte) { m[cap(b)] = append(m[cap(b)], b[:0]) }
 type side struct {
 	ring   *ring
 	held   *holding
-	fills  int    // the slot that Empty gave and Fill did not take yet
+	fills  bool   // Empty gave a slot that Fill did not take yet
 	memory []byte // its memory
-	takes  int    // the slot that Full gave and Free did not take yet
+	takes  bool   // Full gave a slot that Free did not take yet
 	waits  stream.Waits
 	gone   bool
 }
@@ -74,13 +72,7 @@ func (r *rings) Create(ctx context.Context, name string, slots, size int) (strea
 	if slots < 1 || size < 1 {
 		return nil, fmt.Errorf("creating the ring %s: %d slots of %d bytes", name, slots, size)
 	}
-	g := &ring{host: h, name: name, size: size, slots: make([]stream.Slot, slots)}
-	g.empty, g.full = rt.NewQueue[int](ctx, 0), rt.NewQueue[int](ctx, 0)
-	for i := range slots {
-		if err := g.empty.Put(ctx, i); err != nil {
-			return nil, err
-		}
-	}
+	g := &ring{host: h, name: name, size: size, count: slots, slots: make([]stream.Slot, 0, min(slots, 4))}
 	h.rings[name] = g
 	return g.join(r.p), nil
 }
@@ -101,7 +93,7 @@ func (r *rings) Attach(ctx context.Context, name string) (stream.Ring, error) {
 
 func (g *ring) join(p *Process) *side {
 	g.sides++
-	s := &side{ring: g, fills: none, takes: none}
+	s := &side{ring: g}
 	s.held = p.hold(g.close)
 	return s
 }
@@ -109,30 +101,32 @@ func (g *ring) join(p *Process) *side {
 // close ends the ring for both sides: what is filled can still be taken.
 func (g *ring) close() {
 	g.closed = true
-	g.wake()
-	g.empty.Close()
-	g.full.Close()
+	wake(g.filler)
+	wake(g.taker)
 	if g.host.rings[g.name] == g {
 		delete(g.host.rings, g.name)
 	}
 }
 
-// wake lets the filler look again whether there is room.
-func (g *ring) wake() {
-	if g.filler != nil {
-		g.filler.Unpark()
+// wake lets a side that waits look again.
+func wake(t *task) {
+	if t != nil {
+		t.Unpark()
 	}
 }
 
-// room waits while hollow slots fill the ring.
-func (g *ring) room(ctx context.Context) error {
-	g.filler = rt.Current(ctx).(*task)
-	err := rt.Await(ctx, func() bool { return g.closed || !g.crowded() })
-	g.filler = nil
+// room tells whether a slot can be filled.
+func (g *ring) room() bool { return len(g.slots) < g.count && !g.crowded() }
+
+// await waits, as the filler or the taker, for what the other does, or for the end.
+func (g *ring) await(ctx context.Context, who **task, done func() bool) error {
+	*who = rt.Current(ctx).(*task)
+	err := rt.Await(ctx, func() bool { return g.closed || done() })
+	*who = nil
 	return err
 }
 
-func (g *ring) crowded() bool { return g.hollow >= int64(len(g.slots))*int64(g.size) }
+func (g *ring) crowded() bool { return g.hollow >= int64(g.count)*int64(g.size) }
 
 func (g *ring) cut() error {
 	return fmt.Errorf("ring %s on %s: %w", g.name, g.host.name, stream.ErrCut)
@@ -148,25 +142,19 @@ func (s *side) Empty(ctx context.Context) ([]byte, error) {
 	if g.closed {
 		return nil, g.cut()
 	}
-	if s.fills != none {
+	if s.fills {
 		return s.memory, nil
 	}
-	if g.empty.Len() == 0 || g.crowded() {
+	if !g.room() {
 		s.waits.Empty++
-	}
-	if g.crowded() {
-		if err := g.room(ctx); err != nil {
+		if err := g.await(ctx, &g.filler, g.room); err != nil {
 			return nil, err
 		}
+		if g.closed {
+			return nil, g.cut()
+		}
 	}
-	i, err := g.empty.Get(ctx)
-	if errors.Is(err, rt.ErrClosed) || err == nil && g.closed {
-		return nil, g.cut()
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.fills = i
+	s.fills = true
 	s.memory = g.host.w.slots.take(g.size)
 	return s.memory, nil
 }
@@ -178,7 +166,9 @@ func (s *side) Fill(ctx context.Context, slot stream.Slot) error {
 	if err := s.refuse(&slot); err != nil {
 		return fmt.Errorf("filling a slot of ring %s: %w", g.name, err)
 	}
-	i := s.fills
+	if g.closed {
+		return g.cut()
+	}
 	slot.CRC = 0
 	if slot.Bytes != nil {
 		slot.CRC = crc32.Checksum(slot.Bytes, stream.Castagnoli)
@@ -186,11 +176,9 @@ func (s *side) Fill(ctx context.Context, slot stream.Slot) error {
 		g.host.w.slots.keep(s.memory)
 	}
 	g.hollow += hollowBytes(&slot)
-	s.fills, s.memory = none, nil
-	g.slots[i] = slot
-	if err := g.full.Put(ctx, i); err != nil {
-		return g.cut()
-	}
+	s.fills, s.memory = false, nil
+	g.slots = append(g.slots, slot)
+	wake(g.taker)
 	return nil
 }
 
@@ -205,7 +193,7 @@ func hollowBytes(s *stream.Slot) int64 {
 // refuse says what is wrong with a slot to be filled.
 func (s *side) refuse(slot *stream.Slot) error {
 	switch {
-	case s.fills == none:
+	case !s.fills:
 		return errors.New("Fill without Empty")
 	case len(slot.Bytes) > s.ring.size:
 		return fmt.Errorf("%d bytes, %d is what it holds", len(slot.Bytes), s.ring.size)
@@ -224,20 +212,19 @@ func (s *side) Full(ctx context.Context) (stream.Slot, error) {
 	if s.gone {
 		return stream.Slot{}, g.cut()
 	}
-	if s.takes == none {
-		if g.full.Len() == 0 && !g.closed {
+	if len(g.slots) == 0 {
+		if !g.closed {
 			s.waits.Full++
 		}
-		i, err := g.full.Get(ctx)
-		if errors.Is(err, rt.ErrClosed) {
-			return stream.Slot{}, g.cut()
-		}
-		if err != nil {
+		if err := g.await(ctx, &g.taker, func() bool { return len(g.slots) > 0 }); err != nil {
 			return stream.Slot{}, err
 		}
-		s.takes = i
+		if len(g.slots) == 0 {
+			return stream.Slot{}, g.cut()
+		}
 	}
-	slot := g.slots[s.takes]
+	s.takes = true
+	slot := g.slots[0]
 	if slot.Bytes != nil {
 		if sum := crc32.Checksum(slot.Bytes, stream.Castagnoli); sum != slot.CRC {
 			return stream.Slot{}, fmt.Errorf("ring %s: a slot was damaged: CRC-32C %08x, filled with %08x", g.name, sum, slot.CRC)
@@ -249,20 +236,18 @@ func (s *side) Full(ctx context.Context) (stream.Slot, error) {
 // Free gives the slot of the last Full back.
 func (s *side) Free(ctx context.Context) error {
 	rt.Current(ctx).Check()
-	g, i := s.ring, s.takes
-	if i == none {
+	g := s.ring
+	if !s.takes {
 		return fmt.Errorf("freeing a slot of ring %s: Free without Full", g.name)
 	}
-	if b := g.slots[i].Bytes; b != nil {
-		g.host.w.slots.keep(b)
+	slot := &g.slots[0]
+	if slot.Bytes != nil {
+		g.host.w.slots.keep(slot.Bytes)
 	}
-	if n := hollowBytes(&g.slots[i]); n > 0 {
-		g.hollow -= n
-		g.wake()
-	}
-	g.slots[i], s.takes = stream.Slot{}, none
-	if err := g.empty.Put(ctx, i); err != nil && !errors.Is(err, rt.ErrClosed) {
-		return err
+	g.hollow -= hollowBytes(slot)
+	g.slots, s.takes = slices.Delete(g.slots, 0, 1), false
+	if g.room() {
+		wake(g.filler)
 	}
 	return nil
 }

@@ -64,9 +64,9 @@ func (f fixture) start(id pbx.Identity, addr pbx.Addr, main func(ctx context.Con
 		h = f.w.Host(addr.Host())
 	}
 	p := h.newProcess(host.Spec{}, addr, id)
-	p.run(func(ctx context.Context, env *host.Env) ([]byte, error) {
+	p.run(func(ctx context.Context, env *host.Env) (host.Body, error) {
 		main(ctx, env)
-		return nil, rt.Await(ctx, func() bool { return false })
+		return host.Body{}, rt.Await(ctx, func() bool { return false })
 	})
 }
 

@@ -36,7 +36,7 @@ func (k *Deck) Model() *DriveModel { return k.d.model }
 
 // Do runs a function in the drive's task, between two commands, and waits for it.
 func (k *Deck) Do(ctx context.Context, run func(ctx context.Context) error) error {
-	return k.d.unit.do(ctx, run)
+	return k.d.unit.do(ctx, command{run: run})
 }
 
 // DeckState is where the cartridge of a drive is.
@@ -103,8 +103,19 @@ func (k *Deck) Suffer(err error) { k.d.suffer(err) }
 // Pass lets some of the device's time pass.
 func (k *Deck) Pass(ctx context.Context, t time.Duration) error { return k.d.lib.pass(ctx, t) }
 
+// passed lets the time pass that the drive has spent.
+func (k *Deck) passed(ctx context.Context, err error) error {
+	k.d.unit.settle(ctx)
+	return err
+}
+
+func (k *Deck) seek(ctx context.Context, object int64) error {
+	k.d.seek(object)
+	return k.passed(ctx, nil)
+}
+
 // Load threads the medium, or rewinds a loaded one.
-func (k *Deck) Load(ctx context.Context) error { return k.d.thread(ctx) }
+func (k *Deck) Load(ctx context.Context) error { return k.passed(ctx, k.d.thread(ctx)) }
 
 // Unload makes the medium durable, rewinds and ejects it.
 func (k *Deck) Unload(ctx context.Context) error {
@@ -211,7 +222,7 @@ func (k *Deck) Next() (ObjectKind, int64) {
 }
 
 // Read reads the first len(p) bytes of the block at the position, and passes it.
-func (k *Deck) Read(ctx context.Context, p []byte) error { return k.d.fetch(ctx, p) }
+func (k *Deck) Read(ctx context.Context, p []byte) error { return k.passed(ctx, k.d.fetch(ctx, p)) }
 
 // Skip passes objects, in no time: a filemark that was read.
 func (k *Deck) Skip(n int64) { k.d.step(n) }
@@ -228,14 +239,14 @@ func (k *Deck) Write(ctx context.Context, p []byte, sealed bool) error {
 	if len(p) == 0 || len(p) > most {
 		return fmt.Errorf("a block of %d bytes: give 1 to %d: %w", len(p), most, dev.ErrNotSupported)
 	}
-	return k.d.put(ctx, kind, p)
+	return k.passed(ctx, k.d.put(ctx, kind, p))
 }
 
 // WriteFilemarks writes n > 0 filemarks, none of them durable before a Flush.
 func (k *Deck) WriteFilemarks(ctx context.Context, n int64) error { return k.d.writeMarks(ctx, n) }
 
 // Flush makes durable what was written.
-func (k *Deck) Flush(ctx context.Context) error { return k.d.flush(ctx) }
+func (k *Deck) Flush(ctx context.Context) error { return k.passed(ctx, k.d.flush(ctx)) }
 
 // Erase makes the medium empty from here on.
 func (k *Deck) Erase(ctx context.Context) error { return k.d.wipe(ctx) }
@@ -243,13 +254,14 @@ func (k *Deck) Erase(ctx context.Context) error { return k.d.wipe(ctx) }
 // Rewind goes to the beginning.
 func (k *Deck) Rewind(ctx context.Context) error {
 	d := k.d
-	return d.goTo(ctx, 0, d.model.rewind(d.cart.model, d.spot(d.pos)))
+	d.goTo(0, d.model.rewind(d.cart.model, d.spot(d.pos)))
+	return k.passed(ctx, nil)
 }
 
 // Locate goes to an object, or to the end of data if that comes first.
 func (k *Deck) Locate(ctx context.Context, object int64) error {
 	k.d.lost = false
-	return k.d.seek(ctx, max(min(object, k.d.cart.tape.end()), 0))
+	return k.seek(ctx, max(min(object, k.d.cart.tape.end()), 0))
 }
 
 // Known ends the state of a lost position: it was asked for.
@@ -316,7 +328,7 @@ func (k *Deck) SpaceBlocks(ctx context.Context, n int64) (passed int64, met Obje
 			}
 		}
 	}
-	return passed, met, d.seek(ctx, to)
+	return passed, met, k.seek(ctx, to)
 }
 
 // SpaceFilemarks moves over n filemarks, back if n < 0, and tells how many it
@@ -328,16 +340,16 @@ func (k *Deck) SpaceFilemarks(ctx context.Context, n int64) (passed int64, err e
 	case n > 0:
 		all := t.before(t.end()).marks
 		if n > all-before {
-			return all - before, d.seek(ctx, t.end())
+			return all - before, k.seek(ctx, t.end())
 		}
 		m, _ := t.mark(before + n - 1)
-		return n, d.seek(ctx, m+1)
+		return n, k.seek(ctx, m+1)
 	case n < 0:
 		if n < -before {
-			return before, d.seek(ctx, 0)
+			return before, k.seek(ctx, 0)
 		}
 		m, _ := t.mark(before + n)
-		return -n, d.seek(ctx, m)
+		return -n, k.seek(ctx, m)
 	}
 	return 0, nil
 }
@@ -354,7 +366,7 @@ func (l *Library) Timed() bool { return l.cfg.TimeScale != 0 }
 // InHand runs a function in the robot's task, one after another. Moves that others asked
 // for go on beside it.
 func (l *Library) InHand(ctx context.Context, run func(ctx context.Context) error) error {
-	return l.hand.do(ctx, run)
+	return l.hand.do(ctx, command{run: run})
 }
 
 // MoveInHand is a move for a function that InHand runs.

@@ -9,7 +9,9 @@
 // Every device is one task that takes commands from a queue, one after another; a robot
 // takes several moves at a time if it has several arms.
 // So a command that has begun ends, whatever becomes of its caller, as it does
-// at a real device; and a caller that is killed while it waits holds nothing.
+// at a real device; and a caller that is killed while it waits holds nothing. A drive that
+// is free does brief commands in the task of their caller, in no time, and is then at
+// work for as long as they take: most commands of a backup wake nobody else.
 //
 // A cartridge keeps its records in memory, or in a file of SIMH's .tap format
 // (tap.go). Runs of blocks that nobody needs to hold (hollow blocks) are extents

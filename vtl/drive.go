@@ -38,7 +38,7 @@ type drive struct {
 	written  int64         // of the loaded tape
 	stats    dev.DriveStats
 
-	// Used by the drive's task only.
+	// Used by who runs the drive's command only.
 	pos           int64 // the logical object before which the head is
 	lost          bool  // a reset came; see [Library.PowerCycle]
 	loads, resets int64 // since the library was made
@@ -92,7 +92,7 @@ func (h *driveHandle) Status(ctx context.Context) (dev.DriveStatus, error) {
 }
 
 // protected tells whether the cartridge can be read only. The lock is held, or
-// the drive's task asks.
+// who runs its command asks.
 func (d *drive) protected() bool {
 	return d.cart.side.WriteProtected || !d.model.writes(d.cart.model.Generation)
 }
@@ -114,12 +114,22 @@ func (h *driveHandle) Reserve(ctx context.Context, holder string, force bool) er
 	return nil
 }
 
-// do runs a command of the drive; want is what the medium must be.
+// do runs a brief command of the drive; want is what the medium must be.
 func (h *driveHandle) do(ctx context.Context, op string, want need, run func(ctx context.Context) error) error {
-	return report(h.d.name, op, h.d.unit.do(ctx, func(ctx context.Context) error {
-		return h.command(ctx, op, want, run)
-	}))
+	l := h.d.lib
+	l.lock.Lock()
+	brief := len(l.faults) == 0 // which may let time pass
+	l.lock.Unlock()
+	return report(h.d.name, op, h.d.unit.do(ctx, command{run, brief, h, op, want}))
 }
+
+// long is do for a command that lets time pass as it runs.
+func (h *driveHandle) long(ctx context.Context, op string, want need, run func(ctx context.Context) error) error {
+	return report(h.d.name, op, h.d.unit.do(ctx, command{run, false, h, op, want}))
+}
+
+// spend says that the drive's command takes t.
+func (d *drive) spend(t time.Duration) { d.unit.owed += max(t, 0) }
 
 // need is what a command needs of the medium.
 type need uint8
@@ -224,7 +234,7 @@ func (d *drive) count(add func(s *dev.DriveStats)) {
 
 // Load threads the medium. A loaded one is rewound.
 func (h *driveHandle) Load(ctx context.Context) error {
-	return h.do(ctx, dev.OpLoad, needMedium, func(ctx context.Context) error {
+	return h.long(ctx, dev.OpLoad, needMedium, func(ctx context.Context) error {
 		return h.arrive(needReady, h.d.thread(ctx))
 	})
 }
@@ -232,7 +242,8 @@ func (h *driveHandle) Load(ctx context.Context) error {
 // thread makes the medium ready, at its beginning.
 func (d *drive) thread(ctx context.Context) error {
 	if d.state == ready {
-		return d.seek(ctx, 0)
+		d.seek(0)
+		return nil
 	}
 	d.lib.lock.Lock()
 	taken := d.cart == nil // by the robot, since the command was admitted
@@ -318,7 +329,7 @@ func (d *drive) calibrate(ctx context.Context) error {
 // Unload makes the medium durable, rewinds and ejects it. A medium that cannot be
 // made durable is ejected too, with [dev.ErrMedium]: its next load finds what is.
 func (h *driveHandle) Unload(ctx context.Context) error {
-	return h.do(ctx, dev.OpUnload, needMedium, h.d.eject)
+	return h.long(ctx, dev.OpUnload, needMedium, h.d.eject)
 }
 
 func (d *drive) eject(ctx context.Context) error {
@@ -329,6 +340,7 @@ func (d *drive) eject(ctx context.Context) error {
 	if kept == nil {
 		kept = d.cart.tape.keep(ctx) // also what its chip counts
 	}
+	d.unit.settle(ctx)
 	d.setState(unloading)
 	t := d.model.unload(d.cart.model, d.spot(d.pos), d.moved)
 	if err := d.lib.pass(ctx, t); err != nil {
@@ -349,8 +361,8 @@ func (d *drive) eject(ctx context.Context) error {
 func (h *driveHandle) Rewind(ctx context.Context) error {
 	return h.do(ctx, dev.OpRewind, needReady, func(ctx context.Context) error {
 		d := h.d
-		t := d.model.rewind(d.cart.model, d.spot(d.pos))
-		return d.goTo(ctx, 0, t)
+		d.goTo(0, d.model.rewind(d.cart.model, d.spot(d.pos)))
+		return nil
 	})
 }
 
@@ -362,9 +374,7 @@ func (h *driveHandle) Locate(ctx context.Context, block int64) error {
 			return fmt.Errorf("object %d: %w", block, dev.ErrBeginning)
 		}
 		end := d.cart.tape.end()
-		if err := d.seek(ctx, min(block, end)); err != nil {
-			return err
-		}
+		d.seek(min(block, end))
 		if block > end {
 			return dev.ErrEndOfData
 		}
@@ -382,15 +392,17 @@ func (h *driveHandle) Space(ctx context.Context, filemarks int) error {
 		case filemarks > 0:
 			m, ok := t.mark(passed + int64(filemarks) - 1)
 			if !ok {
-				return errors.Join(dev.ErrEndOfData, d.seek(ctx, t.end()))
+				d.seek(t.end())
+				return dev.ErrEndOfData
 			}
-			return d.seek(ctx, m+1)
+			d.seek(m + 1)
 		case filemarks < 0:
 			m, ok := t.mark(passed + int64(filemarks))
 			if !ok {
-				return errors.Join(dev.ErrBeginning, d.seek(ctx, 0))
+				d.seek(0)
+				return dev.ErrBeginning
 			}
-			return d.seek(ctx, m)
+			d.seek(m)
 		}
 		return nil
 	})
@@ -399,7 +411,8 @@ func (h *driveHandle) Space(ctx context.Context, filemarks int) error {
 // SpaceToEnd goes to the end of data.
 func (h *driveHandle) SpaceToEnd(ctx context.Context) error {
 	return h.do(ctx, dev.OpSpace, needReady, func(ctx context.Context) error {
-		return h.d.seek(ctx, h.d.cart.tape.end())
+		h.d.seek(h.d.cart.tape.end())
+		return nil
 	})
 }
 
@@ -422,21 +435,18 @@ func (d *drive) spot(object int64) spot {
 }
 
 // seek locates to an object, in the time that takes.
-func (d *drive) seek(ctx context.Context, object int64) error {
-	return d.goTo(ctx, object, d.model.locate(d.cart.model, d.spot(d.pos), d.spot(object)))
+func (d *drive) seek(object int64) {
+	d.goTo(object, d.model.locate(d.cart.model, d.spot(d.pos), d.spot(object)))
 }
 
-func (d *drive) goTo(ctx context.Context, object int64, t time.Duration) error {
-	if err := d.lib.pass(ctx, t); err != nil {
-		return err
-	}
+func (d *drive) goTo(object int64, t time.Duration) {
+	d.spend(t)
 	if object != d.pos {
 		d.epoch++
 		d.run = streaming{}
 	}
 	d.pos = object
 	d.count(func(s *dev.DriveStats) { s.Locating += t })
-	return nil
 }
 
 // close ends the drive's task and makes what was written durable.

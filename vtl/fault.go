@@ -55,7 +55,7 @@ func (l *Library) PowerCycle(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return d.unit.do(ctx, func(ctx context.Context) error {
+	return d.unit.do(ctx, command{run: func(ctx context.Context) error {
 		l.lock.Lock()
 		d.holder = ""
 		l.lock.Unlock()
@@ -66,7 +66,7 @@ func (l *Library) PowerCycle(ctx context.Context, name string) error {
 			return nil
 		}
 		return d.cart.tape.truncate(ctx, d.cart.tape.durable)
-	})
+	}})
 }
 
 // senses is what each condition is in sense data.

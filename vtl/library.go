@@ -82,10 +82,10 @@ func New(ctx context.Context, cfg Config, opts Options) (*Library, error) {
 	if err := l.fill(ctx); err != nil {
 		return nil, err
 	}
-	l.hand = startUnit(ctx, cfg.Name, 1)
-	l.movers = startUnit(ctx, cfg.Name+" move", l.overlapping())
+	l.hand = startUnit(ctx, l, cfg.Name, 1)
+	l.movers = startUnit(ctx, l, cfg.Name+" move", l.overlapping())
 	for _, d := range l.drives {
-		d.unit = startUnit(ctx, d.name, 1)
+		d.unit = startUnit(ctx, l, d.name, 1)
 	}
 	return l, nil
 }
@@ -452,92 +452,16 @@ func (l *Library) Close(ctx context.Context) error {
 
 // pass lets d of the devices' time pass.
 func (l *Library) pass(ctx context.Context, d time.Duration) error {
+	if d = l.lasts(d); d > 0 {
+		return rt.Sleep(ctx, d)
+	}
+	return nil
+}
+
+// lasts is how long d of the devices' time is.
+func (l *Library) lasts(d time.Duration) time.Duration {
 	if l.cfg.TimeScale == 0 || d <= 0 {
-		return nil
+		return 0
 	}
-	return rt.Sleep(ctx, d/time.Duration(l.cfg.TimeScale))
-}
-
-// unit is the tasks of a device, one mostly, and the queue of its commands.
-type unit struct {
-	queue *rt.Queue[*command]
-	ended []*rt.Event // of each task
-	lock  rt.Lock
-	idle  []*command // that have ended, for use again: no block allocates one
-}
-
-type command struct {
-	run  func(ctx context.Context) error
-	done *rt.Queue[error] // takes one, its end
-}
-
-func startUnit(ctx context.Context, name string, tasks int) *unit {
-	u := &unit{queue: rt.NewQueue[*command](ctx, 0), lock: rt.NewLock(ctx)}
-	for range tasks {
-		ended := rt.NewEvent(ctx)
-		u.ended = append(u.ended, ended)
-		rt.Go(ctx, "device "+name, func(ctx context.Context) {
-			u.serve(rt.WithoutCancel(ctx))
-			ended.Set()
-		})
-	}
-	return u
-}
-
-// serve runs commands until there will be no more.
-func (u *unit) serve(ctx context.Context) {
-	for {
-		c, err := u.queue.Get(ctx)
-		if err != nil {
-			return
-		}
-		if err := c.done.Put(ctx, c.run(ctx)); err != nil {
-			panic("vtl: the end of a command: " + err.Error())
-		}
-	}
-}
-
-// do has the device run a command and waits for its end, as long as it takes: a
-// device's command cannot be taken back.
-func (u *unit) do(ctx context.Context, run func(ctx context.Context) error) error {
-	rt.MayBlock(ctx)
-	if ctx.Err() != nil {
-		return rt.Cause(ctx)
-	}
-	c := u.command(ctx)
-	c.run = run
-	if err := u.queue.Put(ctx, c); err != nil {
-		return dev.ErrGone
-	}
-	end, err := c.done.Get(rt.WithoutCancel(ctx))
-	if err != nil {
-		return err
-	}
-	c.run = nil
-	u.lock.Lock()
-	u.idle = append(u.idle, c)
-	u.lock.Unlock()
-	return end
-}
-
-// command is one that is not in use. A caller that is killed while it waits keeps
-// its own.
-func (u *unit) command(ctx context.Context) *command {
-	u.lock.Lock()
-	defer u.lock.Unlock()
-	if n := len(u.idle); n > 0 {
-		c := u.idle[n-1]
-		u.idle = u.idle[:n-1]
-		return c
-	}
-	return &command{done: rt.NewQueue[error](ctx, 0)}
-}
-
-func (u *unit) stop(ctx context.Context) {
-	u.queue.Close()
-	for _, e := range u.ended {
-		if err := e.Wait(ctx); err != nil {
-			panic("vtl: waiting for a device's task: " + err.Error())
-		}
-	}
+	return d / time.Duration(l.cfg.TimeScale)
 }

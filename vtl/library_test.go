@@ -280,6 +280,46 @@ func TestCallerIsKilled(t *testing.T) {
 	}
 }
 
+// TestCallerIsKilledAtDrive: a drive is at work for as long as if the caller of its
+// command lived, and then where that went.
+func TestCallerIsKilledAtDrive(t *testing.T) {
+	w := sim.New(sim.Options{Seed: 1})
+	defer w.Close()
+	h := w.NewHost("media", pbx.Media)
+	h.Boot()
+	if err := w.Do(h, "test", func(ctx context.Context, _ *host.Env) error {
+		l, err := vtl.New(ctx, testConfig(1), vtl.Options{})
+		if err != nil {
+			return err
+		}
+		_, d := mount(t, ctx, l, 1)
+		want(t, "write", d.Write(ctx, make([]byte, 400_000)), nil)
+		victim := h.Spawn("victim", func(ctx context.Context, _ *host.Env) error {
+			_, d := devices(t, ctx, l)
+			t.Errorf("the victim lives: %v", d.WriteFilemarks(ctx, 1, false)) // takes 3 s
+			return nil
+		})
+		if err := rt.Sleep(ctx, time.Second); err != nil {
+			return err
+		}
+		victim.Kill()
+		begin := rt.Mono(ctx)
+		p, err := d.Position(ctx)
+		want(t, "position", err, nil)
+		if took := rt.Mono(ctx) - begin; took != 2*time.Second || p.Block != 2 {
+			t.Errorf("after %v the drive is at %+v; want it after 2s at block 2", took, p)
+		}
+		begin = rt.Mono(ctx)
+		want(t, "the next write", d.Write(ctx, make([]byte, 400_000)), nil)
+		if took := rt.Mono(ctx) - begin; took != time.Millisecond {
+			t.Errorf("the next write took %v", took)
+		}
+		return l.Close(ctx)
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCancelledBefore(t *testing.T) {
 	with(t, testConfig(0), vtl.Options{}, func(ctx context.Context, l *vtl.Library) {
 		_, d := mount(t, ctx, l, 1)

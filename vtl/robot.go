@@ -42,9 +42,9 @@ func (r *robot) Inventory(ctx context.Context) ([]dev.Element, error) {
 // Moves go on beside each other, each by an arm, or waiting for one.
 func (r *robot) Move(ctx context.Context, from, to int) error {
 	l := r.l
-	return report(l.cfg.Name, dev.OpMove, l.movers.do(ctx, func(ctx context.Context) error {
+	return report(l.cfg.Name, dev.OpMove, l.movers.do(ctx, command{run: func(ctx context.Context) error {
 		return l.move(ctx, from, to)
-	}))
+	}}))
 }
 
 // Moves is how many it takes at a time; see [dev.Overlapping].
@@ -54,9 +54,9 @@ func (r *robot) Moves() int { return r.l.overlapping() }
 // known before; see [dev.Rescanner].
 func (r *robot) Rescan(ctx context.Context) error {
 	l := r.l
-	return report(l.cfg.Name, dev.OpElementStatus, l.hand.do(ctx, func(ctx context.Context) error {
+	return report(l.cfg.Name, dev.OpElementStatus, l.hand.do(ctx, command{run: func(ctx context.Context) error {
 		return l.audit(ctx, len(l.elements)-1)
-	}))
+	}}))
 }
 
 // claim waits until no other move is about either element, and keeps others from them
@@ -184,7 +184,7 @@ func (l *Library) carry(from, to int, drop bool) error {
 // TakeOut is a person's hand at the mail slots: it takes the cartridge out of the
 // library and returns its barcode.
 func (l *Library) TakeOut(ctx context.Context, address int) (barcode string, err error) {
-	err = l.hand.do(ctx, func(ctx context.Context) error {
+	err = l.hand.do(ctx, command{run: func(ctx context.Context) error {
 		free, err := l.mailSlots(ctx, address)
 		if err != nil {
 			return err
@@ -203,14 +203,14 @@ func (l *Library) TakeOut(ctx context.Context, address int) (barcode string, err
 			return fmt.Errorf("library %s: element %d is no mail slot with a cartridge in it", l.cfg.Name, address)
 		}
 		return l.save(ctx)
-	})
+	}})
 	return barcode, err
 }
 
 // PutIn is a person's hand at the mail slots: it puts in a cartridge of the
 // configuration that is in no element.
 func (l *Library) PutIn(ctx context.Context, barcode string, address int) error {
-	return l.hand.do(ctx, func(ctx context.Context) error {
+	return l.hand.do(ctx, command{run: func(ctx context.Context) error {
 		free, err := l.mailSlots(ctx, address)
 		if err != nil {
 			return err
@@ -228,7 +228,7 @@ func (l *Library) PutIn(ctx context.Context, barcode string, address int) error 
 			return fmt.Errorf("library %s: cartridge %s cannot be put into element %d: give an empty mail slot and a cartridge that is outside", l.cfg.Name, barcode, address)
 		}
 		return l.save(ctx)
-	})
+	}})
 }
 
 // LockMailSlots keeps people from the mail slots, or lets them again.

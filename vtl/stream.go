@@ -14,16 +14,19 @@ type streaming struct {
 	began, last time.Duration // its beginning, and the end of its last transfer, in the drive's time
 }
 
-// clock is the drive's time, by which it does not matter how much faster than real it is.
-func (d *drive) clock(ctx context.Context) time.Duration {
-	return rt.Mono(ctx) * time.Duration(d.lib.cfg.TimeScale)
+// clock is the devices' time, by which it does not matter how much faster than real it is.
+func (l *Library) clock(ctx context.Context) time.Duration {
+	return rt.Mono(ctx) * time.Duration(l.cfg.TimeScale)
 }
 
-// stream follows the drive's buffer while bytes passed, since begin, and lets the time
-// pass by which that took longer because the tape had to stop.
-func (d *drive) stream(ctx context.Context, bytes int64, reading bool, begin time.Duration) error {
+// clock is the time of the drive's command: what it spends has passed.
+func (d *drive) clock(ctx context.Context) time.Duration { return d.lib.clock(ctx) + d.unit.owed }
+
+// stream follows the drive's buffer while bytes passed, since begin, and spends the time
+// by which that took longer because the tape had to stop.
+func (d *drive) stream(ctx context.Context, bytes int64, reading bool, begin time.Duration) {
 	if d.lib.cfg.TimeScale == 0 {
-		return nil
+		return
 	}
 	b, r := &d.buffer, &d.run
 	var stops int64
@@ -36,9 +39,7 @@ func (d *drive) stream(ctx context.Context, bytes int64, reading bool, begin tim
 	now := d.clock(ctx)
 	more, stall := b.flow(bytes, now-begin)
 	stops += more
-	if err := d.lib.pass(ctx, stall); err != nil {
-		return err
-	}
+	d.spend(stall)
 	r.bytes, r.last = r.bytes+bytes, now+stall
 	speed := d.speed(scaled(r.bytes, int64(time.Second), max(int64(r.last-r.began), 1)))
 	d.count(func(s *dev.DriveStats) {
@@ -47,18 +48,17 @@ func (d *drive) stream(ctx context.Context, bytes int64, reading bool, begin tim
 		s.BackHitching += time.Duration(stops) * b.hitch
 		s.Stalled += stall
 	})
-	return nil
 }
 
 // streamHollow is stream for hollow bytes, which the host has sent or taken at its own rate
 // since begin: the drive was busy for so long.
-func (d *drive) streamHollow(ctx context.Context, bytes int64, reading bool, begin time.Duration) error {
+func (d *drive) streamHollow(ctx context.Context, bytes int64, reading bool, begin time.Duration) {
 	took := d.clock(ctx) - begin
 	if d.lib.cfg.TimeScale == 0 {
 		took = timeOf(bytes, d.rate())
 	}
 	d.count(func(s *dev.DriveStats) { s.Transferring += took })
-	return d.stream(ctx, bytes, reading, begin)
+	d.stream(ctx, bytes, reading, begin)
 }
 
 // speed is the one that the tape runs at for a host's rate, in native bytes a second:

@@ -53,9 +53,7 @@ func (d *drive) fetch(ctx context.Context, p []byte) error {
 	if err := t.body.readBlock(t.before(d.pos).off, p); err != nil {
 		return fmt.Errorf("%w: %w", dev.ErrMedium, err)
 	}
-	if err := d.transfer(ctx, size, true, func(s *dev.DriveStats) { s.BytesRead += n }); err != nil {
-		return err
-	}
+	d.transfer(ctx, size, true, func(s *dev.DriveStats) { s.BytesRead += n })
 	d.cart.side.Memory.Read += n
 	d.step(1)
 	return nil
@@ -67,19 +65,17 @@ func (d *drive) step(n int64) {
 	d.epoch++
 }
 
-// transfer lets the time pass that bytes take at the drive's rate.
-func (d *drive) transfer(ctx context.Context, bytes int64, reading bool, add func(s *dev.DriveStats)) error {
+// transfer spends the time that bytes take at the drive's rate.
+func (d *drive) transfer(ctx context.Context, bytes int64, reading bool, add func(s *dev.DriveStats)) {
 	t := timeOf(bytes, d.rate())
 	begin := d.clock(ctx)
-	if err := d.lib.pass(ctx, t); err != nil {
-		return err
-	}
+	d.spend(t)
 	d.moved += bytes
 	d.count(func(s *dev.DriveStats) {
 		s.Transferring += t
 		add(s)
 	})
-	return d.stream(ctx, bytes, reading, begin)
+	d.stream(ctx, bytes, reading, begin)
 }
 
 // timeOf is the time for bytes at a drive's rate, or one below: whole seconds
@@ -135,9 +131,7 @@ func (d *drive) put(ctx context.Context, kind objectKind, p []byte) error {
 	}
 	d.dirty = true
 	d.step(1)
-	if err := d.transfer(ctx, n, false, func(s *dev.DriveStats) { s.BytesWritten += n }); err != nil {
-		return err
-	}
+	d.transfer(ctx, n, false, func(s *dev.DriveStats) { s.BytesWritten += n })
 	d.cart.side.Memory.Written += n
 	if warn {
 		return dev.ErrEarlyWarning
@@ -191,9 +185,7 @@ func (d *drive) writeMarks(ctx context.Context, n int64) error {
 // flush empties the drive's buffer to the medium.
 func (d *drive) flush(ctx context.Context) error {
 	if d.dirty {
-		if err := d.lib.pass(ctx, d.model.BackHitch); err != nil {
-			return err
-		}
+		d.spend(d.model.BackHitch)
 		d.run = streaming{}
 	}
 	if err := d.cart.tape.sync(ctx); err != nil {
@@ -245,20 +237,17 @@ func (h *driveHandle) WriteHollow(ctx context.Context, n, size int64, via []dev.
 	if err != nil {
 		return 0, err
 	}
-	begin := d.clock(ctx)
+	begin := d.lib.clock(ctx)
 	if err := d.flow(ctx, via, fit); err != nil {
 		return 0, err
 	}
-	err = report(d.name, dev.OpWrite, d.unit.do(ctx, func(ctx context.Context) error {
-		if err := d.same(epoch); err != nil {
-			return err
-		}
+	if err := h.passed(ctx, dev.OpWrite, epoch, func(ctx context.Context) error {
 		if err := d.putHollow(ctx, fit, size); err != nil {
 			return err
 		}
-		return d.streamHollow(ctx, fit, false, begin)
-	}))
-	if err != nil {
+		d.streamHollow(ctx, fit, false, begin)
+		return nil
+	}); err != nil {
 		return 0, err
 	}
 	if warn {
@@ -331,21 +320,18 @@ func (h *driveHandle) ReadHollow(ctx context.Context, n int64, via []dev.Resourc
 	if err != nil || bytes == 0 {
 		return 0, err
 	}
-	begin := d.clock(ctx)
+	begin := d.lib.clock(ctx)
 	if err := d.flow(ctx, via, bytes); err != nil {
 		return 0, err
 	}
-	err = report(d.name, dev.OpRead, d.unit.do(ctx, func(ctx context.Context) error {
-		if err := d.same(epoch); err != nil {
-			return err
-		}
+	if err := h.passed(ctx, dev.OpRead, epoch, func(ctx context.Context) error {
 		d.step(objects)
 		d.moved += bytes
 		d.cart.side.Memory.Read += bytes
 		d.count(func(s *dev.DriveStats) { s.BytesRead += bytes })
-		return d.streamHollow(ctx, bytes, true, begin)
-	}))
-	if err != nil {
+		d.streamHollow(ctx, bytes, true, begin)
+		return nil
+	}); err != nil {
 		return 0, err
 	}
 	return bytes, nil
@@ -380,6 +366,18 @@ func (d *drive) flow(ctx context.Context, via []dev.Resource, bytes int64) error
 		}
 	}
 	return d.lib.pass(ctx, timeOf(bytes, rate))
+}
+
+// passed has the drive note what hollow bytes that have passed leave behind. The command
+// was admitted before they began to.
+func (h *driveHandle) passed(ctx context.Context, op string, epoch int64, note func(ctx context.Context) error) error {
+	d := h.d
+	return report(d.name, op, d.unit.do(ctx, command{brief: true, run: func(ctx context.Context) error {
+		if err := d.same(epoch); err != nil {
+			return err
+		}
+		return note(ctx)
+	}}))
 }
 
 // same checks that the drive is still where a hollow transfer began.

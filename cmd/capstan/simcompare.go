@@ -58,6 +58,11 @@ Figures that do not differ at all are left out, unless --all is given.
 			if err := runSides(cmd, &sides, replications, dir); err != nil {
 				return err
 			}
+			if sides[0].name == sides[1].name { // then the names tell nothing
+				for i, arg := range args {
+					sides[i].name += " (" + arg + ")"
+				}
+			}
 			ds := plans.Compare(sides[0].runs, sides[1].runs)
 			o := output(cmd)
 			if o.JSON {

@@ -18,7 +18,7 @@ import (
 )
 
 // open describes a file, opens it if it has data, and makes its headers.
-func (r *Reader) open(ctx context.Context, it *item) (*member, catalog.Entry, error) {
+func (r *Reader) open(ctx context.Context, it *item) (member, catalog.Entry, error) {
 	var b *body
 	link := ""
 	var err error
@@ -29,11 +29,11 @@ func (r *Reader) open(ctx context.Context, it *item) (*member, catalog.Entry, er
 			break
 		}
 		if b, err = r.openBody(ctx, it); err != nil {
-			return nil, catalog.Entry{}, err
+			return member{}, catalog.Entry{}, err
 		}
 	case catalog.Symlink:
 		if link, err = it.dir.Readlink(ctx, it.name); err != nil {
-			return nil, catalog.Entry{}, err
+			return member{}, catalog.Entry{}, err
 		}
 	}
 	m, e, err := r.describe(ctx, it, link, b)
@@ -89,7 +89,7 @@ func (r *Reader) openBody(ctx context.Context, it *item) (*body, error) {
 }
 
 // describe makes the headers and the entry.
-func (r *Reader) describe(ctx context.Context, it *item, link string, b *body) (*member, catalog.Entry, error) {
+func (r *Reader) describe(ctx context.Context, it *item, link string, b *body) (member, catalog.Entry, error) {
 	e := it.entry()
 	e.Link, e.Offset = link, r.offset
 	h := pax.Header{
@@ -124,7 +124,7 @@ func (r *Reader) describe(ctx context.Context, it *item, link string, b *body) (
 	}
 	head, err := h.Append(r.head[:0])
 	if err != nil {
-		return nil, e, err
+		return member{}, e, err
 	}
 	head = append(head, sparseMap...)
 	r.head = head
@@ -132,7 +132,7 @@ func (r *Reader) describe(ctx context.Context, it *item, link string, b *body) (
 	if b != nil {
 		e.DataLen = b.size
 	}
-	return &member{head: head, body: b}, e, nil
+	return member{head: head, body: b}, e, nil
 }
 
 func hashXattrs(xs []tree.Xattr) uint64 {

@@ -33,6 +33,7 @@ type Reader struct {
 	looked  []string         // paths of the selection that exist, or that do not: the others could not be looked at
 	links   map[inode]string // first path of each inode with several names
 	member  *member          // whose bytes come next
+	room    member           // memory of member
 	head    []byte           // memory of members' headers
 	ended   bool             // the walk is over, and the zeros at the end are written
 	closed  bool
@@ -40,8 +41,7 @@ type Reader struct {
 	pending []catalog.Entry // of the members that begin in buf
 	amended []catalog.Entry // of members whose entries were given before their data was read
 	queue   []stream.Frame  // to be given
-	given   []stream.Frame  // memory of queue
-	out     []byte          // memory of the Data frame last given
+	given   int             // how many of them were
 
 	run    int64 // bytes of the hollow members in pending: buf is empty while there are any
 	offset int64 // of the end of buf, or of the run, in the stream
@@ -117,7 +117,8 @@ func (r *Reader) problem(path, what string, err error) {
 
 // Next gives the next frame. Its memory is used again by the Next after it.
 func (r *Reader) Next(ctx context.Context, f *stream.Frame) error {
-	for len(r.queue) == 0 {
+	for r.given == len(r.queue) {
+		r.queue, r.given = r.queue[:0], 0
 		if r.closed {
 			return errors.New("the reader of the file trees is closed")
 		}
@@ -130,8 +131,8 @@ func (r *Reader) Next(ctx context.Context, f *stream.Frame) error {
 			return err
 		}
 	}
-	*f = r.queue[0]
-	r.queue = r.queue[1:]
+	*f = r.queue[r.given]
+	r.given++
 	return nil
 }
 
@@ -155,12 +156,12 @@ func (r *Reader) step(ctx context.Context) error {
 	return nil
 }
 
-// flush queues what buf holds, after the entries of the members that begin in it.
+// flush queues what buf holds, after the entries of the members that begin in it. Its
+// memory is used again when all that is queued was given, and looked at.
 func (r *Reader) flush() {
 	if len(r.buf) == 0 {
 		return
 	}
-	r.queue = r.given[:0]
 	if m := r.member; m != nil && m.entry >= 0 {
 		m.told, m.entry = r.pending[m.entry], -1
 	}
@@ -171,15 +172,21 @@ func (r *Reader) flush() {
 	r.digest = crc32.Update(r.digest, stream.Castagnoli, r.buf)
 	r.stats.Bytes += int64(len(r.buf))
 	r.queue = append(r.queue, stream.Frame{Kind: stream.Data, Len: int64(len(r.buf)), Bytes: r.buf})
-	r.given = r.queue
-	r.buf, r.out = r.out[:0], r.buf
+	r.buf = r.buf[:0]
 }
+
+// fewHeads is room for the headers of few members, which is all that there are bytes of
+// when the rest is hollow.
+const fewHeads = 4 << 10
 
 // copyMember moves bytes of the current member into buf.
 func (r *Reader) copyMember(ctx context.Context) {
 	m := r.member
 	free := FrameSize - len(r.buf)
 	if n := min(free, len(m.head)); n > 0 {
+		if r.buf == nil {
+			r.buf = make([]byte, 0, fewHeads)
+		}
 		r.buf = append(r.buf, m.head[:n]...)
 		m.head = m.head[n:]
 		r.offset += int64(n)
@@ -224,7 +231,7 @@ func (r *Reader) nextMember(ctx context.Context) error {
 	if it == nil {
 		r.endRun()
 		r.ended = true
-		r.member = &member{head: endOfArchive[:], entry: -1}
+		r.begin(member{head: endOfArchive[:], entry: -1})
 		return nil
 	}
 	if it.info.Files > 0 && it.info.Type == catalog.Regular {
@@ -240,8 +247,13 @@ func (r *Reader) nextMember(ctx context.Context) error {
 	r.stats.Files++
 	m.entry = len(r.pending)
 	r.pending = append(r.pending, e)
-	r.member = m
+	r.begin(m)
 	return nil
+}
+
+func (r *Reader) begin(m member) {
+	r.room = m
+	r.member = &r.room
 }
 
 // hollowMember adds an entry that stands for files nobody holds, and the length that
@@ -251,6 +263,9 @@ func (r *Reader) hollowMember(it *item) {
 	e := it.entry()
 	e.Offset, e.Count = r.offset, it.info.Files
 	e.HeadLen, e.DataLen = HollowHead*e.Count, it.info.Size
+	if r.pending == nil {
+		r.pending = make([]catalog.Entry, 0, min(1+r.walk.coming(), maxRun))
+	}
 	r.pending = append(r.pending, e)
 	r.run += e.End() - e.Offset
 	r.offset = e.End()

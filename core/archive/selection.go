@@ -37,9 +37,11 @@ func (s *Selection) check() error {
 			return status.Errorf(status.BadParameter, "the file list has %q: write an absolute path", p)
 		}
 	}
-	for _, p := range append(slices.Clone(s.Paths), s.Exclude...) {
-		if _, err := path.Match(p, ""); err != nil {
-			return status.Errorf(status.BadParameter, "the pattern %q: %w", p, err)
+	for _, ps := range [][]string{s.Paths, s.Exclude} {
+		for _, p := range ps {
+			if _, err := path.Match(p, ""); err != nil {
+				return status.Errorf(status.BadParameter, "the pattern %q: %w", p, err)
+			}
 		}
 	}
 	return nil

@@ -54,6 +54,7 @@ type walker struct {
 	base    Base              // nil if the backup builds on none
 	gone    func(path string) // told of what the base shows and the tree has no more
 	stack   []*level
+	it      item   // the one given last
 	dev     uint64 // of the file system of the current top
 	err     error  // of the base
 }
@@ -70,7 +71,20 @@ type level struct {
 	old   *previous // its names in the base; nil if they need not be compared
 }
 
-// next gives the next file to back up, nil after the last.
+// coming is how many names of the present directory are still to come.
+func (w *walker) coming() int {
+	if len(w.stack) == 0 {
+		return 0
+	}
+	return len(w.stack[len(w.stack)-1].names)
+}
+
+func (w *walker) give(it item) *item {
+	w.it = it
+	return &w.it
+}
+
+// next gives the next file to back up, nil after the last. It is valid until the next one.
 func (w *walker) next(ctx context.Context) (*item, error) {
 	for {
 		if ctx.Err() != nil {
@@ -125,7 +139,7 @@ func (w *walker) enterTop(ctx context.Context) *item {
 	}
 	w.dev = info.Dev
 	w.enter(ctx, dir, p, &info, false)
-	return &item{path: p, dir: dir, info: info}
+	return w.give(item{path: p, dir: dir, info: info})
 }
 
 // look decides about one name of a directory.
@@ -153,7 +167,7 @@ func (w *walker) look(ctx context.Context, l *level, name string) *item {
 		w.problem(full, Socket, nil)
 		return nil
 	}
-	it := &item{path: full, dir: l.dir, name: name, info: info}
+	it := w.give(item{path: full, dir: l.dir, name: name, info: info})
 	fresh := w.moved(ctx, l, it, known)
 	if info.Type != catalog.Directory {
 		if !fresh && !w.sel.wants(&info) {

@@ -186,10 +186,12 @@ func (t *tee) Next(ctx context.Context, f *stream.Frame) error {
 
 // teller sends batches of entries to bpbrm beside the data.
 type teller struct {
+	bpbrm pbx.Addr
 	ctx   context.Context // ends when a batch could not be delivered
 	group *rt.Group
-	queue *rt.Queue[Batch]
-	batch Batch // to be
+	queue *rt.Queue[Batch] // to the task that tells bpbrm; nil before the first batch is full
+	sent  int64            // batches
+	batch Batch            // to be
 	size  int
 }
 
@@ -201,10 +203,16 @@ const (
 )
 
 func newTeller(ctx context.Context, bpbrm pbx.Addr) *teller {
-	t := &teller{queue: rt.NewQueue[Batch](ctx, batchesAhead)}
+	t := &teller{bpbrm: bpbrm}
 	t.group, t.ctx = rt.NewGroup(ctx)
+	return t
+}
+
+// start starts the task that tells bpbrm.
+func (t *teller) start() {
+	t.queue = rt.NewQueue[Batch](t.ctx, batchesAhead)
 	t.group.Go(t.ctx, "tell bpbrm", func(ctx context.Context) error {
-		for seq := int64(0); ; seq++ {
+		for {
 			b, err := t.queue.Get(ctx)
 			if errors.Is(err, rt.ErrClosed) {
 				return nil
@@ -212,13 +220,18 @@ func newTeller(ctx context.Context, bpbrm pbx.Addr) *teller {
 			if err != nil {
 				return err
 			}
-			b.Seq = seq
-			if _, err := Files.Call(ctx, bpbrm, b); err != nil {
+			if err := t.send(ctx, b); err != nil {
 				return err
 			}
 		}
 	})
-	return t
+}
+
+func (t *teller) send(ctx context.Context, b Batch) error {
+	b.Seq = t.sent
+	t.sent++
+	_, err := Files.Call(ctx, t.bpbrm, b)
+	return err
 }
 
 func (t *teller) add(ctx context.Context, es []catalog.Entry) error {
@@ -245,16 +258,24 @@ func (t *teller) flush(ctx context.Context) error {
 	if t.size == 0 {
 		return nil
 	}
+	if t.queue == nil {
+		t.start()
+	}
 	b := t.batch
 	t.batch, t.size = Batch{}, 0
 	return t.queue.Put(ctx, b)
 }
 
 // finish sends what is left and waits until bpbrm has it all.
-func (t *teller) finish(ctx context.Context) error {
+func (t *teller) finish(ctx context.Context) (err error) {
 	t.batch.Last = true
-	err := t.flush(t.ctx)
-	t.queue.Close()
+	switch {
+	case t.queue != nil:
+		err = t.flush(t.ctx)
+		t.queue.Close()
+	case t.size > 0: // all of it, as of most backups
+		err = t.send(t.ctx, t.batch)
+	}
 	return errors.Join(t.group.Wait(ctx), err)
 }
 

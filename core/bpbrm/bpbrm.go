@@ -282,23 +282,25 @@ func judge(os []outcome) (status.Code, string) {
 // others are told to stop.
 func (m *manager) await(ctx context.Context, addrs ...pbx.Addr) []outcome {
 	os := make([]outcome, len(addrs))
-	g, _ := rt.NewGroup(ctx)
 	wctx := rt.WithoutCancel(ctx)
+	left, all := len(addrs), rt.NewEvent(ctx)
 	for i, a := range addrs {
 		os[i].role, os[i].host = a.Role(), a.Host()
-		g.Go(wctx, "await "+string(a), func(ctx context.Context) error {
-			os[i].exit, os[i].err = host.Await(ctx, a)
+		rt.Go(wctx, "await "+string(a), func(ctx context.Context) {
+			exit, err := host.Await(ctx, a)
+			m.lock.Lock()
+			os[i].exit, os[i].err = exit, err
+			left--
+			last := left == 0
+			m.lock.Unlock()
 			if os[i].code() != status.OK {
 				m.stop.Set()
 			}
-			return nil
+			if last {
+				all.Set()
+			}
 		})
 	}
-	all := rt.NewEvent(ctx)
-	rt.Go(wctx, "await all", func(ctx context.Context) {
-		_ = g.Wait(ctx) // the tasks return no errors
-		all.Set()
-	})
 	if all.Wait(ctx) != nil {
 		m.stop.Set() // cancelled: the processes attend to this event
 		_ = all.Wait(wctx)
@@ -346,8 +348,8 @@ func (m *manager) backup(ctx context.Context) Finished {
 	if code != status.OK {
 		return Finished{Status: code, Detail: detail}
 	}
-	var sent bpbkar.Result
-	if err := pbx.Decode(os[0].exit.Result, &sent); err != nil {
+	sent, err := host.ReadBody[bpbkar.Result](os[0].exit.Result)
+	if err != nil {
 		return failed(status.SystemError, "result of bpbkar: %v", err)
 	}
 	if sent.Bytes != m.done.Bytes {

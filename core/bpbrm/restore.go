@@ -58,8 +58,8 @@ func (m *manager) restore(ctx context.Context) Finished {
 	if code != status.OK {
 		return Finished{Status: code, Detail: detail}
 	}
-	var got tar.Result
-	if err := pbx.Decode(os[0].exit.Result, &got); err != nil {
+	got, err := host.ReadBody[tar.Result](os[0].exit.Result)
+	if err != nil {
 		return failed(status.SystemError, "result of tar: %v", err)
 	}
 	f := Finished{Status: allIn(got.Problems), Bytes: got.Bytes, Files: got.Files, Problems: got.Problems}
@@ -132,8 +132,8 @@ func Child(ctx context.Context, env *host.Env, args ChildArgs, ready func()) (ta
 	if code, detail := judge(os); code != status.OK {
 		return tar.Result{}, status.Errorf(code, "%s", detail)
 	}
-	var got tar.Result
-	if err := pbx.Decode(os[0].exit.Result, &got); err != nil {
+	got, err := host.ReadBody[tar.Result](os[0].exit.Result)
+	if err != nil {
 		return got, status.Errorf(status.SystemError, "result of tar: %w", err)
 	}
 	return got, nil

@@ -540,8 +540,8 @@ func (s *Server) byChild(ctx context.Context, n *Needed, stop *rt.Event) (bpbrm.
 	case exit.Code != 0:
 		return bpbrm.Finished{}, status.Errorf(status.Code(exit.Code), "%s", exit.Detail)
 	}
-	var f bpbrm.Finished
-	if err := pbx.Decode(exit.Result, &f); err != nil {
+	f, err := host.ReadBody[bpbrm.Finished](exit.Result)
+	if err != nil {
 		return f, status.Errorf(status.SystemError, "result of bprd's child: %w", err)
 	}
 	return f, nil

@@ -204,7 +204,7 @@ func (p *parent) childEnd(ctx context.Context) (w stream.Waits, err error) {
 	if err := o.failure(); err != nil {
 		return w, err
 	}
-	if err := pbx.Decode(o.exit.Result, &w); err != nil {
+	if w, err = host.ReadBody[stream.Waits](o.exit.Result); err != nil {
 		return w, status.Errorf(status.SystemError, "result of bptm's child: %w", err)
 	}
 	return w, nil

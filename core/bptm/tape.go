@@ -59,10 +59,7 @@ func (t *tape) openForAppend(ctx context.Context) error {
 	if err := t.provePosition(ctx); err != nil {
 		return err
 	}
-	if err := t.locate(ctx, t.block); err != nil {
-		return err
-	}
-	return t.checkPosition(ctx) // it may be past early warning already
+	return t.locate(ctx, t.block)
 }
 
 // checkLabel compares what avrd saw with what nbemm knows.
@@ -127,6 +124,7 @@ func (t *tape) locate(ctx context.Context, block int64) error {
 	if pos.Block != block {
 		return status.Errorf(status.MediaPosition, "drive %s is at block %d of cartridge %s, not at %d", t.alloc.Drive.Name, pos.Block, t.alloc.Media.ID, block)
 	}
+	t.warned = t.warned || pos.EOP
 	return nil
 }
 
@@ -149,7 +147,7 @@ func (t *tape) provePosition(ctx context.Context) error {
 }
 
 // maxHeader is longer than any end header.
-const maxHeader = 8 << 10
+const maxHeader = 4 << 10
 
 func (t *tape) proveByTrailer(ctx context.Context) error {
 	buf := make([]byte, t.label.BlockSize)

@@ -17,12 +17,12 @@ type blockReader struct {
 	behind  int // entries whose numbers are not decoded, the current one among them
 	col     [columns]cursor
 	classes []class
-	marks   []mark
-	own     outline // of a block that none was made of before
+	marks   []byte
 	dir     []byte
 	name    []byte
 	began   bool // dir is one of the block's
 	first   bool // the next name is dir's first
+	shared  int  // bytes that name and the one before in dir begin with; -1: it is the first, or was sought
 	inDir   int  // entries still to come in dir
 	text    int
 	sec     int64 // of the entry's mtime
@@ -33,24 +33,61 @@ type blockReader struct {
 }
 
 // init begins with a block, which is not changed and must not change.
-func (r *blockReader) init(raw []byte) error {
-	if err := r.own.parse(raw); err != nil {
-		return err
+func (r *blockReader) init(raw []byte) error { return r.begin(raw, nil) }
+
+// begin is init with the marks of the block.
+func (r *blockReader) begin(raw, marks []byte) error {
+	r.fetch(raw, marks)
+	c := cursor{b: raw}
+	entries := c.count(maxBlockEntries)
+	var lengths [columns]int
+	all := 0
+	for i := range lengths {
+		lengths[i] = c.count(len(raw))
+		all += lengths[i]
 	}
-	r.begin(raw, &r.own)
-	return nil
+	if c.err != nil {
+		return c.err
+	}
+	if entries == 0 || all != len(c.b) {
+		return fmt.Errorf("a block of %d entries with %d bytes of columns where %d were written", entries, len(c.b), all)
+	}
+	for i, n := range lengths {
+		r.col[i] = cursor{b: c.bytes(n)}
+	}
+	r.marks = marks
+	r.left, r.passed, r.behind, r.inDir, r.text, r.sec, r.end = entries, 0, 0, 0, 0, 0, 0
+	r.dir, r.name, r.began, r.first, r.shared, r.num.Ino = r.dir[:0], r.name[:0], false, false, -1, 0
+	return r.readClasses()
 }
 
-// begin is init with the outline of the block.
-func (r *blockReader) begin(raw []byte, o *outline) {
-	r.classes, r.marks = o.classes, o.marks
-	r.left, r.passed, r.behind, r.inDir, r.text, r.sec, r.end = o.entries, 0, 0, 0, 0, 0, 0
-	r.dir, r.name, r.began, r.first, r.num.Ino = r.dir[:0], r.name[:0], false, false, 0
-	for i := range r.col {
-		r.col[i] = cursor{b: raw[o.begins[i]:o.begins[i+1]]}
+func (r *blockReader) readClasses() error {
+	r.classes = r.classes[:0]
+	c := &r.col[colClasses]
+	for len(c.b) > 0 {
+		k := class{typ: Type(c.byte()), flags: c.byte(), damage: c.byte()}
+		k.mode, k.uid, k.gid, k.dev = c.uint32(), c.uint32(), c.uint32(), c.uint()
+		if k.flags&^allFlags != 0 {
+			c.fail(fmt.Errorf("unknown flags %#x of a class", k.flags))
+		}
+		r.classes = append(r.classes, k)
 	}
-	r.col[colClasses].b = nil // the outline has them
-	r.touch()
+	return c.err
+}
+
+// page is the least unit of memory that a processor looks up to find where it is.
+const page = 4 << 10
+
+// fetch reads a byte of each page of a block. Processors fetch side by side what is
+// not in their caches if nothing has to be decoded in between, and to find so many
+// pages, as a cache has, takes them as long as all that is done with a block.
+func (r *blockReader) fetch(raw, marks []byte) {
+	if len(marks) > 0 {
+		r.touched |= marks[0]
+	}
+	for at := 0; at < len(raw); at += page {
+		r.touched |= raw[at]
+	}
 }
 
 // next moves to the next entry; more is false after the last.
@@ -110,11 +147,9 @@ func (r *blockReader) load() error {
 	return r.num.checkNumbers()
 }
 
-// touch reads a byte of each column. They are far from each other in memory, and
-// processors fetch side by side what is not in their caches, if nothing has to be
-// decoded in between.
+// touch reads a byte of each column of numbers, for the reason that fetch has.
 func (r *blockReader) touch() {
-	for i := range r.col {
+	for i := colClass; i < columns; i++ {
 		if b := r.col[i].b; len(b) > 0 {
 			r.touched |= b[0]
 		}
@@ -296,14 +331,14 @@ func (r *blockReader) path() error {
 		return errors.Join(names.err, text.err)
 	}
 	if r.first {
-		r.first = false
+		r.first, r.shared = false, -1
 		r.name = append(r.name[:0], rest...)
 		return r.checkEntry()
 	}
 	if len(rest) == 0 || shared < len(r.name) && rest[0] <= r.name[shared] {
 		return fmt.Errorf("%.100q after %.100q in %.200q is out of order", append(r.name[:shared:shared], rest...), r.name, r.dir)
 	}
-	r.name = append(r.name[:shared], rest...)
+	r.name, r.shared = append(r.name[:shared], rest...), shared
 	return checkName(r.name, rest)
 }
 

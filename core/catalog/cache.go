@@ -7,74 +7,66 @@ import (
 	"capstan/core/rt"
 )
 
-// Cache keeps blocks of open files as they are before compression, those used
-// last, up to a number of bytes. Readers share it.
+// Cache keeps blocks of open files as they are before compression, up to a number of
+// bytes: one that was asked for since it was last its turn to go stays for another
+// (Corbató, "A Paging Experiment with the Multics System", 1968). To ask for a block
+// writes nothing but that, so that what is likely not in the processor's caches is
+// not fetched to keep an order. Readers share it.
 type Cache struct {
-	lock    rt.Lock
-	limit   int64
-	used    int64
-	readers int64 // opened so far: names them in keys
-	blocks  map[blockKey]*list.Element
-	recent  *list.List // of *block; the front was used last
+	lock  rt.Lock
+	limit int64
+	used  int64
+	turns *list.List // of *block; the back's turn to go is next
 }
 
-type blockKey struct{ reader, offset int64 }
+// shelf has the blocks of one reader by their offsets.
+type shelf struct{ blocks map[int64]*block }
 
 // block is a block that was read and checked: the columns of a data block, the
-// references of an index block, or the bits of a names block. It is not changed.
+// references of an index block, or the bits of a names block. But for what the cache
+// notes, it is not changed.
 type block struct {
-	key     blockKey
-	kind    byte
-	raw     []byte
-	refs    []ref
-	keys    []string // of the references
-	outline *outline // of a data block that was asked for again
+	on     *shelf
+	offset int64
+	turn   *list.Element // of the cache
+	kind   byte
+	asked  bool // for since its last turn; the cache's lock guards it
+	raw    []byte
+	marks  []byte // of a data block that was asked for again, before raw in memory
+	index  *index
 }
 
-// The memory of a block, and of one reference, beside their bytes, about.
-const (
-	blockCost = 200
-	refCost   = 64
-)
+// blockCost is the memory of a block beside its bytes, about.
+const blockCost = 200
 
 func (b *block) cost() int64 {
-	n := blockCost + len(b.raw) + len(b.refs)*refCost + b.outline.cost()
-	for i := range b.refs {
-		n += len(b.refs[i].first) + len(b.keys[i])
-	}
-	return int64(n)
+	return int64(blockCost + len(b.raw) + len(b.marks) + b.index.cost())
 }
 
 // NewCache makes a cache for about limit bytes of blocks.
 func NewCache(ctx context.Context, limit int64) *Cache {
-	return &Cache{lock: rt.NewLock(ctx), limit: limit, blocks: map[blockKey]*list.Element{}, recent: list.New()}
+	return &Cache{lock: rt.NewLock(ctx), limit: limit, turns: list.New()}
 }
 
-func (c *Cache) newReader() int64 {
+func (c *Cache) get(s *shelf, offset int64) *block {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	c.readers++
-	return c.readers
-}
-
-func (c *Cache) get(k blockKey) *block {
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	el := c.blocks[k]
-	if el == nil {
-		return nil
+	b := s.blocks[offset]
+	if b != nil && !b.asked {
+		b.asked = true
 	}
-	c.recent.MoveToFront(el)
-	return el.Value.(*block)
+	return b
 }
 
 // replace puts a block in the place of one that says the same.
 func (c *Cache) replace(b *block) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	if el := c.blocks[b.key]; el != nil {
-		c.used += b.cost() - el.Value.(*block).cost()
-		el.Value = b
+	if old := b.on.blocks[b.offset]; old != nil {
+		c.used += b.cost() - old.cost()
+		b.turn = old.turn
+		b.turn.Value = b
+		b.on.blocks[b.offset] = b
 		c.evict()
 	}
 }
@@ -82,36 +74,46 @@ func (c *Cache) replace(b *block) {
 func (c *Cache) put(b *block) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	if c.blocks[b.key] != nil {
+	if b.on.blocks[b.offset] != nil {
 		return // another task decoded it meanwhile
 	}
-	c.blocks[b.key] = c.recent.PushFront(b)
+	b.on.blocks[b.offset] = b
+	b.turn = c.turns.PushFront(b)
 	c.used += b.cost()
 	c.evict()
 }
 
+// maxSpared is how many blocks are spared at once, so that the lock is not held for long.
+const maxSpared = 64
+
 // evict drops what is too much.
 func (c *Cache) evict() {
-	for c.used > c.limit && c.recent.Len() > 1 {
-		c.drop(c.recent.Back())
+	for spared := 0; c.used > c.limit && c.turns.Len() > 1; {
+		b := c.turns.Back().Value.(*block)
+		if b.asked && spared < maxSpared {
+			b.asked = false
+			c.turns.MoveToFront(b.turn)
+			spared++
+			continue
+		}
+		c.drop(b)
 	}
 }
 
-func (c *Cache) drop(el *list.Element) {
-	b := c.recent.Remove(el).(*block)
-	delete(c.blocks, b.key)
+func (c *Cache) drop(b *block) {
+	c.turns.Remove(b.turn)
+	delete(b.on.blocks, b.offset)
 	c.used -= b.cost()
 }
 
 // forget drops the blocks of a reader that was closed.
-func (c *Cache) forget(reader int64) {
+func (c *Cache) forget(s *shelf) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	for el := c.recent.Front(); el != nil; {
-		next := el.Next()
-		if el.Value.(*block).key.reader == reader {
-			c.drop(el)
+	for el := c.turns.Front(); el != nil; {
+		b := el.Value.(*block)
+		if el = el.Next(); b.on == s {
+			c.drop(b)
 		}
-		el = next
 	}
 }

@@ -11,13 +11,14 @@ import (
 func TestReplaced(t *testing.T) {
 	const limit = 100 << 10
 	c := NewCache(clock.Context(t.Context(), "test"), limit)
+	s := &shelf{map[int64]*block{}}
 	for i := range int64(50) {
-		c.put(&block{key: blockKey{1, i}, raw: make([]byte, 1<<10)})
+		c.put(&block{on: s, offset: i, raw: make([]byte, 1<<10)})
 	}
 	for i := range int64(50) {
-		c.replace(&block{key: blockKey{1, i}, raw: make([]byte, 10<<10)})
+		c.replace(&block{on: s, offset: i, raw: make([]byte, 10<<10)})
 		var used int64
-		for el := c.recent.Front(); el != nil; el = el.Next() {
+		for el := c.turns.Front(); el != nil; el = el.Next() {
 			used += el.Value.(*block).cost()
 		}
 		if used != c.used || used > limit {

@@ -352,12 +352,15 @@ func checkLists(ctx context.Context, r *rapid.T, rd *Reader, model map[string]En
 func TestRows(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		e := drawEntry(r)
-		b := AppendEntry([]byte("x"), &e)
-		got, rest, err := ParseEntry(append(b, "rest"...)[1:])
-		if diff := cmp.Diff(e, got); err != nil || diff != "" || string(rest) != "rest" {
-			r.Fatalf("%v, rest %q (-want +got):\n%s", err, rest, diff)
+		b := appendAttributes([]byte("x"), &e)
+		c := cursor{b: append(b, "rest"...)[1:]}
+		got := c.attributes()
+		got.Path = e.Path // the key has it
+		if diff := cmp.Diff(e, got); c.err != nil || diff != "" || string(c.b) != "rest" {
+			r.Fatalf("%v, rest %q (-want +got):\n%s", c.err, c.b, diff)
 		}
-		if _, _, err := ParseEntry(b[1 : len(b)-1]); err == nil {
+		c = cursor{b: b[1 : len(b)-1]}
+		if c.attributes(); c.err == nil {
 			r.Fatal("a row that was cut short is no error")
 		}
 	})
@@ -456,19 +459,21 @@ func TestAbandon(t *testing.T) {
 func TestCache(t *testing.T) {
 	ctx := storetest.Solo()
 	c := NewCache(ctx, 10_000)
-	for reader := range int64(3) {
-		for i := range int64(20) {
-			c.put(&block{key: blockKey{reader, i}, raw: make([]byte, 700)})
+	var shelves [3]*shelf
+	for i := range shelves {
+		shelves[i] = &shelf{map[int64]*block{}}
+		for at := range int64(20) {
+			c.put(&block{on: shelves[i], offset: at, raw: make([]byte, 700)})
 		}
 	}
 	if want := int64(10_000 / 900 * 900); c.used != want {
 		t.Errorf("%d bytes are kept, want %d", c.used, want)
 	}
-	if c.get(blockKey{2, 19}) == nil || c.get(blockKey{0, 0}) != nil {
+	if c.get(shelves[2], 19) == nil || c.get(shelves[0], 0) != nil {
 		t.Error("not the blocks used last are kept")
 	}
-	c.forget(2)
-	if c.used != 0 || len(c.blocks) != 0 {
-		t.Errorf("after forget: %d bytes, %d blocks", c.used, len(c.blocks))
+	c.forget(shelves[2])
+	if c.used != 0 || len(shelves[2].blocks) != 0 {
+		t.Errorf("after forget: %d bytes, %d blocks", c.used, len(shelves[2].blocks))
 	}
 }

@@ -3,6 +3,7 @@ package catalog
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,6 +80,7 @@ func FuzzBlocks(f *testing.F) {
 	}
 	b, _ := w.appendTo(nil)
 	f.Add(b)
+	f.Add(longBlock())
 	w.reset()
 	long := entry("/"+strings.Repeat("d", MaxPath/2)+"/"+strings.Repeat("f", MaxPath/2), 0)
 	w.add(&long)
@@ -86,7 +88,7 @@ func FuzzBlocks(f *testing.F) {
 	f.Add(b)
 	f.Add(appendIndex(nil, 1, []ref{{first: "/a", offset: 16, length: 100}, {first: "/b", offset: 116, length: 100}}))
 	e := entry("/a", 0)
-	f.Add(AppendEntry(nil, &e))
+	f.Add(appendAttributes(nil, &e))
 	f.Add((&segment{before: ref{offset: 16, length: 20}, firsts: []string{"/a", "/b"}, chunks: make([]ref, trigrams/chunkRows(1))}).append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := parseSegment(b, 1<<20); err == nil {
@@ -104,14 +106,18 @@ func FuzzBlocks(f *testing.F) {
 				}
 			})
 		}
-		outlineOf(b)
 		checkSeek(t, b)
+		checkMarks(t, b)
 		var r blockReader
-		last := ""
+		last, dir, name := "", "", ""
 		for more, err := r.init(b) == nil, error(nil); more; {
 			if more, err = r.next(); !more || err != nil {
 				break
 			}
+			if s := r.shared; s >= 0 && (dir != string(r.dir) || sharedPrefix(name, r.name) != s) {
+				t.Errorf("%q in %q and %q in %q: they are said to share %d bytes", name, dir, r.name, r.dir, s)
+			}
+			dir, name = string(r.dir), string(r.name)
 			if r.load() != nil {
 				break
 			}
@@ -127,9 +133,10 @@ func FuzzBlocks(f *testing.F) {
 		if refs, err := decodeIndex(b, 1, 1<<20); err == nil && len(refs) == 0 {
 			t.Error("an index block of nothing")
 		}
-		if e, _, err := ParseEntry(b); err == nil {
-			if _, _, err := ParseEntry(AppendEntry(nil, &e)); err != nil {
-				t.Errorf("an entry does not come back: %v", err)
+		c := cursor{b: b}
+		if e := c.attributes(); c.err == nil {
+			if c.b = appendAttributes(nil, &e); c.attributes() != e || c.err != nil {
+				t.Errorf("%+v does not come back: %v", e, c.err)
 			}
 		}
 	})
@@ -166,6 +173,49 @@ func checkSeek(t *testing.T, block []byte) {
 		}
 		if bad != nil {
 			return // the path that was refused has been looked for
+		}
+	}
+}
+
+// longBlock is one that has marks.
+func longBlock() []byte {
+	es := realistic(10 * markEvery)
+	slices.SortFunc(es, func(a, b Entry) int { return comparePaths(a.Path, b.Path) })
+	var w blockWriter
+	w.reset()
+	for i := range es {
+		w.add(&es[i])
+	}
+	b, _ := w.appendTo(nil)
+	return b
+}
+
+func TestMarks(t *testing.T) {
+	b := longBlock()
+	if _, marks := marked(b); len(marks) != 10*markLen {
+		t.Errorf("%d bytes of marks, want %d", len(marks), 10*markLen)
+	}
+	checkMarks(t, b)
+}
+
+// checkMarks looks for each entry of a block, which may be damaged, from its marks: it is
+// the one that is found without them.
+func checkMarks(t *testing.T, block []byte) {
+	t.Helper()
+	var all, r blockReader
+	if all.init(block) != nil {
+		return
+	}
+	whole, marks := marked(block)
+	for more, err := all.next(); more && err == nil && all.load() == nil; more, err = all.next() {
+		if err := r.begin(whole, marks); err != nil {
+			t.Fatalf("it was no error without marks: %v", err)
+		}
+		if ok, err := r.seek(string(all.dir), string(all.name)); !ok || err != nil {
+			t.Fatalf("%q in %q is not found: %v", all.name, all.dir, err)
+		}
+		if err := r.load(); err != nil || r.entry() != all.entry() {
+			t.Fatalf("%+v, %v; without marks %+v", r.entry(), err, all.entry())
 		}
 	}
 }

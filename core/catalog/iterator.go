@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"fmt"
-	"sort"
 
 	"capstan/core/rt"
 )
@@ -50,11 +49,9 @@ func (it *iterator) seek(ctx context.Context, dir, name string) (ok bool, err er
 		if err != nil {
 			return false, err
 		}
-		// The first block that may hold the start is the one before the first that
-		// begins after it.
-		i := sort.Search(len(b.keys), func(i int) bool { return b.keys[i] > string(it.key) })
-		it.path = append(it.path, indexed{b.refs, max(i-1, 0)})
-		at = b.refs[max(i-1, 0)]
+		i := b.index.find(it.key)
+		it.path = append(it.path, indexed{b.index.refs, i})
+		at = b.index.refs[i]
 	}
 	if err := it.enter(ctx, at); err != nil {
 		return false, err
@@ -74,16 +71,12 @@ func (it *iterator) enter(ctx context.Context, at ref) error {
 	if ctx.Err() != nil {
 		return rt.Cause(ctx)
 	}
-	b, err := it.r.outlined(ctx, at)
+	b, err := it.r.marked(ctx, at)
 	if err != nil {
 		return err
 	}
 	it.at, it.first = at, true
-	if b.outline != nil {
-		it.block.begin(b.raw, b.outline)
-		return nil
-	}
-	if err := it.block.init(b.raw); err != nil {
+	if err := it.block.begin(b.raw, b.marks); err != nil {
 		return it.damaged(err)
 	}
 	return nil
@@ -165,8 +158,37 @@ func (it *iterator) nextBlock(ctx context.Context) (at ref, ok bool, err error) 
 		if err != nil {
 			return ref{}, false, err
 		}
-		it.path[up] = indexed{b.refs, 0}
-		at = b.refs[0]
+		it.path[up] = indexed{b.index.refs, 0}
+		at = b.index.refs[0]
 	}
 	return at, true, nil
+}
+
+// fileSource gives the entries of a file from (dir, name) on, without rows: it stands
+// at the entry whose key the input has.
+type fileSource struct {
+	r         *Reader
+	dir, name string
+	it        *iterator // nil before the first
+	last      []byte    // a key that is not needed any more
+}
+
+func (s *fileSource) advance(ctx context.Context, in *input) (ok bool, err error) {
+	if s.it == nil {
+		s.it, ok, err = s.r.seek(ctx, s.dir, s.name)
+	} else {
+		ok, err = s.it.next(ctx)
+	}
+	if !ok || err != nil {
+		return false, err
+	}
+	b := &s.it.block
+	if b.shared >= 0 { // in the directory of the one before
+		in.shared = len(b.dir) + 2 + b.shared
+		in.key = append(in.key[:in.shared], b.name[b.shared:]...)
+		return true, nil
+	}
+	in.key, s.last = appendKey(s.last[:0], b.dir, b.name), in.key
+	in.shared = sharedPrefix(s.last, in.key)
+	return true, nil
 }

@@ -8,8 +8,9 @@ import (
 
 // A source gives entries in the order of their keys.
 type source interface {
-	// advance moves an input to the next entry: its key, its row, and how many bytes
-	// the key shares with the one before. They are valid until it is called again.
+	// advance moves an input to the next entry: its key, its row, if the source has
+	// rows, and how many bytes the key shares with the one before. They are valid until
+	// it is called again.
 	advance(ctx context.Context, in *input) (ok bool, err error)
 }
 

@@ -28,7 +28,7 @@ type Reader struct {
 	name  string
 	file  File
 	cache *Cache
-	id    int64 // in the cache
+	kept  *shelf // in the cache
 	foot  *footer
 
 	lock   rt.Lock
@@ -66,7 +66,7 @@ func OpenFile(ctx context.Context, f File, name string, cache *Cache) (*Reader, 
 }
 
 func newReader(ctx context.Context, f File, name string, cache *Cache) (*Reader, error) {
-	r := &Reader{name: name, file: f, cache: cache, id: cache.newReader(), lock: rt.NewLock(ctx)}
+	r := &Reader{name: name, file: f, cache: cache, kept: &shelf{map[int64]*block{}}, lock: rt.NewLock(ctx)}
 	return r, r.open(ctx)
 }
 
@@ -97,7 +97,7 @@ func (r *Reader) open(ctx context.Context) (err error) {
 
 // Close closes the file and forgets its blocks.
 func (r *Reader) Close() error {
-	r.cache.forget(r.id)
+	r.cache.forget(r.kept)
 	return r.file.Close()
 }
 
@@ -146,48 +146,39 @@ func (r *Reader) block(ctx context.Context, at ref, level int) (*block, error) {
 		kind = kindData
 	}
 	b, err := r.raw(ctx, at, kind)
-	if err != nil || level == 0 || b.refs != nil {
+	if err != nil || level == 0 || b.index != nil {
 		return b, err
 	}
 	refs, err := decodeIndex(b.raw, level, r.foot.size)
 	if err != nil {
 		return nil, &DamageError{r.name, at.offset, err}
 	}
-	b = &block{key: b.key, kind: kind, refs: refs, keys: make([]string, len(refs))}
-	var k []byte
-	for i := range refs {
-		dir, name := split(refs[i].first)
-		k = appendKey(k[:0], dir, name)
-		b.keys[i] = string(k)
-	}
+	b = &block{on: r.kept, offset: at.offset, kind: kind, index: newIndex(refs)}
 	r.cache.put(b)
 	return b, nil
 }
 
-// minOutlined is the shortest block that is worth an outline, in bytes.
-const minOutlined = 1 << 10
+// minMarked is the shortest block that is worth marks, in bytes.
+const minMarked = 1 << 10
 
-// outlined is block for who begins somewhere in it.
-func (r *Reader) outlined(ctx context.Context, at ref) (*block, error) {
-	b := r.cache.get(blockKey{r.id, at.offset})
+// marked is block for who begins somewhere in it.
+func (r *Reader) marked(ctx context.Context, at ref) (*block, error) {
+	b := r.cache.get(r.kept, at.offset)
 	if b == nil || b.kind != kindData {
 		return r.block(ctx, at, 0)
 	}
-	if b.outline != nil || len(b.raw) < minOutlined {
+	if b.marks != nil || len(b.raw) < minMarked {
 		return b, nil
 	}
-	again := *b
-	if again.outline = outlineOf(b.raw); again.outline == nil {
-		return b, nil // it is damaged
-	}
-	r.cache.replace(&again)
-	return &again, nil
+	again := &block{on: r.kept, offset: at.offset, kind: kindData}
+	again.raw, again.marks = marked(b.raw)
+	r.cache.replace(again)
+	return again, nil
 }
 
 // raw gives a block of a kind, as it was before compression.
 func (r *Reader) raw(ctx context.Context, at ref, kind byte) (*block, error) {
-	key := blockKey{r.id, at.offset}
-	if b := r.cache.get(key); b != nil && b.kind == kind {
+	if b := r.cache.get(r.kept, at.offset); b != nil && b.kind == kind {
 		return b, nil
 	}
 	framed := r.buffer(at.length)
@@ -199,7 +190,7 @@ func (r *Reader) raw(ctx context.Context, at ref, kind byte) (*block, error) {
 	if err != nil {
 		return nil, &DamageError{r.name, at.offset, err}
 	}
-	b := &block{key: key, kind: kind, raw: raw}
+	b := &block{on: r.kept, offset: at.offset, kind: kind, raw: raw}
 	if kind != kindIndex { // of those the references are kept
 		r.cache.put(b)
 	}
@@ -209,8 +200,8 @@ func (r *Reader) raw(ctx context.Context, at ref, kind byte) (*block, error) {
 // child gives the index block that another one refers to, or the root.
 func (r *Reader) child(ctx context.Context, at ref, level int) (*block, error) {
 	b, err := r.block(ctx, at, level)
-	if err == nil && at.first != "" && b.refs[0].first != at.first {
-		err = &DamageError{r.name, at.offset, fmt.Errorf("the block begins with %.200q, its index says %.200q", b.refs[0].first, at.first)}
+	if err == nil && at.first != "" && b.index.refs[0].first != at.first {
+		err = &DamageError{r.name, at.offset, fmt.Errorf("the block begins with %.200q, its index says %.200q", b.index.refs[0].first, at.first)}
 	}
 	return b, err
 }
@@ -256,10 +247,15 @@ func (r *Reader) List(ctx context.Context, dir, after string, limit int) ([]Entr
 
 // Lookup finds the entry of a path; ok is false if there is none.
 func (r *Reader) Lookup(ctx context.Context, path string) (e Entry, ok bool, err error) {
-	if err := checkPath(path); err != nil {
-		return e, false, fmt.Errorf("files file %s: look up: %w", r.name, err)
+	if path == "" || path[0] != '/' {
+		return e, false, fmt.Errorf("files file %s: look up: %w", r.name, checkPath(path))
 	}
 	e, ok, err = r.find(ctx, path)
+	if err == nil && (!ok || e.Type == Gone) { // the path of any other is one
+		if err := checkPath(path); err != nil {
+			return e, false, fmt.Errorf("files file %s: look up: %w", r.name, err)
+		}
+	}
 	return e, ok && e.Type != Gone, err
 }
 

@@ -10,16 +10,9 @@ import (
 	"capstan/core/rt"
 )
 
-// AppendEntry appends the row of e to b: the form of an entry that stands alone. No
-// file of the catalog has it: benchmarks keep entries in other stores so. A sort has
-// a key for the path, and of the row what follows it. Numbers are varints
-// (those that may be negative in zigzag), texts are preceded by their length;
-// docs/format-f.md lists the fields.
-func AppendEntry(b []byte, e *Entry) []byte {
-	return appendAttributes(appendText(b, e.Path), e)
-}
-
-// appendAttributes appends what follows the path in a row.
+// appendAttributes appends the row of e to b: what a sort keeps of an entry beside the
+// key of its path. Numbers are varints (those that may be negative in zigzag), the
+// link is preceded by its length; docs/format-f.md lists the fields.
 func appendAttributes(b []byte, e *Entry) []byte {
 	b = append(b, byte(e.Type), e.Damage)
 	for _, v := range [...]uint64{uint64(e.Mode), uint64(e.UID), uint64(e.GID)} {
@@ -38,27 +31,7 @@ func appendAttributes(b []byte, e *Entry) []byte {
 	return b
 }
 
-// ParseEntry reads a row from the beginning of b and returns what follows it.
-func ParseEntry(b []byte) (e Entry, rest []byte, err error) {
-	c := cursor{b: b}
-	e = c.entry()
-	if c.err == nil {
-		c.err = e.check()
-	}
-	if c.err != nil {
-		return Entry{}, nil, fmt.Errorf("an encoded entry: %w", c.err)
-	}
-	return e, c.b, nil
-}
-
-func (c *cursor) entry() (e Entry) {
-	path := c.text(MaxPath + 1)
-	e = c.attributes()
-	e.Path = path
-	return e
-}
-
-// attributes reads what follows the path in a row.
+// attributes reads a row.
 func (c *cursor) attributes() (e Entry) {
 	e.Type, e.Damage = Type(c.byte()), c.byte()
 	e.Mode, e.UID, e.GID = c.uint32(), c.uint32(), c.uint32()

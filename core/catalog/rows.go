@@ -12,6 +12,8 @@ import (
 type rowBuffer struct {
 	arena []byte // of each entry the key and the row, in the order of addition
 	rows  []row
+
+	touched byte // of no meaning
 }
 
 // row is one entry in the arena.
@@ -53,6 +55,17 @@ func (b *rowBuffer) get(i int) (key, rest []byte) {
 	r := b.rows[i]
 	at := r.at + uint32(r.key)
 	return b.key(r), b.arena[at : at+uint32(r.rest)]
+}
+
+// fetched is how many rows, or entries, are fetched at once.
+const fetched = 16
+
+// fetch reads a byte of some rows: once sorted, they are anywhere in the arena. See
+// blockReader.fetch.
+func (b *rowBuffer) fetch(from int) {
+	for _, r := range b.rows[from:min(from+fetched, len(b.rows))] {
+		b.touched |= b.arena[r.at] | b.arena[r.at+uint32(r.key)]
+	}
 }
 
 // sort orders the rows by key, those of one key as they were added.
@@ -103,6 +116,9 @@ type rowSource struct {
 func (s *rowSource) advance(_ context.Context, in *input) (ok bool, err error) {
 	if s.next == len(s.mem.rows) {
 		return false, nil
+	}
+	if s.next%fetched == 0 {
+		s.mem.fetch(s.next)
 	}
 	key, row := s.mem.get(s.next)
 	s.next++

@@ -70,6 +70,9 @@ func (w *Writer) implyAll(fn func(key, row []byte) (shared int, err error)) (imp
 	same := 1 << 20 // as many bytes have the keys of the directory
 	var path []byte
 	for i := range w.mem.rows {
+		if i%fetched == 0 {
+			w.mem.fetch(i)
+		}
 		key, row := w.mem.get(i)
 		shared, err := fn(key, row)
 		if err != nil {
@@ -117,9 +120,9 @@ func (w *Writer) mergeRuns(ctx context.Context, from []*run, level int) (*run, e
 
 // mergeAll makes one file of all that was added, in the place of direct.
 func (w *Writer) mergeAll(ctx context.Context) error {
-	from, err := w.fileSource(ctx, w.direct)
+	rd, err := newReader(ctx, stored{w.direct.file}, w.direct.name, NewCache(ctx, 0)) // no block is read twice
 	if err != nil {
-		return err
+		return fmt.Errorf("spool: %w", err)
 	}
 	var implied rowBuffer
 	if len(w.runs) > 0 { // what memory holds is a run, too, so that the merge has the memory
@@ -139,7 +142,7 @@ func (w *Writer) mergeAll(ctx context.Context) error {
 			return err
 		}
 	}
-	sources := append([]source{from}, runSources(w.runs)...)
+	sources := append([]source{&sealedRows{fileSource{r: rd}}}, runSources(w.runs)...)
 	sources = append(sources, &rowSource{mem: &w.mem}, &rowSource{mem: &implied})
 	old := append([]*run{w.direct}, w.runs...)
 	whole, err := w.newWhole(ctx)
@@ -183,34 +186,12 @@ func impliedRow(row []byte) bool {
 	return e.Implied()
 }
 
-// fileSource gives the entries of a run that did not become the sealed file.
-type fileSource struct {
-	it    *iterator
-	ahead bool // it stands at the next entry
-	more  bool
-	last  []byte // key
-}
+// sealedRows gives the rows of a run that did not become the sealed file.
+type sealedRows struct{ fileSource }
 
-func (w *Writer) fileSource(ctx context.Context, r *run) (*fileSource, error) {
-	rd, err := newReader(ctx, stored{r.file}, r.name, NewCache(ctx, 0)) // no block is read twice
-	if err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	it, ok, err := rd.seek(ctx, "", "")
-	if err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	return &fileSource{it: it, ahead: true, more: ok}, nil
-}
-
-func (s *fileSource) advance(ctx context.Context, in *input) (ok bool, err error) {
-	if !s.ahead {
-		if s.more, err = s.it.next(ctx); err != nil {
-			return false, err
-		}
-	}
-	if s.ahead = false; !s.more {
-		return false, nil
+func (s *sealedRows) advance(ctx context.Context, in *input) (ok bool, err error) {
+	if ok, err = s.fileSource.advance(ctx, in); !ok || err != nil {
+		return false, err
 	}
 	if err := s.it.load(); err != nil {
 		return false, err
@@ -218,8 +199,6 @@ func (s *fileSource) advance(ctx context.Context, in *input) (ok bool, err error
 	b := &s.it.block
 	e := b.num
 	e.Link = string(b.link)
-	in.key, s.last = appendKey(s.last[:0], b.dir, b.name), in.key
-	in.shared = sharedPrefix(s.last, in.key)
 	in.row = appendAttributes(in.row[:0], &e)
 	return true, nil
 }

@@ -49,7 +49,7 @@ func (v *View) Lookup(ctx context.Context, path string) (f Found, ok bool, err e
 			return f, false, err
 		}
 		if ok {
-			g.add(Found{e, i})
+			g.add(&e, i)
 		}
 	}
 	f, ok = g.shown()
@@ -117,25 +117,22 @@ func (v *View) scan(ctx context.Context, top, dir, name string, fn func(Found) (
 	if err != nil {
 		return err
 	}
-	var h images
-	for i := from; i < len(v.readers); i++ {
-		it, ok, err := v.readers[i].seek(ctx, dir, name)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
-		e, err := it.entry()
-		if err != nil {
-			return err
-		}
-		h = append(h, &shown{entry: e, order: i, it: it})
+	var sources []source
+	for _, r := range v.readers[from:] {
+		sources = append(sources, &fileSource{r: r, dir: dir, name: name})
 	}
-	h.heapify()
+	m, err := newMerger(ctx, sources)
+	if err != nil {
+		return err
+	}
 	w := descent{v: v, dir: dir, name: name, stack: []floored{{top, from}}, hidden: map[string]int{}}
-	for len(h) > 0 {
-		path := h[0].entry.Path
+	oldest := from
+	for in := m.top(); in != nil; in = m.top() {
+		e, err := in.entry()
+		if err != nil {
+			return err
+		}
+		path := e.Path
 		d, name := split(path)
 		if !within(d, top) {
 			return nil
@@ -145,13 +142,8 @@ func (v *View) scan(ctx context.Context, top, dir, name string, fn func(Found) (
 			return err
 		}
 		var g group
-		for len(h) > 0 && h[0].entry.Path == path {
-			if h[0].order >= from {
-				g.add(Found{h[0].entry, h[0].order})
-			}
-			if err := h.pop(ctx); err != nil {
-				return err
-			}
+		if err := m.group(ctx, &g, &e, oldest, from); err != nil {
+			return err
 		}
 		if name == "" && d != "" { // what was in d is gone
 			w.raise(g.newest.Image)
@@ -179,16 +171,39 @@ type group struct {
 	barrier int   // the image that hides what older ones have below the path; 0 is none
 }
 
-func (g *group) add(f Found) {
-	if f.Type == Directory {
+func (g *group) add(e *Entry, image int) {
+	if e.Type == Directory {
 		g.dirs = true
 	} else if g.dirs {
-		g.barrier = f.Image
+		g.barrier = image
 	}
-	if f.Implied() {
-		g.implied, g.parent = f, true
+	if e.Implied() {
+		g.implied, g.parent = Found{*e, image}, true
 	} else {
-		g.newest, g.any = f, true
+		g.newest, g.any = Found{*e, image}, true
+	}
+}
+
+// entry is the entry that the source of a scan stands at.
+func (in *input) entry() (Entry, error) { return in.source.(*fileSource).it.entry() }
+
+// group adds the entries of one path to g, e the first of them: those of the images
+// from one on count. The merger's first source is image oldest.
+func (m *merger) group(ctx context.Context, g *group, e *Entry, oldest, from int) (err error) {
+	for {
+		if image := oldest + m.top().order; image >= from {
+			g.add(e, image)
+		}
+		if err := m.next(ctx); err != nil {
+			return err
+		}
+		in := m.top()
+		if in == nil || in.code != codeSame {
+			return nil
+		}
+		if *e, err = in.entry(); err != nil {
+			return err
+		}
 	}
 }
 

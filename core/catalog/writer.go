@@ -52,6 +52,8 @@ type Writer struct {
 	seen   map[string]bool // directories that have an entry, implied or not: something in it has one, too
 	kept   int             // bytes of seen, about
 	err    error           // why no more can be done
+
+	touched byte // of no meaning
 }
 
 // Create begins a files file. What a crash may have left of an earlier attempt is for
@@ -73,12 +75,15 @@ func Create(_ context.Context, d store.Dir, name string, opt Options) (*Writer, 
 var errEnded = errors.New("the writer was sealed or aborted")
 
 // Add adds entries. Of several entries of one path the last one counts. An entry
-// that [ParseEntry] would refuse is an error and adds nothing of entries.
+// that no walk of a file tree gives is an error and adds nothing of entries.
 func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 	if w.err != nil {
 		return fmt.Errorf("files file %s: %w", w.name, w.err)
 	}
 	for i := range entries {
+		if i%fetched == 0 {
+			w.fetch(entries[i:min(i+fetched, len(entries))])
+		}
 		if err := entries[i].check(); err != nil {
 			return fmt.Errorf("files file %s: add: %w", w.name, err)
 		}
@@ -93,6 +98,16 @@ func (w *Writer) Add(ctx context.Context, entries []Entry) error {
 		}
 	}
 	return nil
+}
+
+// fetch reads a byte of some paths: of a shuffled list none is near the one before.
+// See blockReader.fetch.
+func (w *Writer) fetch(entries []Entry) {
+	for i := range entries {
+		if p := entries[i].Path; p != "" {
+			w.touched |= p[0]
+		}
+	}
 }
 
 func (w *Writer) addOne(ctx context.Context, e *Entry) error {

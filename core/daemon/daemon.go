@@ -71,7 +71,7 @@ func Mains() host.Mains {
 
 // parentOrChild chooses by the process's number in its role.
 func parentOrChild(parent, child host.Main) host.Main {
-	return func(ctx context.Context, env *host.Env, args []byte, ready func()) ([]byte, error) {
+	return func(ctx context.Context, env *host.Env, args host.Body, ready func()) (host.Body, error) {
 		if strings.HasSuffix(string(env.Addr), "/0") {
 			return parent(ctx, env, args, ready)
 		}

@@ -44,7 +44,7 @@ type Spec struct {
 	Try   int    `json:"try"`
 	N     int    `json:"n"` // which of its role in that try
 	Epoch uint64 `json:"epoch"`
-	Args  []byte `json:"args"` // CBOR of what the role's main function takes
+	Args  Body   `json:"args"` // what the role's main function takes
 	// Restore says that the job is a restore.
 	Restore bool `json:"restore,omitempty"`
 }
@@ -54,8 +54,8 @@ func (s *Spec) Service() string { return pbx.ProcessService(s.Role, s.Job, s.Try
 
 // Exit is how a process ended.
 type Exit struct {
-	// Result is CBOR of what the main function returned, if it returned.
-	Result []byte `json:"result,omitempty"`
+	// Result is what the main function returned, if it returned.
+	Result Body `json:"result,omitzero"`
 	// Code and Detail are its error's, or 0.
 	Code   int    `json:"code,omitempty"`
 	Detail string `json:"detail,omitempty"`
@@ -91,22 +91,22 @@ type Process interface {
 	Kill()
 }
 
-// Main is the main function of a role's process: args and result are CBOR. It
-// calls ready once it answers calls; ctx ends when it shall.
-type Main func(ctx context.Context, env *Env, args []byte, ready func()) (result []byte, err error)
+// Main is the main function of a role's process. It calls ready once it answers
+// calls; ctx ends when it shall.
+type Main func(ctx context.Context, env *Env, args Body, ready func()) (result Body, err error)
 
 // Role makes a Main of a role's function with typed arguments and result.
 func Role[A, R any](fn func(ctx context.Context, env *Env, args A, ready func()) (R, error)) Main {
-	return func(ctx context.Context, env *Env, raw []byte, ready func()) ([]byte, error) {
-		var args A
-		if err := pbx.Decode(raw, &args); err != nil {
-			return nil, fmt.Errorf("arguments of %s: %w", env.Addr, err)
+	return func(ctx context.Context, env *Env, given Body, ready func()) (Body, error) {
+		args, err := ReadBody[A](given)
+		if err != nil {
+			return Body{}, fmt.Errorf("arguments of %s: %w", env.Addr, err)
 		}
 		r, err := fn(ctx, env, args, ready)
 		if err != nil {
-			return nil, err
+			return Body{}, err
 		}
-		return pbx.Encode(r)
+		return Value(r), nil
 	}
 }
 

@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -63,17 +62,21 @@ type Daemon struct {
 	allow  func(from pbx.Peer, s Spec) error
 	lock   rt.Lock
 	procs  map[pbx.Addr]*running
-	sorted []pbx.Addr // keys of procs in order of start
+	live   []*running // those of procs that run, in order of start
+	reaped []*running // those that have ended, in this order
 	// starting are those that do not answer yet: an end of their job reaches them too.
 	starting []*running
 }
 
 type running struct {
-	proc  Process // nil while it is starting
+	addr  pbx.Addr
+	job   int64
+	try   int
+	proc  Process // nil while it is starting, and when it has ended
 	over  bool    // its job was ended meanwhile
 	ended *rt.Event
 	exit  Exit
-	spec  Spec
+	at    time.Duration // of the end, monotonic
 }
 
 // NewDaemon makes the daemon of a host. allow decides who may start what.
@@ -96,17 +99,18 @@ func (d *Daemon) Handle(mux *pbx.Mux) {
 // Start starts a process and returns when it answers calls.
 func (d *Daemon) Start(ctx context.Context, s Spec) (Started, error) {
 	addr := pbx.Addr(d.env.Host + "/" + s.Service())
-	r := &running{ended: rt.NewEvent(ctx), spec: s}
+	r := &running{addr: addr, job: s.Job, try: s.Try, ended: rt.NewEvent(ctx)}
 	d.lock.Lock()
 	d.starting = append(d.starting, r)
 	d.lock.Unlock()
-	p, err := d.env.Local.Start(rt.WithoutCancel(ctx), s)
+	held := rt.WithoutCancel(ctx)
+	p, err := d.env.Local.Start(held, s)
 	d.lock.Lock()
 	d.starting = slices.DeleteFunc(d.starting, func(o *running) bool { return o == r })
 	if err == nil {
 		r.proc = p
 		d.procs[addr] = r
-		d.sorted = append(d.sorted, addr)
+		d.live = append(d.live, r)
 	}
 	over := r.over
 	d.lock.Unlock()
@@ -114,17 +118,12 @@ func (d *Daemon) Start(ctx context.Context, s Spec) (Started, error) {
 		r.ended.Set()
 		return Started{}, status.Errorf(status.SystemCall, "starting %s: %w", addr, err)
 	}
-	rt.Go(rt.WithoutCancel(ctx), "reap "+string(addr), func(ctx context.Context) {
+	rt.Go(held, "reap", func(ctx context.Context) {
 		exit, err := p.Wait(ctx)
 		if err != nil {
 			exit = Exit{Killed: true, Detail: err.Error()}
 		}
-		r.exit = exit
-		r.ended.Set()
-		// Whoever waits asks again within lostAfter; then nobody needs to know.
-		if rt.Sleep(ctx, 2*lostAfter) == nil {
-			d.forget(addr, r)
-		}
+		d.reap(r, exit, rt.Mono(ctx))
 	})
 	// Whoever asked may have been killed: then nobody would ever end the process.
 	if over || ctx.Err() != nil {
@@ -134,19 +133,22 @@ func (d *Daemon) Start(ctx context.Context, s Spec) (Started, error) {
 	return Started{Addr: addr, Pid: p.Pid()}, nil
 }
 
-func (d *Daemon) forget(addr pbx.Addr, r *running) {
+// reap takes note of a process's end, and forgets those that ended so long ago that
+// nobody needs to know: whoever waits asks again within lostAfter.
+func (d *Daemon) reap(r *running, exit Exit, now time.Duration) {
 	d.lock.Lock()
-	defer d.lock.Unlock()
-	if d.procs[addr] != r {
-		return
-	}
-	delete(d.procs, addr)
-	for i, a := range d.sorted {
-		if a == addr {
-			d.sorted = append(d.sorted[:i], d.sorted[i+1:]...)
-			return
+	r.proc, r.exit, r.at = nil, exit, now
+	d.live = slices.DeleteFunc(d.live, func(o *running) bool { return o == r })
+	d.reaped = append(d.reaped, r)
+	n := 0
+	for ; d.reaped[n].at < now-2*lostAfter; n++ {
+		if old := d.reaped[n]; d.procs[old.addr] == old {
+			delete(d.procs, old.addr)
 		}
 	}
+	d.reaped = slices.Delete(d.reaped, 0, n)
+	d.lock.Unlock()
+	r.ended.Set()
 }
 
 func (d *Daemon) wait(ctx context.Context, _ pbx.Peer, q WaitFor) (Waited, error) {
@@ -163,15 +165,15 @@ func (d *Daemon) wait(ctx context.Context, _ pbx.Peer, q WaitFor) (Waited, error
 }
 
 func (d *Daemon) end(ctx context.Context, _ pbx.Peer, q EndJob) (struct{}, error) {
-	starting, live := d.ofJob(q.Job, q.Try)
-	for _, r := range live {
+	all, procs := d.ofJob(q.Job, q.Try)
+	for _, p := range procs {
 		if q.Kill {
-			r.proc.Kill()
+			p.Kill()
 		} else {
-			r.proc.Terminate()
+			p.Terminate()
 		}
 	}
-	for _, r := range append(starting, live...) {
+	for _, r := range all {
 		if err := r.ended.Wait(ctx); err != nil {
 			return struct{}{}, err
 		}
@@ -179,34 +181,30 @@ func (d *Daemon) end(ctx context.Context, _ pbx.Peer, q EndJob) (struct{}, error
 	return struct{}{}, nil
 }
 
-// ofJob is what is being started, and will be killed as soon as it answers, and
-// what runs of a try that is being ended.
-func (d *Daemon) ofJob(job int64, try int) (starting, live []*running) {
+// ofJob is what there is of a try that is being ended, and the processes that run:
+// what is still being started will be killed as soon as it answers.
+func (d *Daemon) ofJob(job int64, try int) (all []*running, procs []Process) {
 	d.lock.Lock()
 	defer d.lock.Unlock()
 	for _, r := range d.starting {
-		if r.spec.Job == job && r.spec.Try == try {
+		if r.job == job && r.try == try {
 			r.over = true
-			starting = append(starting, r)
+			all = append(all, r)
 		}
 	}
-	for _, a := range d.sorted {
-		if r := d.procs[a]; r != nil && r.spec.Job == job && r.spec.Try == try && !r.ended.IsSet() {
-			live = append(live, r)
+	for _, r := range d.live {
+		if r.job == job && r.try == try {
+			all, procs = append(all, r), append(procs, r.proc)
 		}
 	}
-	return starting, live
+	return all, procs
 }
 
 // StartOn has a host's daemon start a process with args for its main function,
 // as a step of the flow. It returns when the process answers calls.
 func StartOn(ctx context.Context, step, host, role string, n int, epoch uint64, args any) (pbx.Addr, error) {
 	j := trace.JobOf(ctx)
-	raw, err := pbx.Encode(args)
-	if err != nil {
-		return "", fmt.Errorf("arguments of %s: %w", role, err)
-	}
-	s := Spec{Role: role, Job: j.ID, Try: j.Try, N: n, Epoch: epoch, Args: raw, Restore: j.Restore}
+	s := Spec{Role: role, Job: j.ID, Try: j.Try, N: n, Epoch: epoch, Args: Value(args), Restore: j.Restore}
 	end := trace.Begin(ctx, step, "start "+role+" on "+host)
 	started, err := StartMethod.Call(ctx, pbx.At(host, Service), s)
 	end(string(started.Addr), int(status.Of(err, status.SystemError)))

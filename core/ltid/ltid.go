@@ -160,6 +160,9 @@ func (s *Server) Mux(ctx context.Context) *pbx.Mux {
 const beginTime = 10 * time.Minute
 
 func (s *Server) awaitBegun(ctx context.Context) error {
+	if s.begun.IsSet() {
+		return nil
+	}
 	tctx, cancel := rt.WithTimeout(ctx, beginTime)
 	defer cancel()
 	if s.begun.Wait(tctx) == nil {

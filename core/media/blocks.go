@@ -60,6 +60,9 @@ func (t *BlockTable) AddHollow(n int64, size int) {
 
 func (t *BlockTable) push(r run) {
 	r.first, r.offset = t.Count(), t.Len()
+	if t.runs == nil {
+		t.runs = make([]run, 0, 4) // most have no more
+	}
 	t.runs = append(t.runs, r)
 }
 
@@ -140,7 +143,7 @@ func (t BlockTable) HollowFrom(i int) (n int64, next int) {
 // EncodeBlocks encodes a table: for each run the length of its blocks, then twice
 // their number and the CRCs, or twice the bytes of a hollow run and one.
 func EncodeBlocks(t BlockTable) []byte {
-	var b []byte
+	b := make([]byte, 0, 64)
 	for i := range t.runs {
 		b = appendRun(b, &t.runs[i])
 	}

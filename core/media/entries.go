@@ -96,7 +96,7 @@ func (c *cursor) entry(before string) catalog.Entry {
 	}
 	e.Type, e.Damage = catalog.Type(head[0]), head[1]
 	same := c.uint(uint64(len(before)))
-	e.Path = before[:same] + c.text()
+	e.Path = before[:same] + string(c.bytes(c.uint(maxText)))
 	e.Link = c.text()
 	e.Size, e.MTime, e.CTime = c.length(), rt.Time(c.int()), rt.Time(c.int())
 	e.Offset, e.HeadLen, e.DataLen, e.Count = c.length(), c.length(), c.length(), c.length()

@@ -47,8 +47,14 @@ type Fragment struct {
 	Trailer [][]byte // the blocks of its trailer file
 }
 
-// Members takes the entries of a slot of kind Member.
-func (f *Fragments) Members(es []catalog.Entry) { f.coming = append(f.coming, es...) }
+// Members takes the entries of a slot of kind Member, and their memory.
+func (f *Fragments) Members(es []catalog.Entry) {
+	if len(f.coming) == 0 {
+		f.coming = es
+	} else {
+		f.coming = append(f.coming, es...)
+	}
+}
 
 // Amend takes the entries of a slot of kind Amend.
 func (f *Fragments) Amend(es []catalog.Entry) error {
@@ -102,7 +108,7 @@ func (f *Fragments) Begin(start int64, before string) (FragmentHeader, error) {
 		BackupID: f.backupID, Copy: f.copy, Number: f.number, Start: start,
 		BlockSize: f.blockSize, Continued: f.continued(start), Image: f.image, Before: before,
 	}
-	f.blocks, f.out = BlockTable{}, nil
+	f.blocks, f.out = BlockTable{}, make([][]byte, 0, 4)
 	put := func(b []byte) error { f.out = append(f.out, b); return nil }
 	var err error
 	f.trailer, err = NewTrailerWriter(f.head, put)

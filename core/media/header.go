@@ -92,14 +92,14 @@ func EncodeLabel(l Label) ([]byte, error) {
 	if err := checkBlockSize(l.BlockSize); err != nil {
 		return nil, fmt.Errorf("label of %s: %w", l.MediaID, err)
 	}
-	return encode(kindLabel, "CAPSTAN "+l.MediaID, []pax.Record{
-		{Key: prefix + "media", Value: l.MediaID},
-		{Key: prefix + "barcode", Value: l.Barcode},
-		{Key: prefix + "pool", Value: l.Pool},
-		{Key: prefix + "uuid", Value: l.UUID},
-		{Key: prefix + "written", Value: pax.FormatTime(l.Written)},
-		{Key: prefix + "blocksize", Value: strconv.Itoa(l.BlockSize)},
-	}, nil)
+	return encode(kindLabel, "CAPSTAN "+l.MediaID, append(begin(kindLabel),
+		pax.Record{Key: prefix + "media", Value: l.MediaID},
+		pax.Record{Key: prefix + "barcode", Value: l.Barcode},
+		pax.Record{Key: prefix + "pool", Value: l.Pool},
+		pax.Record{Key: prefix + "uuid", Value: l.UUID},
+		pax.Record{Key: prefix + "written", Value: pax.FormatTime(l.Written)},
+		pax.Record{Key: prefix + "blocksize", Value: strconv.Itoa(l.BlockSize)},
+	), nil)
 }
 
 // DecodeLabel reads a label's block. [ErrForeign], [ErrDamaged], [ErrVersion].
@@ -126,23 +126,20 @@ func EncodeFragmentHeader(h FragmentHeader) ([]byte, error) {
 	if err := checkBlockSize(h.BlockSize); err != nil {
 		return nil, fmt.Errorf("fragment header of %s: %w", h.BackupID, err)
 	}
-	recs := []pax.Record{
-		{Key: prefix + "backup", Value: h.BackupID},
-		{Key: prefix + "copy", Value: strconv.Itoa(h.Copy)},
-		{Key: prefix + "fragment", Value: strconv.Itoa(h.Number)},
-		{Key: prefix + "start", Value: strconv.FormatInt(h.Start, 10)},
-		{Key: prefix + "blocksize", Value: strconv.Itoa(h.BlockSize)},
-	}
-	more, err := h.Image.records()
+	recs, err := h.Image.records(append(begin(kindFragment),
+		pax.Record{Key: prefix + "backup", Value: h.BackupID},
+		pax.Record{Key: prefix + "copy", Value: strconv.Itoa(h.Copy)},
+		pax.Record{Key: prefix + "fragment", Value: strconv.Itoa(h.Number)},
+		pax.Record{Key: prefix + "start", Value: strconv.FormatInt(h.Start, 10)},
+		pax.Record{Key: prefix + "blocksize", Value: strconv.Itoa(h.BlockSize)},
+	))
 	if err != nil {
 		return nil, fmt.Errorf("fragment header of %s: %w", h.BackupID, err)
 	}
-	recs = append(recs, more...)
 	if h.Before != "" {
 		recs = append(recs, pax.Record{Key: prefix + "before", Value: h.Before})
 	}
-	data, _ := DiskName(h.BackupID, h.Copy, h.Number)
-	b, err := encode(kindFragment, strings.TrimSuffix(data, ".tar"), recs, h.Continued)
+	b, err := encode(kindFragment, baseName(h.BackupID, h.Copy, h.Number), recs, h.Continued)
 	if err == nil && len(b) > h.BlockSize {
 		err = fmt.Errorf("fragment header of %s: it needs %d bytes, a block has %d", h.BackupID, len(b), h.BlockSize)
 	}
@@ -175,14 +172,14 @@ func EncodeEndHeader(h EndHeader) ([]byte, error) {
 	if h.MediaID == "" || h.File < 1 {
 		return nil, fmt.Errorf("end header: %+v does not name its place", h)
 	}
-	return encode(kindEnd, "CAPSTAN "+h.MediaID+" end", []pax.Record{
-		{Key: prefix + "media", Value: h.MediaID},
-		{Key: prefix + "backup", Value: h.BackupID},
-		{Key: prefix + "copy", Value: strconv.Itoa(h.Copy)},
-		{Key: prefix + "fragment", Value: strconv.Itoa(h.Number)},
-		{Key: prefix + "file", Value: strconv.FormatInt(h.File, 10)},
-		{Key: prefix + "written", Value: pax.FormatTime(h.Written)},
-	}, nil)
+	return encode(kindEnd, "CAPSTAN "+h.MediaID+" end", append(begin(kindEnd),
+		pax.Record{Key: prefix + "media", Value: h.MediaID},
+		pax.Record{Key: prefix + "backup", Value: h.BackupID},
+		pax.Record{Key: prefix + "copy", Value: strconv.Itoa(h.Copy)},
+		pax.Record{Key: prefix + "fragment", Value: strconv.Itoa(h.Number)},
+		pax.Record{Key: prefix + "file", Value: strconv.FormatInt(h.File, 10)},
+		pax.Record{Key: prefix + "written", Value: pax.FormatTime(h.Written)},
+	), nil)
 }
 
 // DecodeEndHeader reads an end header's block.
@@ -212,27 +209,33 @@ func checkBlockSize(n int) error {
 	return nil
 }
 
+// usualRecords is how many records a header has at most that begins at no member.
+const usualRecords = 18
+
+// begin gives the records that every header of a kind begins with.
+func begin(kind string) []pax.Record {
+	return append(make([]pax.Record, 0, usualRecords),
+		pax.Record{Key: prefix + "format", Value: strconv.Itoa(Version)}, pax.Record{Key: prefix + "kind", Value: kind})
+}
+
 // encode makes a header block: a global header whose records are Capstan's, the
 // last of them the CRC-32C of those before it; then a GNU volume label, or the
 // header of the continued member. tar -M takes away one header after a global
 // header at the beginning of a volume: without the label it would lose a member.
 func encode(kind, label string, recs []pax.Record, c *Continuation) ([]byte, error) {
-	all := make([]pax.Record, 0, len(recs)+6)
-	all = append(all, pax.Record{Key: prefix + "format", Value: strconv.Itoa(Version)}, pax.Record{Key: prefix + "kind", Value: kind})
 	for _, r := range recs {
 		if strings.ContainsAny(r.Value, "\n\x00") {
 			return nil, fmt.Errorf("%s: %s is %q: a line end or NUL cannot be in it", kind, r.Key, r.Value)
 		}
-		all = append(all, r)
 	}
 	if c != nil {
-		all = append(all,
+		recs = append(recs,
 			pax.Record{Key: "GNU.volume.filename", Value: c.Path},
 			pax.Record{Key: "GNU.volume.size", Value: strconv.FormatInt(c.Size, 10)},
 			pax.Record{Key: "GNU.volume.offset", Value: strconv.FormatInt(c.Offset, 10)})
 	}
-	all = append(all, pax.Record{Key: prefix + "crc32c", Value: fmt.Sprintf("%08x", recordsCRC(all))})
-	b := pax.AppendGlobal(nil, "CAPSTAN-"+kind, all)
+	recs = append(recs, pax.Record{Key: prefix + "crc32c", Value: recordsCRC(recs)})
+	b := pax.AppendGlobal(nil, "CAPSTAN-"+kind, recs)
 	follow := pax.Header{Name: label[:min(len(label), 99)], Type: pax.Volume}
 	if c != nil {
 		dir, base := "", c.Path
@@ -244,12 +247,15 @@ func encode(kind, label string, recs []pax.Record, c *Continuation) ([]byte, err
 	return follow.Append(b)
 }
 
-func recordsCRC(recs []pax.Record) uint32 {
-	var lines []byte
+// recordsCRC is the CRC-32C of records, as the record that follows them says it.
+func recordsCRC(recs []pax.Record) string {
+	line := make([]byte, 0, 128)
+	sum := uint32(0)
 	for _, r := range recs {
-		lines = append(append(append(append(lines, r.Key...), '='), r.Value...), '\n')
+		line = append(append(append(append(line[:0], r.Key...), '='), r.Value...), '\n')
+		sum = crc32.Update(sum, stream.Castagnoli, line)
 	}
-	return crc32.Checksum(lines, stream.Castagnoli)
+	return fmt.Sprintf("%08x", sum)
 }
 
 // values are the records of a header block.
@@ -279,7 +285,7 @@ func decode(kind string, b []byte) (*values, error) {
 		return v, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	last := len(recs) - 1
-	if last < 0 || recs[last] != (pax.Record{Key: prefix + "crc32c", Value: fmt.Sprintf("%08x", recordsCRC(recs[:last]))}) {
+	if last < 0 || recs[last] != (pax.Record{Key: prefix + "crc32c", Value: recordsCRC(recs[:last])}) {
 		return v, fmt.Errorf("%w: its records do not have their CRC-32C", ErrDamaged)
 	}
 	v.recs = recs[:last]
@@ -317,12 +323,11 @@ func skipHeaders(b []byte, at int) (int, error) {
 }
 
 func (v *values) readContinuation() {
-	c := Continuation{Path: v.raw("GNU.volume.filename")}
-	if c.Path == "" {
+	path := v.raw("GNU.volume.filename")
+	if path == "" {
 		return
 	}
-	c.Size, c.Offset = v.number("GNU.volume.size"), v.number("GNU.volume.offset")
-	v.continued = &c
+	v.continued = &Continuation{Path: path, Size: v.number("GNU.volume.size"), Offset: v.number("GNU.volume.offset")}
 }
 
 func (v *values) raw(key string) string {
@@ -372,6 +377,10 @@ func ParseDiskName(name string) (backupID string, copy, number int, ok bool) {
 
 // DiskName gives the names of a fragment's two files on a disk storage unit.
 func DiskName(backupID string, copy, number int) (data, trailer string) {
-	base := fmt.Sprintf("%s_C%d_F%d", backupID, copy, number)
+	base := baseName(backupID, copy, number)
 	return base + ".tar", base + ".trl"
+}
+
+func baseName(backupID string, copy, number int) string {
+	return backupID + "_C" + strconv.Itoa(copy) + "_F" + strconv.Itoa(number)
 }

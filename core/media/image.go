@@ -43,6 +43,9 @@ func (i Image) fit(blockSize int) Image {
 	if strings.ContainsAny(i.Policy+i.Schedule+i.Type, "\n\x00") {
 		return Image{}
 	}
+	if listLen(i.Paths)+listLen(i.Exclude) <= blockSize/listsShare {
+		return i
+	}
 	paths, err1 := json.Marshal(i.Paths)
 	exclude, err2 := json.Marshal(i.Exclude)
 	if err1 != nil || err2 != nil || len(paths)+len(exclude) > blockSize/listsShare {
@@ -51,19 +54,28 @@ func (i Image) fit(blockSize int) Image {
 	return i
 }
 
-// records are what a header says of the image: nothing of the zero Image.
-func (i *Image) records() ([]pax.Record, error) {
+// listLen is what a list takes as JSON at most: of a byte it may make six.
+func listLen(list []string) int {
+	n := len("null")
+	for _, s := range list {
+		n += 6*len(s) + len(`"",`)
+	}
+	return n
+}
+
+// records adds what a header says of the image: nothing of the zero Image.
+func (i *Image) records(recs []pax.Record) ([]pax.Record, error) {
 	if i.Policy == "" {
-		return nil, nil
+		return recs, nil
 	}
-	recs := []pax.Record{
-		{Key: prefix + "policy", Value: i.Policy},
-		{Key: prefix + "schedule", Value: i.Schedule},
-		{Key: prefix + "type", Value: i.Type},
-		{Key: prefix + "since", Value: pax.FormatTime(i.Since)},
-		{Key: prefix + "retention", Value: pax.FormatTime(rt.Time(i.Retention))},
-		{Key: prefix + "expires", Value: pax.FormatTime(i.Expires)},
-	}
+	recs = append(recs,
+		pax.Record{Key: prefix + "policy", Value: i.Policy},
+		pax.Record{Key: prefix + "schedule", Value: i.Schedule},
+		pax.Record{Key: prefix + "type", Value: i.Type},
+		pax.Record{Key: prefix + "since", Value: pax.FormatTime(i.Since)},
+		pax.Record{Key: prefix + "retention", Value: pax.FormatTime(rt.Time(i.Retention))},
+		pax.Record{Key: prefix + "expires", Value: pax.FormatTime(i.Expires)},
+	)
 	for _, l := range []struct {
 		key  string
 		list []string

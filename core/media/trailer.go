@@ -95,7 +95,7 @@ type squeezed struct {
 
 // NewTrailerWriter begins a trailer; put is given each finished block and keeps it.
 func NewTrailerWriter(h FragmentHeader, put func(block []byte) error) (*TrailerWriter, error) {
-	w := &TrailerWriter{head: h, put: put, pending: gathering{b: make([]byte, 0, 1<<10)}}
+	w := &TrailerWriter{head: h, put: put, pending: gathering{b: make([]byte, 0, 512)}}
 	var err error
 	if w.id, err = EncodeFragmentHeader(h); err != nil {
 		return nil, err
@@ -250,7 +250,7 @@ func (e *TrailerEnd) encode() []byte {
 	if e.Last {
 		last = 1
 	}
-	b := binary.AppendVarint(nil, e.Bytes)
+	b := binary.AppendVarint(make([]byte, 0, 64), e.Bytes)
 	b = binary.AppendVarint(b, e.Entries)
 	b = binary.AppendVarint(b, e.Blocks)
 	b = binary.AppendUvarint(b, last)

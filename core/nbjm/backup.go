@@ -141,18 +141,15 @@ func (s *Server) mayLog(id int64) bool {
 
 func (s *Server) startBpbrm(ctx context.Context, r *running, h *image.Header) error {
 	q, a := &r.start, r.allocation()
-	raw, err := pbx.Encode(bpbrm.Args{
+	args := bpbrm.Args{
 		Master: s.host, Nbjm: s.at(Service), Starter: s.at(Service), Epoch: s.epoch, Client: q.Client, BackupID: h.ID,
 		Selection: archive.Selection{Paths: q.Paths, Exclude: q.Exclude, Since: q.Since}, Expires: q.Expires, Pool: a.Media.Pool,
 		Image: media.Image{
 			Policy: h.Policy, Schedule: h.Schedule, Type: h.Type, Since: h.Since, Retention: q.Retention, Expires: h.Expires,
 			Paths: h.Paths, Exclude: h.Exclude,
 		},
-	})
-	if err != nil {
-		return err
 	}
-	spec := host.Spec{Role: bpbrm.Role, Job: q.ID, Try: q.Try, Epoch: s.epoch, Args: raw}
+	spec := host.Spec{Role: bpbrm.Role, Job: q.ID, Try: q.Try, Epoch: s.epoch, Args: host.Value(args)}
 	started, err := bpcompatd.StartIt.Call(ctx, s.at(bpcompatd.Service), bpcompatd.Start{Host: a.MediaServer, Spec: spec})
 	u := bpjobd.Update{ID: q.ID, BackupID: h.ID, Role: Service}
 	if err == nil {

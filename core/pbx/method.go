@@ -21,7 +21,7 @@ var ErrUnknownHost = errors.New("host is not known")
 // ErrOutcomeUnknown says that a request was sent and no reply came.
 var ErrOutcomeUnknown = errors.New("no reply: the outcome is unknown")
 
-// Head travels with every request and reply.
+// Head travels with every request.
 type Head struct {
 	From  Addr        `json:"from,omitempty"`
 	Inc   uint64      `json:"inc,omitempty"` // incarnation of the process that calls
@@ -31,15 +31,23 @@ type Head struct {
 	Stamp trace.Stamp `json:"stamp"`
 }
 
-// Message is a request or a reply. Its body is a Go value on the way out; on the
-// way in it is either that value (worlds that do not encode) or Wire.
-type Message struct {
+// Wire is a body that [Encode] wrote. The body of a message is a Go value on the way
+// out; on the way in it is either that value (worlds that do not encode) or Wire.
+type Wire []byte
+
+// Request is what a caller sends.
+type Request struct {
 	Method string
 	Head   Head
 	Body   any
-	Wire   []byte
-	Code   status.Code // a reply's
-	Detail string      // of a reply that failed
+}
+
+// Reply is what it gets.
+type Reply struct {
+	Stamp  trace.Stamp
+	Body   any
+	Code   status.Code
+	Detail string // if it failed
 
 	after *afterReply
 }
@@ -48,20 +56,20 @@ type Message struct {
 // reply that goes out first. A reply that is lost is followed by a repetition.
 type afterReply struct {
 	lock rt.Lock
-	fns  []func()
+	fn   func() // nil once it has run
 }
 
 // Sent runs what a handler asked for with [AfterReply]. A transport calls it
 // once the reply is on its way.
-func (m *Message) Sent() {
-	if m.after == nil {
+func (p *Reply) Sent() {
+	if p.after == nil {
 		return
 	}
-	m.after.lock.Lock()
-	fns := m.after.fns
-	m.after.fns = nil
-	m.after.lock.Unlock()
-	for _, fn := range fns {
+	p.after.lock.Lock()
+	fn := p.after.fn
+	p.after.fn = nil
+	p.after.lock.Unlock()
+	if fn != nil {
 		fn()
 	}
 }
@@ -72,15 +80,16 @@ type Transport interface {
 	Self() Addr
 	// Identity is who the process is for its peers.
 	Identity() Identity
-	// Call sends m and returns the reply. Errors are [ErrUnreachable] and
+	// Call sends q and returns the reply. Errors are [ErrUnreachable] and
 	// [ErrOutcomeUnknown], wrapped, or ctx's cause.
-	Call(ctx context.Context, to Addr, m *Message) (*Message, error)
+	Call(ctx context.Context, to Addr, q *Request) (*Reply, error)
 	// Serve answers calls to a service of this process's host until stop.
 	Serve(ctx context.Context, service string, mux *Mux) (stop func(), err error)
 }
 
-// caller is what a process needs to make calls.
+// caller is what a process needs to make calls, and a context that has it.
 type caller struct {
+	context.Context
 	t     Transport
 	inc   uint64
 	epoch uint64
@@ -90,10 +99,17 @@ type caller struct {
 
 type callerKey struct{}
 
+func (c *caller) Value(key any) any {
+	if _, ok := key.(callerKey); ok {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
 // With returns a context whose calls go through t. The incarnation tells this
 // process from an earlier one at the same address; epoch is the master's, or 0.
 func With(ctx context.Context, t Transport, inc, epoch uint64) context.Context {
-	return context.WithValue(ctx, callerKey{}, &caller{t: t, inc: inc, epoch: epoch, lock: rt.NewLock(ctx)})
+	return &caller{Context: ctx, t: t, inc: inc, epoch: epoch, lock: rt.NewLock(ctx)}
 }
 
 // From is the transport of ctx.
@@ -165,7 +181,7 @@ var retryDelays = [...]time.Duration{100 * time.Millisecond, 400 * time.Millisec
 
 // deliver sends a request, and repeats it as long as its outcome is unknown. A
 // repetition that cannot be delivered leaves the first one's outcome unknown.
-func (c *caller) deliver(ctx context.Context, to Addr, req *Message) (*Message, error) {
+func (c *caller) deliver(ctx context.Context, to Addr, req *Request) (*Reply, error) {
 	rep, err := c.t.Call(ctx, to, req)
 	if !errors.Is(err, ErrOutcomeUnknown) {
 		return rep, err
@@ -199,7 +215,7 @@ func (m *Method[Q, P]) Call(ctx context.Context, to Addr, q Q) (P, error) {
 	tr := trace.From(ctx)
 	begin := tr.Stamp(ctx)
 	job := trace.JobOf(ctx)
-	req := &Message{
+	req := &Request{
 		Method: m.name, Body: q,
 		Head: Head{From: c.t.Self(), Inc: c.inc, Seq: seq, Job: job, Epoch: c.epoch, Stamp: begin},
 	}
@@ -214,21 +230,22 @@ func (m *Method[Q, P]) Call(ctx context.Context, to Addr, q Q) (P, error) {
 		}
 		return none, &status.Error{Code: code, Err: fmt.Errorf("%s at %s: %w", m.name, to, err)}
 	}
-	tr.Witness(rep.Head.Stamp)
+	tr.Witness(rep.Stamp)
 	if step := m.step(job); step != "" {
 		tr.Emit(ctx, trace.Event{
-			Begin: begin, End: rep.Head.Stamp, Step: step, What: m.name, To: string(to), Status: int(rep.Code),
+			Begin: begin, End: rep.Stamp, Step: step, What: m.name, To: string(to), Status: int(rep.Code),
 		})
 	}
 	if rep.Code != status.OK {
 		return none, &status.Error{Code: rep.Code, Err: errors.New(rep.Detail)}
 	}
-	if rep.Wire == nil {
+	wire, encoded := rep.Body.(Wire)
+	if !encoded {
 		p, _ := rep.Body.(P)
 		return p, nil
 	}
 	var p P
-	if err := Decode(rep.Wire, &p); err != nil {
+	if err := Decode(wire, &p); err != nil {
 		return none, status.Errorf(status.NetworkRead, "reply of %s at %s: %w", m.name, to, err)
 	}
 	return p, nil

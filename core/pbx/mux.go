@@ -78,7 +78,7 @@ type handling struct {
 type afterKey struct{}
 
 func (h *handling) Value(key any) any {
-	if key == (afterKey{}) {
+	if _, ok := key.(afterKey); ok {
 		return h
 	}
 	return h.Acting.Value(key)
@@ -93,9 +93,11 @@ func AfterReply(ctx context.Context, fn func()) {
 	}
 	h.lock.Lock()
 	if h.after == nil {
-		h.after = &afterReply{lock: h.lock}
+		h.after = &afterReply{h.lock, fn}
+	} else {
+		first := h.after.fn
+		h.after.fn = func() { first(); fn() }
 	}
-	h.after.fns = append(h.after.fns, fn)
 	h.lock.Unlock()
 }
 
@@ -108,14 +110,14 @@ func (x *Mux) Changes(method string) bool {
 
 // Serve answers one request from a peer whose identity the transport has
 // proven. The transport sends the reply, then calls its Sent.
-func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
+func (x *Mux) Serve(ctx context.Context, from Identity, req *Request) *Reply {
 	tr := trace.From(ctx)
 	tr.Witness(req.Head.Stamp)
 	h := x.methods[req.Method]
 	if h == nil || h.queries() {
-		rep := &Message{}
+		rep := &Reply{}
 		x.answer(ctx, from, h, req, rep)
-		rep.Head.Stamp = tr.Stamp(ctx)
+		rep.Stamp = tr.Stamp(ctx)
 		return rep
 	}
 	now := rt.Mono(ctx)
@@ -123,10 +125,10 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 	r, again := x.memory.find(from, &req.Head, now)
 	x.lock.Unlock()
 	if again {
-		return x.repeat(ctx, r, req.Method)
+		return x.repeat(ctx, r)
 	}
 	x.answer(ctx, from, h, req, &r.reply)
-	r.reply.Head.Stamp = tr.Stamp(ctx)
+	r.reply.Stamp = tr.Stamp(ctx)
 	now = rt.Mono(ctx)
 	x.lock.Lock()
 	r.ended, r.at = true, now
@@ -139,8 +141,7 @@ func (x *Mux) Serve(ctx context.Context, from Identity, req *Message) *Message {
 }
 
 // answer makes the reply to a request.
-func (x *Mux) answer(ctx context.Context, from Identity, h handler, req, rep *Message) {
-	rep.Method = req.Method
+func (x *Mux) answer(ctx context.Context, from Identity, h handler, req *Request, rep *Reply) {
 	q, err := x.accept(from, h, req)
 	if err != nil {
 		rep.fail(err)
@@ -159,7 +160,7 @@ func (x *Mux) answer(ctx context.Context, from Identity, h handler, req, rep *Me
 }
 
 // accept refuses a request that may not be made, and gives what it asks.
-func (x *Mux) accept(from Identity, h handler, req *Message) (any, error) {
+func (x *Mux) accept(from Identity, h handler, req *Request) (any, error) {
 	switch {
 	case h == nil:
 		return nil, status.Errorf(status.BadParameter, "%s answers no method %q", x.role, req.Method)
@@ -170,16 +171,18 @@ func (x *Mux) accept(from Identity, h handler, req *Message) (any, error) {
 	case x.epoch != 0 && req.Head.Epoch != 0 && req.Head.Epoch != x.epoch:
 		return nil, status.Errorf(status.ServerBusy, "%s of job %d comes from before the master's restart (epoch %d, now %d)",
 			req.Method, req.Head.Job.ID, req.Head.Epoch, x.epoch)
-	case req.Wire == nil:
+	}
+	wire, encoded := req.Body.(Wire)
+	if !encoded {
 		return req.Body, nil
 	}
-	q, err := h.decode(req.Wire)
+	q, err := h.decode(wire)
 	if err != nil {
 		return nil, status.Errorf(status.BadParameter, "%s from %s: %w", req.Method, from, err)
 	}
 	return q, nil
 }
 
-func (m *Message) fail(err error) {
-	m.Code, m.Detail = status.Of(err, status.SystemError), status.Detail(err)
+func (p *Reply) fail(err error) {
+	p.Code, p.Detail = status.Of(err, status.SystemError), status.Detail(err)
 }

@@ -193,8 +193,8 @@ func counting() (context.Context, *Mux, *int) {
 	return ctx, mux, n
 }
 
-func request(from Addr, inc, seq uint64) *Message {
-	return &Message{Method: increment.Name(), Body: struct{}{}, Head: Head{From: from, Inc: inc, Seq: seq}}
+func request(from Addr, inc, seq uint64) *Request {
+	return &Request{Method: increment.Name(), Body: struct{}{}, Head: Head{From: from, Inc: inc, Seq: seq}}
 }
 
 // A repetition gets the first reply. The same numbers of another identity, or of
@@ -335,13 +335,37 @@ func TestMalformedRequests(t *testing.T) {
 	client := Identity{Kinds: Client, Name: "client"}
 	ctx, mux, _ := counting()
 	bad := request("client/bpbkar", 1, 1)
-	bad.Wire = []byte{0xff}
+	bad.Body = Wire{0xff}
 	if rep := mux.Serve(ctx, client, bad); rep.Code != status.BadParameter || !strings.Contains(rep.Detail, "test.Increment") {
 		t.Errorf("a body that cannot be read: code %d, %q", rep.Code, rep.Detail)
 	}
 	none := request("client/bpbkar", 1, 2)
-	none.Wire = []byte{}
+	none.Body = Wire{}
 	if rep := mux.Serve(ctx, client, none); rep.Code != status.BadParameter {
 		t.Errorf("no body: code %d", rep.Code)
+	}
+}
+
+// What a handler asks for with AfterReply runs in that order, with the reply that goes
+// out first: that of a repetition does nothing more.
+func TestAfterReply(t *testing.T) {
+	client := Identity{Kinds: Client, Name: "client"}
+	ctx := rt.WithTask(context.Background(), &task{})
+	mux, got := NewMux(ctx, "tester", 0), ""
+	Handle(mux, increment, func(ctx context.Context, _ Peer, _ struct{}) (int, error) {
+		for _, word := range []string{"a", "b", "c"} {
+			AfterReply(ctx, func() { got += word })
+		}
+		return 1, nil
+	})
+	first := mux.Serve(ctx, client, request("client/bpbkar", 1, 1))
+	again := mux.Serve(ctx, client, request("client/bpbkar", 1, 1))
+	if got != "" {
+		t.Errorf("before the reply: %q", got)
+	}
+	again.Sent()
+	first.Sent()
+	if got != "abc" {
+		t.Errorf("after the replies: %q, want abc", got)
 	}
 }

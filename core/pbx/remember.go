@@ -24,7 +24,7 @@ type remembered struct {
 	from  Addr
 	inc   uint64
 	seq   uint64
-	reply Message
+	reply Reply
 	ended bool          // the reply is there
 	at    time.Duration // since when, monotonic
 	done  *rt.Event     // for repetitions that come before; nil if none did
@@ -114,7 +114,7 @@ func (y *memory) drop(r *remembered) *remembered {
 func (r *remembered) answered(before time.Duration) bool { return r.ended && r.at <= before }
 
 // repeat is the reply that a request had, or will have.
-func (x *Mux) repeat(ctx context.Context, r *remembered, method string) *Message {
+func (x *Mux) repeat(ctx context.Context, r *remembered) *Reply {
 	x.lock.Lock()
 	if !r.ended && r.done == nil {
 		r.done = rt.NewEvent(ctx)
@@ -123,7 +123,7 @@ func (x *Mux) repeat(ctx context.Context, r *remembered, method string) *Message
 	x.lock.Unlock()
 	if !ended {
 		if err := done.Wait(ctx); err != nil {
-			rep := &Message{Method: method}
+			rep := &Reply{}
 			rep.fail(err)
 			return rep
 		}

@@ -10,6 +10,7 @@ import (
 // world has channels.
 type cancelCtx struct {
 	context.Context
+	task      Task // what Current finds: the way there is long, and gone often
 	lock      Lock
 	err       error // context.Canceled or context.DeadlineExceeded, once ended
 	cause     error
@@ -73,7 +74,7 @@ func (*noCancel) Done() <-chan struct{}       { return nil }
 func (*noCancel) Err() error                  { return nil }
 
 func (c *noCancel) Value(key any) any {
-	if key == (cancelKey{}) {
+	if _, ok := key.(cancelKey); ok {
 		return (*cancelCtx)(nil)
 	}
 	return c.values.Value(key)
@@ -81,7 +82,7 @@ func (c *noCancel) Value(key any) any {
 
 func newCancel(ctx context.Context) *cancelCtx {
 	t := running(ctx)
-	c := &cancelCtx{Context: ctx, lock: t.NewLock()}
+	c := &cancelCtx{Context: ctx, task: t, lock: t.NewLock()}
 	c.done, c.closeDone = t.NewDone()
 	p, _ := ctx.Value(cancelKey{}).(*cancelCtx)
 	if p == nil {
@@ -118,8 +119,11 @@ func (c *cancelCtx) Err() error {
 }
 
 func (c *cancelCtx) Value(key any) any {
-	if key == (cancelKey{}) {
+	switch key.(type) {
+	case cancelKey:
 		return c
+	case taskKey:
+		return c.task
 	}
 	return c.Context.Value(key)
 }

@@ -112,7 +112,7 @@ type taskContext struct {
 }
 
 func (c *taskContext) Value(key any) any {
-	if key == (taskKey{}) {
+	if _, ok := key.(taskKey); ok { // faster than to compare with one
 		return c.task
 	}
 	return c.Context.Value(key)
@@ -129,7 +129,10 @@ func WithTask(ctx context.Context, t Task) context.Context {
 // Current is the running task of ctx. It panics if ctx carries none: a role was
 // started outside any world.
 func Current(ctx context.Context) Task {
-	if c, ok := ctx.(*taskContext); ok { // as most are, without the way there
+	switch c := ctx.(type) { // as most are, without the way there
+	case *taskContext:
+		return c.task
+	case *cancelCtx:
 		return c.task
 	}
 	t, _ := ctx.Value(taskKey{}).(Task)

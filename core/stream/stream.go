@@ -29,7 +29,8 @@ const (
 )
 
 // Frame is what moves. A source may use the memory of Bytes again at its next
-// Next; a sink that keeps them copies.
+// Next; a sink that keeps them copies. Entries are changed by nobody who has seen them,
+// and may be kept.
 type Frame struct {
 	Kind    Kind
 	Len     int64           // of Data, in bytes; equals len(Bytes) unless hollow

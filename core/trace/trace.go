@@ -60,7 +60,7 @@ type actingKey struct{}
 
 // Value finds the values of the context.
 func (a *Acting) Value(key any) any {
-	if key == (actingKey{}) {
+	if _, ok := key.(actingKey); ok {
 		return a
 	}
 	return a.Context.Value(key)
@@ -157,12 +157,23 @@ func New(ctx context.Context, host, proc string, sink Sink) *Tracer {
 	return &Tracer{host: host, proc: proc, sink: sink, lock: rt.NewLock(ctx)}
 }
 
+// traced is a context with a tracer. It is asked for that at each call.
+type traced struct {
+	context.Context
+	tracer *Tracer
+}
+
 type tracerKey struct{}
 
-// With returns a context whose events go to t.
-func With(ctx context.Context, t *Tracer) context.Context {
-	return context.WithValue(ctx, tracerKey{}, t)
+func (c *traced) Value(key any) any {
+	if _, ok := key.(tracerKey); ok {
+		return c.tracer
+	}
+	return c.Context.Value(key)
 }
+
+// With returns a context whose events go to t.
+func With(ctx context.Context, t *Tracer) context.Context { return &traced{ctx, t} }
 
 // From is the context's tracer; nil, which records nothing, if it has none.
 func From(ctx context.Context) *Tracer {

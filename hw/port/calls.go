@@ -63,32 +63,32 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func encodeRequest(m *pbx.Message) (*envelope, error) {
-	body, err := pbx.Encode(m.Body)
-	return &envelope{Method: m.Method, Head: m.Head, Body: body}, err
+func encodeRequest(q *pbx.Request) (*envelope, error) {
+	body, err := pbx.Encode(q.Body)
+	return &envelope{Method: q.Method, Head: q.Head, Body: body}, err
 }
 
 // encodeReply never fails: a reply that cannot be encoded becomes one that says so.
-func encodeReply(m *pbx.Message) *envelope {
-	e := &envelope{Head: m.Head, Code: m.Code, Detail: m.Detail[:min(len(m.Detail), maxDetail)]}
-	if m.Code != status.OK {
+func encodeReply(method string, p *pbx.Reply) *envelope {
+	e := &envelope{Head: pbx.Head{Stamp: p.Stamp}, Code: p.Code, Detail: p.Detail[:min(len(p.Detail), maxDetail)]}
+	if p.Code != status.OK {
 		return e
 	}
-	body, err := pbx.Encode(m.Body)
+	body, err := pbx.Encode(p.Body)
 	if err != nil {
-		e.Code, e.Detail = status.SystemError, "reply of "+m.Method+": "+err.Error()
+		e.Code, e.Detail = status.SystemError, "reply of "+method+": "+err.Error()
 		return e
 	}
 	e.Body = body
 	return e
 }
 
-func (e *envelope) message() *pbx.Message {
-	m := &pbx.Message{Method: e.Method, Head: e.Head, Wire: e.Body, Code: e.Code, Detail: e.Detail}
-	if m.Wire == nil {
-		m.Wire = []byte{} // nothing, but from the wire: decoding it fails
-	}
-	return m
+func (e *envelope) request() *pbx.Request {
+	return &pbx.Request{Method: e.Method, Head: e.Head, Body: pbx.Wire(e.Body)}
+}
+
+func (e *envelope) reply() *pbx.Reply {
+	return &pbx.Reply{Stamp: e.Head.Stamp, Body: pbx.Wire(e.Body), Code: e.Code, Detail: e.Detail}
 }
 
 // codec has gRPC write envelopes in CBOR.
@@ -100,8 +100,8 @@ func (codec) Unmarshal(b []byte, v any) error { return envelopeDec.Unmarshal(b, 
 
 // call is what the stats handlers learn of one call.
 type call struct {
-	sent  bool         // client: the request is on its way
-	reply *pbx.Message // server: what is being answered
+	sent  bool       // client: the request is on its way
+	reply *pbx.Reply // server: what is being answered
 }
 
 type callKey struct{}
@@ -205,11 +205,11 @@ func newServer(ctx context.Context, service string, mux *pbx.Mux) *grpc.Server {
 			defer context.AfterFunc(rpc, func() { cancel(rpc.Err()) })()
 			hctx = task
 		}
-		rep := mux.Serve(hctx, info.id, req.message())
+		rep := mux.Serve(hctx, info.id, req.request())
 		if c, _ := rpc.Value(callKey{}).(*call); c != nil {
 			c.reply = rep
 		}
-		return encodeReply(rep), nil
+		return encodeReply(req.Method, rep), nil
 	}
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: callService, HandlerType: (*any)(nil),

@@ -197,7 +197,7 @@ type lossy struct {
 	d *domain
 }
 
-func (l *lossy) Call(ctx context.Context, to pbx.Addr, m *pbx.Message) (*pbx.Message, error) {
+func (l *lossy) Call(ctx context.Context, to pbx.Addr, m *pbx.Request) (*pbx.Reply, error) {
 	rep, err := l.Port.Call(ctx, to, m)
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()

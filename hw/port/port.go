@@ -119,8 +119,8 @@ func (p *Port) Close() error {
 // Call sends a request and returns its reply; see [pbx.Transport]. A service of
 // this process is called without the network, but its messages are encoded all
 // the same: caller and callee share no memory.
-func (p *Port) Call(ctx context.Context, to pbx.Addr, m *pbx.Message) (*pbx.Message, error) {
-	req, err := encodeRequest(m)
+func (p *Port) Call(ctx context.Context, to pbx.Addr, q *pbx.Request) (*pbx.Reply, error) {
+	req, err := encodeRequest(q)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func (p *Port) Call(ctx context.Context, to pbx.Addr, m *pbx.Message) (*pbx.Mess
 	if err != nil {
 		return nil, err
 	}
-	return rep.message(), nil
+	return rep.reply(), nil
 }
 
 // own is the service of this very process that answers at an address, or nil.

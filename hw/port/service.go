@@ -90,19 +90,19 @@ func (a *answering) stop() {
 }
 
 // call answers a call from within the process.
-func (a *answering) call(ctx context.Context, from pbx.Identity, req *envelope) (*pbx.Message, error) {
+func (a *answering) call(ctx context.Context, from pbx.Identity, req *envelope) (*pbx.Reply, error) {
 	done := rt.NewEvent(ctx)
 	var rep *envelope
 	rt.Current(ctx).Start(a.ctx, "answer "+a.name, func(ctx context.Context) {
-		m := a.mux.Serve(ctx, from, req.message())
-		rep = encodeReply(m)
+		p := a.mux.Serve(ctx, from, req.request())
+		rep = encodeReply(req.Method, p)
 		done.Set()
-		m.Sent()
+		p.Sent()
 	})
 	if err := done.Wait(ctx); err != nil {
 		return nil, err
 	}
-	return rep.message(), nil
+	return rep.reply(), nil
 }
 
 // accept takes what comes to the service's socket: connections that the Exchange

@@ -187,7 +187,7 @@ func FuzzTicket(f *testing.F) {
 }
 
 func FuzzEnvelope(f *testing.F) {
-	e, err := encodeRequest(&pbx.Message{Method: "nbjm.Start", Body: struct{}{}, Head: pbx.Head{From: "master/nbpem", Seq: 1}})
+	e, err := encodeRequest(&pbx.Request{Method: "nbjm.Start", Body: struct{}{}, Head: pbx.Head{From: "master/nbpem", Seq: 1}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func FuzzEnvelope(f *testing.F) {
 		if err := (codec{}).Unmarshal(again, &e2); err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(e.message().Head, e2.message().Head); d != "" {
+		if d := cmp.Diff(e.Head, e2.Head); d != "" {
 			t.Error(d)
 		}
 	})

@@ -123,12 +123,16 @@ func play(ctx context.Context, spec host.Spec, ctl *Control, l *link, mains host
 		defer closeEnv()
 	}
 	var once sync.Once
-	b, err := main(ctx, env, spec.Args, func() {
+	r, err := main(ctx, env, spec.Args, func() {
 		once.Do(func() {
 			// Without a daemon nobody waits to hear it; the socket's end stops us.
 			_ = l.send(&message{Kind: ready})
 		})
 	})
+	if err != nil {
+		return nil, err
+	}
+	b, err := r.Encode()
 	if err == nil && len(b) > pbx.MaxMessage {
 		return nil, status.Errorf(status.SystemError, "the result of %s has %d bytes, more than the %d of a message",
 			spec.Service(), len(b), pbx.MaxMessage)
@@ -145,5 +149,5 @@ func exitOf(b []byte, err error) *host.Exit {
 		}
 		return &host.Exit{Code: int(code), Detail: clip(status.Detail(err))}
 	}
-	return &host.Exit{Result: b}
+	return &host.Exit{Result: host.Encoded(b)}
 }

@@ -57,38 +57,41 @@ func build(ctx context.Context, s host.Spec, ctl *Control) (context.Context, *ho
 // mains are the suite's and those of this file.
 func mains() host.Mains {
 	m := hosttest.Mains()
-	m["panic"] = func(context.Context, *host.Env, []byte, func()) ([]byte, error) {
+	m["panic"] = func(context.Context, *host.Env, host.Body, func()) (host.Body, error) {
 		panic("no such thing")
 	}
-	m["exit"] = func(context.Context, *host.Env, []byte, func()) ([]byte, error) {
+	m["exit"] = func(context.Context, *host.Env, host.Body, func()) (host.Body, error) {
 		fmt.Fprintln(os.Stderr, "cannot go on")
 		os.Exit(17)
-		return nil, nil
+		return host.Body{}, nil
 	}
-	m["too much"] = func(context.Context, *host.Env, []byte, func()) ([]byte, error) {
-		return make([]byte, pbx.MaxMessage+1), nil
+	m["too much"] = func(context.Context, *host.Env, host.Body, func()) (host.Body, error) {
+		return host.Encoded(make([]byte, pbx.MaxMessage+1)), nil
 	}
-	m["garble"] = func(ctx context.Context, _ *host.Env, _ []byte, _ func()) ([]byte, error) {
+	m["garble"] = func(ctx context.Context, _ *host.Env, _ host.Body, _ func()) (host.Body, error) {
 		for fd := 4; fd < 100; fd++ { // the socket's duplicate is among them
 			unix.Sendto(fd, []byte("\xff\xff\xff\xff no message"), unix.MSG_NOSIGNAL, nil)
 		}
-		return nil, rt.Sleep(ctx, time.Hour)
+		return host.Body{}, rt.Sleep(ctx, time.Hour)
 	}
-	m["chatty"] = func(ctx context.Context, env *host.Env, _ []byte, _ func()) ([]byte, error) {
+	m["chatty"] = func(ctx context.Context, env *host.Env, _ host.Body, _ func()) (host.Body, error) {
 		for i := range 10_000 {
 			trace.Note(ctx, "B12", "block", strconv.Itoa(i))
 		}
 		env.Log.Debug("not wanted")
 		env.Log.With("a", 1).WithGroup("g").Warn("said", "b", "two", slog.Group("h", "c", 3*time.Second))
-		return nil, nil
+		return host.Body{}, nil
 	}
-	m["look"] = func(_ context.Context, _ *host.Env, _ []byte, _ func()) ([]byte, error) { return look() }
-	m["deaf and blind"] = func(ctx context.Context, _ *host.Env, _ []byte, ready func()) ([]byte, error) {
+	m["look"] = func(_ context.Context, _ *host.Env, _ host.Body, _ func()) (host.Body, error) {
+		seen, err := look()
+		return host.Encoded(seen), err
+	}
+	m["deaf and blind"] = func(ctx context.Context, _ *host.Env, _ host.Body, ready func()) (host.Body, error) {
 		ready()
 		if err := unix.Kill(os.Getpid(), unix.SIGSTOP); err != nil {
-			return nil, err
+			return host.Body{}, err
 		}
-		return nil, rt.Sleep(rt.WithoutCancel(ctx), time.Hour) // this thread may go on before all stop
+		return host.Body{}, rt.Sleep(rt.WithoutCancel(ctx), time.Hour) // this thread may go on before all stop
 	}
 	return m
 }
@@ -101,6 +104,16 @@ func init() {
 	if err := unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&deathSignal)), 0, 0, 0); err != nil {
 		panic(err)
 	}
+}
+
+// text is the result of a process that gave bytes.
+func text(t *testing.T, e host.Exit) string {
+	t.Helper()
+	b, err := e.Result.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // look is what a process sees of itself.
@@ -189,7 +202,7 @@ func TestWhatEveryoneSees(t *testing.T) {
 	}
 	defer unix.Close(f)
 	cfg := Config{World: []byte(secret), Env: []string{"EXTRA=1"}}
-	e := run(t, cfg, host.Spec{Role: "look", Job: 12, Try: 2, N: 1, Args: []byte(secret)})
+	e := run(t, cfg, host.Spec{Role: "look", Job: 12, Try: 2, N: 1, Args: host.Encoded([]byte(secret))})
 	want := `cmdline: capstan|process|look/12/2/1|
 environ: PATH=/usr/sbin:/usr/bin:/sbin:/bin|LANG=C.UTF-8|EXTRA=1|
 comm: look
@@ -200,7 +213,7 @@ fd: pipe
 fd: pipe
 fd: socket
 `
-	if diff := cmp.Diff(want, string(e.Result)); diff != "" {
+	if diff := cmp.Diff(want, text(t, e)); diff != "" {
 		t.Errorf("(-want +got)\n%s%s", diff, e.Detail)
 	}
 }
@@ -229,7 +242,7 @@ func TestEndsOfOtherKinds(t *testing.T) {
 				t.Errorf("detail is %q, not %q", e.Detail, c.detail)
 			}
 			e.Detail = ""
-			if diff := cmp.Diff(c.want, e); diff != "" {
+			if diff := cmp.Diff(c.want, e, cmp.AllowUnexported(host.Body{})); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
@@ -267,7 +280,7 @@ func TestSigterm(t *testing.T) {
 	if err := unix.Kill(p.Pid(), unix.SIGTERM); err != nil { // a person's kill
 		t.Fatal(err)
 	}
-	if e, err := p.Wait(ctx); err != nil || string(e.Result) != "told to end" {
+	if e, err := p.Wait(ctx); err != nil || text(t, e) != "told to end" {
 		t.Fatalf("after SIGTERM: %+v, %v", e, err)
 	}
 }
@@ -471,7 +484,7 @@ func TestDaemonKilled(t *testing.T) {
 // kernel's signal, too, they end, willing or not.
 func TestSocketEnd(t *testing.T) {
 	for role, want := range map[string]host.Exit{
-		"server": {Result: []byte("told to end")},
+		"server": {Result: host.Encoded([]byte("told to end"))},
 		"deaf":   {Killed: true, Detail: "exit status 3"},
 	} {
 		t.Run(role, func(t *testing.T) {
@@ -485,7 +498,7 @@ func TestSocketEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			e, err := p.Wait(ctx)
-			if diff := cmp.Diff(want, e); diff != "" || err != nil {
+			if diff := cmp.Diff(want, e, cmp.AllowUnexported(host.Body{})); diff != "" || err != nil {
 				t.Fatalf("a process whose socket ended (-want +got)\n%s%v", diff, err)
 			}
 		})
@@ -514,9 +527,9 @@ func TestSlowDaemon(t *testing.T) {
 func FuzzMessage(f *testing.F) {
 	for _, m := range []*message{
 		{Kind: ready},
-		{Kind: start, Spec: &host.Spec{Role: "bptm", Job: 1, Args: []byte{1}}, World: []byte("w")},
+		{Kind: start, Spec: &host.Spec{Role: "bptm", Job: 1, Args: host.Encoded([]byte{1})}, World: []byte("w")},
 		{Kind: notes, Events: []trace.Event{{What: "x"}}, Records: []record{{Text: "y", Attrs: [][2]string{{"k", "v"}}}}},
-		{Kind: result, Exit: &host.Exit{Result: []byte("r")}},
+		{Kind: result, Exit: &host.Exit{Result: host.Encoded([]byte("r"))}},
 	} {
 		b, err := encode(m)
 		if err != nil {

@@ -224,3 +224,12 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// Spreadsheets write a byte order mark, and lines that end with CR LF.
+func TestReadOfASpreadsheet(t *testing.T) {
+	got := read(t, "\ufefftime,cartridge,hold_seconds\r\n5,A00001,10\r\n")
+	want := []Request{{At: 5 * time.Second, Cartridge: "A00001", Hold: 10 * time.Second, Line: 2}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}

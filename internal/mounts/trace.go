@@ -6,6 +6,7 @@
 package mounts
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -28,6 +29,9 @@ type Request struct {
 // header is the first line of a trace.
 var header = []string{"time", "cartridge", "hold_seconds"}
 
+// byteOrderMark is what spreadsheets put before the UTF-8 that they write.
+const byteOrderMark = "\ufeff"
+
 // The bounds of a trace: what is longer is a mistake in the file.
 const (
 	longest  = 100 * 365 * 24 * time.Hour
@@ -40,7 +44,11 @@ const (
 // request if times are of the calendar, else at 0. Errors name file and line, several
 // joined.
 func Read(r io.Reader, name string) ([]Request, error) {
-	c := csv.NewReader(r)
+	b := bufio.NewReader(r)
+	if mark, _ := b.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		_, _ = b.Discard(len(byteOrderMark)) // it was read
+	}
+	c := csv.NewReader(b)
 	c.FieldsPerRecord, c.TrimLeadingSpace, c.ReuseRecord, c.Comment = -1, true, true, '#'
 	t := reader{name: name}
 	for {

@@ -8,7 +8,6 @@ import (
 
 	"capstan/core/dev"
 	"capstan/core/host"
-	"capstan/core/pbx"
 	"capstan/core/rt"
 	"capstan/hw/vlib"
 	"capstan/internal/convert"
@@ -66,12 +65,8 @@ func keepLibrary(ctx context.Context, local *processes, cfg *scenarios.Host, n i
 	defer started()
 	l := &cfg.Libraries[n]
 	log = log.With("library", l.Name)
-	raw, err := pbx.Encode(libraryArgs{Config: convert.Library(l), Dir: libraryDir(l), Socket: librarySocket(cfg.RunDir, l.Name)})
-	if err != nil {
-		log.Error("the library cannot be started", "error", err)
-		return
-	}
-	spec := host.Spec{Role: LibraryRole, N: n, Args: raw}
+	args := libraryArgs{Config: convert.Library(l), Dir: libraryDir(l), Socket: librarySocket(cfg.RunDir, l.Name)}
+	spec := host.Spec{Role: LibraryRole, N: n, Args: host.Value(args)}
 	for pause := firstPause; ctx.Err() == nil; {
 		began := rt.Mono(ctx)
 		p, err := local.start(ctx, spec)

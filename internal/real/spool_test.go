@@ -32,17 +32,17 @@ func (k *taker) Serve(context.Context, string, *pbx.Mux) (func(), error) {
 	return nil, errors.New("it serves nothing")
 }
 
-func (k *taker) Call(_ context.Context, _ pbx.Addr, m *pbx.Message) (*pbx.Message, error) {
+func (k *taker) Call(_ context.Context, _ pbx.Addr, m *pbx.Request) (*pbx.Reply, error) {
 	if k.err != nil {
 		return nil, k.err
 	}
 	if k.no != 0 {
-		return &pbx.Message{Code: k.no, Detail: "no"}, nil
+		return &pbx.Reply{Code: k.no, Detail: "no"}, nil
 	}
 	for _, e := range m.Body.([]trace.Event) {
 		k.got = append(k.got, e.What)
 	}
-	return &pbx.Message{Body: struct{}{}}, nil
+	return &pbx.Reply{Body: struct{}{}}, nil
 }
 
 func (k *taker) context(t *testing.T) context.Context {

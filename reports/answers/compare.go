@@ -18,12 +18,16 @@ type Difference struct {
 
 // Verdict says in a word what the difference is: better, worse, different where neither is
 // better, or the same. A difference whose interval holds 0 is the same, and so is one of
-// shares of less than a twentieth of a point, which is shown as none.
+// shares of less than a twentieth of a point, which is shown as none. Where several runs
+// answer a metric but one pair at most has it on both sides, the verdict is unknown: what
+// remains is chance, and the runs that answer are no fair choice of all.
 func (d *Difference) Verdict() string {
 	switch by := d.By; {
 	case by.Value == 0 || by.Level > 0 && by.Low <= 0 && by.High >= 0 || math.Abs(by.Value) < 1e-9*math.Abs(d.First.Value),
 		d.Unit == "%" && math.Abs(by.Value) < .05:
 		return "the same"
+	case by.Level == 0 && max(d.First.N, d.Second.N) > 1:
+		return "unknown"
 	case d.Better == "":
 		return "different"
 	case (by.Value > 0) == (d.Better == higher):

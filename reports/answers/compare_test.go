@@ -138,3 +138,11 @@ func TestNames(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Of several runs one alone has a late backup on both sides: that is no verdict.
+func TestOnePairIsNoVerdict(t *testing.T) {
+	d := Compare(measured("late by p95", "lower", 30, 40, 50), measured("late by p95", "lower", 33))[1]
+	if d.By.N != 1 || d.Signed() != "+3.0 s" || d.Range() != "" || d.Verdict() != "unknown" {
+		t.Errorf("%+v: %s, %q, %s", d, d.Signed(), d.Range(), d.Verdict())
+	}
+}

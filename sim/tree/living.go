@@ -102,19 +102,26 @@ func (l *living) on(n *node, now rt.Time) (*node, error) {
 	seen.living, seen.children = nil, make(map[string]*node, len(n.children)+len(changes)+restEntries)
 	maps.Copy(seen.children, n.children)
 	rest := d
-	for _, c := range changes {
-		l.entry(&seen, c)
+	room := make([]entry, len(changes)+restEntries)
+	for i, c := range changes {
+		l.entry(&seen, c, &room[i])
 		rest.Files, rest.Bytes = rest.Files-c.files, rest.Bytes-c.bytes
 	}
 	files, bytes := parts(max(rest.Files, 0), l.weights), parts(max(rest.Bytes, 0), l.weights)
 	for i := range restEntries {
-		l.entry(&seen, change{restName(i), restInode + uint64(i), l.made, files[i], bytes[i]})
+		l.entry(&seen, change{restNames[i], restInode + uint64(i), l.made, files[i], bytes[i]}, &room[len(changes)+i])
 	}
 	l.day, l.now = day, &seen
 	return l.now, nil
 }
 
-func restName(i int) string { return fmt.Sprintf("files-%02d", i) }
+// restNames are the names of the entries for what is old.
+var restNames = func() (names [restEntries]string) {
+	for i := range names {
+		names[i] = fmt.Sprintf("files-%02d", i)
+	}
+	return names
+}()
 
 // change is what was changed last on a day, or on some of them.
 type change struct {
@@ -127,7 +134,8 @@ type change struct {
 // changes are what changed on the last days, newest first: of a day's, what has not
 // changed again since. Each day's files are taken as drawn without regard to those of
 // the other days.
-func (l *living) changes(day int, d Day) (all []change) {
+func (l *living) changes(day int, d Day) []change {
+	all := make([]change, 0, lastDays+1)
 	left := 1.0 // the part that has not changed since
 	month := change{name: "changed-earlier", inode: monthInode, at: l.Begins.Add(time.Duration(day-lastDays-1) * 24 * time.Hour)}
 	for k := 0; k < monthDays && day-k >= 1 && left > 1e-6; k++ {
@@ -161,15 +169,25 @@ func bounded(all []change, d Day) []change {
 	return all
 }
 
-// entry puts an entry into a directory, unless it stands for nothing.
-func (l *living) entry(dir *node, c change) {
+// entry is a node and its data.
+type entry struct {
+	node
+	piece [1]piece
+}
+
+// entry puts an entry into a directory, unless it stands for nothing. The day's directory
+// has room for all of its own.
+func (l *living) entry(dir *node, c change, n *entry) {
 	if c.files == 0 && c.bytes == 0 {
 		return
 	}
-	n := &node{info: seam.Info{Type: catalog.Regular, Mode: 0o644, Dev: 1, Ino: l.inodes + c.inode, MTime: c.at, CTime: c.at}, nlink: 1}
+	n.node = node{info: seam.Info{Type: catalog.Regular, Mode: 0o644, Dev: 1, Ino: l.inodes + c.inode, MTime: c.at, CTime: c.at}, nlink: 1}
 	n.info.Files = max(c.files, 1)
-	n.data.put(piece{n: c.bytes})
-	dir.children[c.name] = n
+	if c.bytes > 0 {
+		n.piece[0].n = c.bytes
+		n.data = data{size: c.bytes, pieces: n.piece[:]}
+	}
+	dir.children[c.name] = &n.node
 }
 
 // parts cuts total in proportion to weights; they add up to total exactly.
@@ -213,7 +231,7 @@ func (fs *FS) Pick(ctx context.Context, p string, bytes int64) ([]string, error)
 		return []string{p}, nil
 	}
 	for i, size := range parts(whole, n.living.weights) {
-		if name := restName(i); today.children[name] != nil {
+		if name := restNames[i]; today.children[name] != nil {
 			all = append(all, sized{path.Join(p, name), size})
 		}
 	}

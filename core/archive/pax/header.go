@@ -1,6 +1,7 @@
 package pax
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path"
@@ -61,7 +62,8 @@ func (h *Header) Append(b []byte) ([]byte, error) {
 		return nil, err
 	}
 	f := fields{typ: h.Type, mode: h.Mode, major: h.Major, minor: h.Minor}
-	var recs []Record
+	var room [8]Record // for most members
+	recs := room[:0]
 	if f.name, f.prefix = splitName(h.Name); f.name == "" {
 		recs = append(recs, Record{"path", h.Name})
 		f.name = shorten(h.Name, 100)
@@ -158,8 +160,16 @@ func appendRecords(b []byte, typ byte, name string, recs []Record) []byte {
 // recordLen is the length of "%d key=value\n", in which the number is that length.
 func recordLen(r Record) int {
 	n := len(r.Key) + len(r.Value) + 3
-	with := n + len(strconv.Itoa(n))
-	return n + len(strconv.Itoa(with))
+	return n + digits(n+digits(n))
+}
+
+// digits is how many digits a number has.
+func digits(n int) int {
+	d := 1
+	for ; n > 9; n /= 10 {
+		d++
+	}
+	return d
 }
 
 var zeros [BlockSize]byte
@@ -169,16 +179,20 @@ func Padding(n int64) []byte { return zeros[:-n&(BlockSize-1)] }
 
 // FormatTime writes seconds since the epoch with as many decimals as needed.
 func FormatTime(t rt.Time) string {
+	var room [32]byte
 	s, ns := int64(t)/1e9, int64(t)%1e9
-	sign := ""
+	b := room[:0]
 	if t < 0 {
-		sign, s, ns = "-", -s, -ns
+		b, s, ns = append(b, '-'), -s, -ns
 	}
-	out := sign + strconv.FormatInt(s, 10)
+	b = strconv.AppendInt(b, s, 10)
 	if ns == 0 {
-		return out
+		return string(b)
 	}
-	return out + strings.TrimRight(fmt.Sprintf(".%09d", ns), "0")
+	point := len(b)
+	b = strconv.AppendInt(b, ns+1e9, 10) // a digit more than the decimals,
+	b[point] = '.'                       // where the point goes
+	return string(bytes.TrimRight(b, "0"))
 }
 
 // fields are the fields of a ustar header.
@@ -213,12 +227,10 @@ func (f *fields) append(b []byte) []byte {
 
 // octal writes n with leading zeros and a NUL at the end.
 func octal(field []byte, n int64) {
-	s := strconv.FormatInt(n, 8)
-	last := len(field) - 1
-	for i := range last {
-		field[i] = '0'
+	for i := len(field) - 2; i >= 0; i-- {
+		field[i] = '0' + byte(n&7)
+		n >>= 3
 	}
-	copy(field[last-len(s):], s)
 }
 
 // checksum adds the bytes of a header, its checksum field taken as spaces.

@@ -30,49 +30,51 @@ func ParseBlock(b []byte) (h Header, zero bool, err error) {
 			h.Name = prefix + "/" + h.Name
 		}
 	}
-	var mode, uid, gid, mtime, major, minor int64
-	for _, f := range []struct {
-		name string
-		b    []byte
-		to   *int64
-		most int64
-	}{
-		{"mode", b[100:108], &mode, math.MaxUint32},
-		{"uid", b[108:116], &uid, math.MaxUint32},
-		{"gid", b[116:124], &gid, math.MaxUint32},
-		{"size", b[124:136], &h.Size, math.MaxInt64 - BlockSize},
-		{"mtime", b[136:148], &mtime, math.MaxInt64 / 1_000_000_000},
-		{"major", b[329:337], &major, math.MaxUint32},
-		{"minor", b[337:345], &minor, math.MaxUint32},
-	} {
-		n, err := parseNumber(f.b)
-		if err != nil || n > f.most || n < 0 && f.name != "mtime" || n < -f.most {
-			return h, false, fmt.Errorf("%w: %q: its %s is %q", ErrHeader, h.Name, f.name, f.b)
+	var n [len(numberFields)]int64
+	for i, f := range numberFields {
+		if n[i], err = parseNumber(b[f.from:f.to]); err != nil || n[i] > f.most || n[i] < 0 && f.name != "mtime" || n[i] < -f.most {
+			return h, false, fmt.Errorf("%w: %q: its %s is %q", ErrHeader, h.Name, f.name, b[f.from:f.to])
 		}
-		*f.to = n
 	}
-	h.Mode, h.UID, h.GID = uint32(mode)&0o7777, uint32(uid), uint32(gid)
-	h.MTime, h.Major, h.Minor = rt.Time(mtime*1_000_000_000), uint32(major), uint32(minor)
+	h.Mode, h.UID, h.GID, h.Size = uint32(n[0])&0o7777, uint32(n[1]), uint32(n[2]), n[3]
+	h.MTime, h.Major, h.Minor = rt.Time(n[4]*1_000_000_000), uint32(n[5]), uint32(n[6])
 	return h, false, nil
 }
 
+// numberFields are the fields that hold numbers, and the most that each may say.
+var numberFields = [...]struct {
+	name     string
+	from, to int
+	most     int64
+}{
+	{"mode", 100, 108, math.MaxUint32},
+	{"uid", 108, 116, math.MaxUint32},
+	{"gid", 116, 124, math.MaxUint32},
+	{"size", 124, 136, math.MaxInt64 - BlockSize},
+	{"mtime", 136, 148, math.MaxInt64 / 1_000_000_000},
+	{"major", 329, 337, math.MaxUint32},
+	{"minor", 337, 345, math.MaxUint32},
+}
+
 // text is a field up to its first NUL.
-func text(b []byte) string {
+func text(b []byte) string { return string(field(b)) }
+
+func field(b []byte) []byte {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
-		b = b[:i]
+		return b[:i]
 	}
-	return string(b)
+	return b
 }
 
 // parseNumber reads octal digits, or GNU's base 256: the first bit set, then a
 // two's complement number.
 func parseNumber(b []byte) (int64, error) {
 	if b[0]&0x80 == 0 {
-		s := strings.Trim(text(b), " ")
-		if s == "" {
+		digits := bytes.Trim(field(b), " ")
+		if len(digits) == 0 {
 			return 0, nil
 		}
-		return strconv.ParseInt(s, 8, 64)
+		return strconv.ParseInt(string(digits), 8, 64)
 	}
 	n := int64(int8(b[0]<<1) >> 1)
 	for _, c := range b[1:] {
@@ -84,9 +86,12 @@ func parseNumber(b []byte) (int64, error) {
 	return n, nil
 }
 
+// usualRecords is how many records most headers have at most.
+const usualRecords = 32
+
 // ParseRecords reads the data of an extended or global header.
 func ParseRecords(b []byte) ([]Record, error) {
-	var recs []Record
+	recs := make([]Record, 0, min(bytes.Count(b, []byte("\n")), usualRecords))
 	all := string(b) // of which keys and values are parts
 	for len(b) > 0 {
 		sp := bytes.IndexByte(b[:min(len(b), 20)], ' ')

@@ -47,40 +47,40 @@ type (
 func Mains() host.Mains {
 	return host.Mains{
 		// echo gives its arguments back, without having been ready.
-		"echo": func(_ context.Context, _ *host.Env, args []byte, _ func()) ([]byte, error) { return args, nil },
+		"echo": func(_ context.Context, _ *host.Env, args host.Body, _ func()) (host.Body, error) { return args, nil },
 		"sum": host.Role(func(_ context.Context, env *host.Env, a sumArgs, ready func()) (sumResult, error) {
 			ready()
 			return sumResult{a.A + a.B, env.Addr}, nil
 		}),
 		// fail ends with an error that has a status, plain with one that has none.
-		"fail": func(_ context.Context, _ *host.Env, args []byte, ready func()) ([]byte, error) {
+		"fail": func(_ context.Context, _ *host.Env, args host.Body, ready func()) (host.Body, error) {
 			ready()
-			return nil, status.Errorf(status.MediaWrite, "writing %s: broken", args)
+			return host.Body{}, status.Errorf(status.MediaWrite, "writing %s: broken", wire(args))
 		},
-		"plain": func(context.Context, *host.Env, []byte, func()) ([]byte, error) {
-			return nil, errors.New("no status here")
+		"plain": func(context.Context, *host.Env, host.Body, func()) (host.Body, error) {
+			return host.Body{}, errors.New("no status here")
 		},
 		// slow is ready after a while; server is ready at once. Both then wait to be told.
-		"slow": func(ctx context.Context, _ *host.Env, _ []byte, ready func()) ([]byte, error) {
+		"slow": func(ctx context.Context, _ *host.Env, _ host.Body, ready func()) (host.Body, error) {
 			if err := rt.Sleep(ctx, slowReady); err != nil {
-				return nil, err
+				return host.Body{}, err
 			}
 			ready()
-			return []byte("told to end"), waitForEnd(ctx)
+			return host.Encoded([]byte("told to end")), waitForEnd(ctx)
 		},
-		"server": func(ctx context.Context, _ *host.Env, _ []byte, ready func()) ([]byte, error) {
+		"server": func(ctx context.Context, _ *host.Env, _ host.Body, ready func()) (host.Body, error) {
 			ready()
 			ready() // saying it twice is no harm
-			return []byte("told to end"), waitForEnd(ctx)
+			return host.Encoded([]byte("told to end")), waitForEnd(ctx)
 		},
 		// deaf does not end when it is told to.
-		"deaf": func(ctx context.Context, _ *host.Env, _ []byte, ready func()) ([]byte, error) {
+		"deaf": func(ctx context.Context, _ *host.Env, _ host.Body, ready func()) (host.Body, error) {
 			ready()
-			return nil, rt.Sleep(rt.WithoutCancel(ctx), 24*time.Hour)
+			return host.Body{}, rt.Sleep(rt.WithoutCancel(ctx), 24*time.Hour)
 		},
 		// never does not become ready.
-		"never": func(ctx context.Context, _ *host.Env, _ []byte, _ func()) ([]byte, error) {
-			return nil, waitForEnd(ctx)
+		"never": func(ctx context.Context, _ *host.Env, _ host.Body, _ func()) (host.Body, error) {
+			return host.Body{}, waitForEnd(ctx)
 		},
 	}
 }
@@ -128,7 +128,7 @@ func Local(t *testing.T, w World) {
 
 // spec is a process of the suite.
 func spec(role string, n int, args []byte) host.Spec {
-	return host.Spec{Role: role, Job: 7, Try: 1, N: n, Epoch: 1, Args: args}
+	return host.Spec{Role: role, Job: 7, Try: 1, N: n, Epoch: 1, Args: host.Encoded(args)}
 }
 
 // run starts a process and waits for its end.
@@ -150,21 +150,30 @@ func want(got, want host.Exit) error {
 		got.Detail = ""
 	}
 	if got.Code != want.Code || got.Detail != want.Detail || got.Killed != want.Killed || got.Signal != want.Signal ||
-		!bytes.Equal(got.Result, want.Result) {
+		!bytes.Equal(wire(got.Result), wire(want.Result)) {
 		return fmt.Errorf("the process ended as %s, not as %s", show(got), show(want))
 	}
 	return nil
 }
 
+// wire is a result's CBOR, or why it has none.
+func wire(b host.Body) []byte {
+	w, err := b.Encode()
+	if err != nil {
+		return []byte(err.Error())
+	}
+	return w
+}
+
 func show(e host.Exit) string {
 	return fmt.Sprintf("{result %.40q (%d bytes), code %d, detail %q, killed %v, signal %q}",
-		e.Result, len(e.Result), e.Code, e.Detail, e.Killed, e.Signal)
+		wire(e.Result), len(wire(e.Result)), e.Code, e.Detail, e.Killed, e.Signal)
 }
 
 func echoes(ctx context.Context, l host.Local) error {
 	for _, args := range [][]byte{nil, []byte("\x00some bytes\xff")} {
 		e, err := run(ctx, l, spec("echo", 1, args))
-		if err = errors.Join(err, want(e, host.Exit{Result: args})); err != nil {
+		if err = errors.Join(err, want(e, host.Exit{Result: host.Encoded(args)})); err != nil {
 			return err
 		}
 	}
@@ -172,16 +181,14 @@ func echoes(ctx context.Context, l host.Local) error {
 }
 
 func sums(ctx context.Context, l host.Local) error {
-	args, err := pbx.Encode(sumArgs{20, 22})
+	s := spec("sum", 3, nil)
+	s.Args = host.Value(sumArgs{20, 22})
+	e, err := run(ctx, l, s)
 	if err != nil {
 		return err
 	}
-	e, err := run(ctx, l, spec("sum", 3, args))
+	r, err := host.ReadBody[sumResult](e.Result)
 	if err != nil {
-		return err
-	}
-	var r sumResult
-	if err := pbx.Decode(e.Result, &r); err != nil {
 		return fmt.Errorf("result of %s: %w", show(e), err)
 	}
 	if r.Sum != 42 || r.Addr.Service() != "sum/7/1/3" {
@@ -200,7 +207,7 @@ func fails(ctx context.Context, l host.Local) error {
 func large(ctx context.Context, l host.Local) error {
 	args := bytes.Repeat([]byte("0123456789abcdef"), 2<<20/16)
 	e, err := run(ctx, l, spec("echo", 1, args))
-	return errors.Join(err, want(e, host.Exit{Result: args}))
+	return errors.Join(err, want(e, host.Exit{Result: host.Encoded(args)}))
 }
 
 func readies(ctx context.Context, l host.Local) error {
@@ -217,7 +224,7 @@ func readies(ctx context.Context, l host.Local) error {
 	}
 	p.Terminate()
 	e, werr := p.Wait(ctx)
-	return errors.Join(err, werr, want(e, host.Exit{Result: []byte("told to end")}))
+	return errors.Join(err, werr, want(e, host.Exit{Result: host.Encoded([]byte("told to end"))}))
 }
 
 func noRole(ctx context.Context, l host.Local) error {
@@ -240,7 +247,7 @@ func terminates(ctx context.Context, l host.Local) error {
 	p.Terminate()
 	p.Terminate()
 	e, err := p.Wait(ctx)
-	return errors.Join(err, want(e, host.Exit{Result: []byte("told to end")}))
+	return errors.Join(err, want(e, host.Exit{Result: host.Encoded([]byte("told to end"))}))
 }
 
 func deafness(ctx context.Context, l host.Local) error {
@@ -250,7 +257,7 @@ func deafness(ctx context.Context, l host.Local) error {
 	}
 	p.Terminate()
 	e, err := p.Wait(ctx)
-	if !e.Killed || e.Result != nil || e.Code != 0 {
+	if !e.Killed || !e.Result.IsZero() || e.Code != 0 {
 		err = errors.Join(err, fmt.Errorf("a process that ignores its end ended as %s", show(e)))
 	}
 	return err
@@ -282,7 +289,7 @@ func killsBeforeReady(ctx context.Context, l host.Local) error {
 		return fmt.Errorf("Start of a process that is never ready, cancelled, gave error %w", err)
 	}
 	e, err := run(ctx, l, spec("echo", 1, []byte("again")))
-	return errors.Join(err, want(e, host.Exit{Result: []byte("again")}))
+	return errors.Join(err, want(e, host.Exit{Result: host.Encoded([]byte("again"))}))
 }
 
 func waitCancelled(ctx context.Context, l host.Local) error {
@@ -297,7 +304,7 @@ func waitCancelled(ctx context.Context, l host.Local) error {
 	}
 	p.Terminate() // it runs on: its result proves it
 	e, werr := p.Wait(ctx)
-	return errors.Join(err, werr, want(e, host.Exit{Result: []byte("told to end")}))
+	return errors.Join(err, werr, want(e, host.Exit{Result: host.Encoded([]byte("told to end"))}))
 }
 
 func waits(ctx context.Context, l host.Local) error {
@@ -305,7 +312,7 @@ func waits(ctx context.Context, l host.Local) error {
 	if err != nil {
 		return err
 	}
-	exit := host.Exit{Result: []byte("told to end")}
+	exit := host.Exit{Result: host.Encoded([]byte("told to end"))}
 	g, gctx := rt.NewGroup(ctx)
 	for range 3 {
 		g.Go(gctx, "wait", func(ctx context.Context) error {
@@ -329,7 +336,7 @@ func endsTwice(ctx context.Context, l host.Local) error {
 	}
 	for range 2 {
 		e, werr := p.Wait(ctx)
-		err = errors.Join(err, werr, want(e, host.Exit{Result: []byte("done")}))
+		err = errors.Join(err, werr, want(e, host.Exit{Result: host.Encoded([]byte("done"))}))
 		p.Terminate()
 		p.Kill()
 	}
@@ -354,7 +361,7 @@ func many(ctx context.Context, l host.Local) error {
 	var err error
 	for i, p := range processes {
 		pids[p.Pid()] = true
-		exit := host.Exit{Result: []byte("told to end")}
+		exit := host.Exit{Result: host.Encoded([]byte("told to end"))}
 		if i%2 == 0 {
 			p.Kill()
 			exit = host.Exit{Killed: true, Signal: "SIGKILL"}

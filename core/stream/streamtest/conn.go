@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"testing"
 	"time"
 
@@ -168,7 +169,7 @@ func (r *recorder) Put(_ context.Context, f *stream.Frame) error {
 		last.Entries = append(last.Entries, f.Entries...)
 	default:
 		g := *f
-		g.Bytes = bytes.Clone(f.Bytes)
+		g.Bytes, g.Entries = bytes.Clone(f.Bytes), slices.Clip(f.Entries)
 		*r = append(*r, g)
 	}
 	return nil

@@ -203,7 +203,7 @@ func (s *sqliteStore) walk() (n int, err error) {
 
 func (s *sqliteStore) close() error { return s.db.Close() }
 
-// pebble keeps rows as the catalog encodes them under directory, NUL, name.
+// pebble keeps rows under directory, NUL, name.
 func (b *bench) pebble() error {
 	return b.measure(func(cache int64) (peer, error) {
 		c := pebble.NewCache(cache)
@@ -240,7 +240,7 @@ func (s *pebbleStore) add(es []catalog.Entry) error {
 		e := es[i]
 		key := s.keyOf(split(e.Path))
 		e.Path = "/" // it is the key
-		s.row = catalog.AppendEntry(s.row[:0], &e)
+		s.row = appendRow(s.row[:0], &e)
 		if err := b.Set(key, s.row, nil); err != nil {
 			return err
 		}
@@ -257,7 +257,7 @@ func (s *pebbleStore) lookup(path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	_, _, err = catalog.ParseEntry(v)
+	_, err = parseRow(v)
 	return errors.Join(err, c.Close())
 }
 
@@ -272,7 +272,7 @@ func (s *pebbleStore) first(dir string) error {
 	if !it.First() {
 		err = fmt.Errorf("%s has no entry", dir)
 	} else {
-		_, _, err = catalog.ParseEntry(it.Value())
+		_, err = parseRow(it.Value())
 	}
 	return errors.Join(err, it.Close())
 }
@@ -283,7 +283,7 @@ func (s *pebbleStore) walk() (n int, err error) {
 		return 0, err
 	}
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		_, _, err = catalog.ParseEntry(it.Value())
+		_, err = parseRow(it.Value())
 		n++
 	}
 	return n, errors.Join(err, it.Error(), it.Close())
