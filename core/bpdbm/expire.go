@@ -121,29 +121,18 @@ func (s *Server) believe(ctx context.Context) error {
 // builds a new incremental on what has expired.
 func (s *Server) cleanup(ctx context.Context) (c Cleaned, err error) {
 	now := rt.Now(ctx)
-	for after := ""; ; {
-		var due []string
-		err := s.db.View(ctx, func(tx store.Tx) error {
-			due = nil
-			return image.Table.Range(tx, after, "", func(h image.Header) (bool, error) {
-				if h.ID > after && h.Complete && h.Expires != 0 && h.Expires <= now {
-					due = append(due, h.ID)
-				}
-				return len(due) < cleanupBatch, nil
-			})
+	var due []string
+	err = s.db.View(ctx, func(tx store.Tx) error {
+		due = nil
+		return image.Due(tx, now, func(h image.Header) (bool, error) {
+			due = append(due, h.ID)
+			return true, nil
 		})
-		if err != nil {
-			return c, failed(err)
-		}
-		if len(due) == 0 {
-			break
-		}
-		after = due[len(due)-1]
-		if err := s.withdraw(ctx, due, &c); err != nil {
-			return c, err
-		}
+	})
+	if err != nil {
+		return c, failed(err)
 	}
-	return c, s.clear(ctx, &c)
+	return c, s.expireAll(ctx, due, &c)
 }
 
 func (s *Server) expire(ctx context.Context, from pbx.Peer, q ExpireImages) (c Cleaned, err error) {
@@ -152,13 +141,18 @@ func (s *Server) expire(ctx context.Context, from pbx.Peer, q ExpireImages) (c C
 			return c, err
 		}
 	}
-	ids := slices.Compact(slices.Sorted(slices.Values(q.Images)))
-	for batch := range slices.Chunk(ids, cleanupBatch) {
-		if err := s.withdraw(ctx, batch, &c); err != nil {
-			return c, err
+	return c, s.expireAll(ctx, slices.Clone(q.Images), &c)
+}
+
+// expireAll takes images out of the catalog and removes what is left of them.
+func (s *Server) expireAll(ctx context.Context, ids []string, c *Cleaned) error {
+	slices.Sort(ids)
+	for batch := range slices.Chunk(slices.Compact(ids), cleanupBatch) {
+		if err := s.withdraw(ctx, batch, c); err != nil {
+			return err
 		}
 	}
-	return c, s.clear(ctx, &c)
+	return s.clear(ctx, c)
 }
 
 // withdraw takes images out of the catalog. Nothing of them is removed before
@@ -199,6 +193,9 @@ func (s *Server) withdraw(ctx context.Context, ids []string, c *Cleaned) error {
 			if err := image.Table.Delete(tx, id); err != nil {
 				return err
 			}
+			if err := nbemm.LoseImage(tx, &h); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -223,16 +220,8 @@ func (s *Server) clear(ctx context.Context, c *Cleaned) error {
 	if err != nil {
 		return failed(err)
 	}
-	for i := range left {
-		h := &left[i]
-		if err := s.discardFragments(ctx, h); err != nil {
-			c.Pending = append(c.Pending, h.ID)
-			continue
-		}
-		if err := s.removeFiles(ctx, h); err != nil {
-			return failed(err)
-		}
-		if err := s.db.Update(ctx, func(tx store.Tx) error { return expiring.Delete(tx, h.ID) }); err != nil {
+	for batch := range slices.Chunk(left, cleanupBatch) {
+		if err := s.clearBatch(ctx, batch, c); err != nil {
 			return failed(err)
 		}
 	}
@@ -241,6 +230,31 @@ func (s *Server) clear(ctx context.Context, c *Cleaned) error {
 	s.lock.Unlock()
 	c.Freed, err = nbemm.DeassignEmpty.Call(ctx, pbx.At(master, nbemm.Service), struct{}{})
 	return err
+}
+
+// clearBatch removes what is left of some images, and then notes of all of them at once
+// that nothing is.
+func (s *Server) clearBatch(ctx context.Context, left []image.Header, c *Cleaned) error {
+	var gone []string
+	for i := range left {
+		h := &left[i]
+		if err := s.discardFragments(ctx, h); err != nil {
+			c.Pending = append(c.Pending, h.ID)
+			continue
+		}
+		if err := s.removeFiles(ctx, h); err != nil {
+			return err
+		}
+		gone = append(gone, h.ID)
+	}
+	return s.db.Update(ctx, func(tx store.Tx) error {
+		for _, id := range gone {
+			if err := expiring.Delete(tx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // discardFragments has the media servers remove an image's fragments from their

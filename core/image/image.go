@@ -96,9 +96,59 @@ func (h *Header) FileName() string {
 	return h.Client + "/" + strconv.FormatInt(h.Time/1_000_000*1_000_000, 10) + "/" + h.Policy + "_" + digits(h.Time) + "_" + h.Type
 }
 
-// Table holds the headers by backup id, found by client in order of time.
+// Table holds the headers by backup id, found by client in order of time, by when
+// they expire ([Due]), and by the cartridge that they are on ([OnMedia]).
 var Table = store.Declare[string, Header]("images", 1, store.StringKey, nil,
-	store.Index[Header]{Name: "client", Key: func(h Header) string { return ClientKey(h.Client, h.Time) }})
+	store.Index[Header]{Name: "client", Key: func(h Header) string { return ClientKey(h.Client, h.Time) }},
+	store.Index[Header]{Name: "expires", Key: func(h Header) string { return h.expiry() }},
+	store.Index[Header]{Name: "media", Key: func(h Header) string { return h.cartridge() }})
 
 // ClientKey is the key in the index "client".
 func ClientKey(client string, time int64) string { return store.PairKey(client, store.IntKey(time)) }
+
+// expiry is the key in the index "expires"; "" is that of images that do not expire, and of
+// those that are not complete.
+func (h *Header) expiry() string {
+	if !h.Complete || h.Expires == 0 {
+		return ""
+	}
+	return store.IntKey(max(0, int64(h.Expires)))
+}
+
+// Due calls fn for the complete images whose time has come by now, until it returns false.
+func Due(tx store.Tx, now rt.Time, fn func(h Header) (more bool, err error)) error {
+	return Table.By(tx, "expires", store.IntKey(0), store.IntKey(int64(now)+1), fn)
+}
+
+// several is the key in the index "media" of an image that is on more than one cartridge:
+// it is looked at for each of them. No media id is it.
+const several = "\x00"
+
+// cartridge is the key in the index "media": "" for an image that is on none.
+func (h *Header) cartridge() (id string) {
+	for i := range h.Fragments {
+		switch m := h.Fragments[i].Media; {
+		case m == "":
+		case id == "":
+			id = m
+		case id != m:
+			return several
+		}
+	}
+	return id
+}
+
+// OnMedia calls fn for the images that have fragments on a cartridge, and perhaps for some
+// that have theirs on others, until it returns false.
+func OnMedia(tx store.Tx, id string, fn func(h Header) (more bool, err error)) error {
+	for _, at := range []string{id, several} {
+		more := true
+		if err := Table.By(tx, "media", at, at+"\x00", func(h Header) (_ bool, err error) {
+			more, err = fn(h)
+			return more, err
+		}); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,10 +1,15 @@
 package image_test
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 
 	"capstan/core/image"
+	"capstan/core/store"
+	"capstan/sim/simtest"
+	simstore "capstan/sim/store"
 )
 
 func TestParseID(t *testing.T) {
@@ -39,4 +44,40 @@ func TestCheckNames(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What is due is what is complete, does expire, and has: the oldest first.
+func TestDue(t *testing.T) {
+	simtest.Run(t, func(ctx context.Context) {
+		db := simstore.NewDB(image.Table.Schema())
+		if err := db.Update(ctx, func(tx store.Tx) error {
+			for _, h := range []image.Header{
+				{ID: "later", Complete: true, Expires: 11},
+				{ID: "now", Complete: true, Expires: 10},
+				{ID: "before", Complete: true, Expires: 9},
+				{ID: "long before", Complete: true, Expires: -1},
+				{ID: "never", Complete: true},
+				{ID: "being written", Expires: 9},
+			} {
+				if err := image.Table.Put(tx, h.ID, h); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		var due []string
+		if err := db.View(ctx, func(tx store.Tx) error {
+			return image.Due(tx, 10, func(h image.Header) (bool, error) {
+				due = append(due, h.ID)
+				return true, nil
+			})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"long before", "before", "now"}; !slices.Equal(due, want) {
+			t.Errorf("due are %q, want %q", due, want)
+		}
+	})
 }

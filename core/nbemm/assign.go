@@ -23,35 +23,35 @@ type contents struct {
 // the cartridges are read and changed in one transaction, and a cartridge that a
 // job has is left for the next time: so an image is never counted out that a job
 // is just adding. What is counted is what stands in the catalog, so that doing
-// it again, or after a crash half way, is right too.
+// it again, or after a crash half way, is right too; cartridges on which nothing has
+// changed since they were counted are passed over.
 func (s *Server) deassignEmpty(ctx context.Context, _ pbx.Peer, _ struct{}) (freed []string, err error) {
 	s.lock.Lock(ctx)
 	defer s.lock.Unlock(ctx)
 	err = s.db.Update(ctx, func(tx store.Tx) error {
 		freed = nil
-		var used []Media
+		var changed []Media
 		if err := media.All(tx, func(m Media) (bool, error) {
-			if _, taken := s.media[m.ID]; m.Images > 0 && !taken {
-				used = append(used, m)
+			if _, taken := s.media[m.ID]; m.Images > 0 && !m.Counted && !taken {
+				changed = append(changed, m)
 			}
 			return true, nil
-		}); err != nil || len(used) == 0 {
+		}); err != nil {
 			return err
 		}
-		on, err := onMedia(tx)
-		if err != nil {
-			return err
-		}
-		for _, m := range used {
-			c := on[m.ID]
+		for _, m := range changed {
+			c, err := count(tx, m.ID)
+			if err != nil {
+				return err
+			}
 			switch {
-			case c == nil && m.Frozen:
+			case c.images == 0 && m.Frozen:
 				m.Images, m.Bytes = 0, 0 // it keeps all else, and is not written
-			case c == nil:
+			case c.images == 0:
 				m = free(m)
 				freed = append(freed, m.ID)
 			default:
-				m.Images, m.Bytes, m.Expires = c.images, c.bytes, c.expires
+				m.Images, m.Bytes, m.Expires, m.Counted = c.images, c.bytes, c.expires, true
 			}
 			if err := media.Put(tx, m.ID, m); err != nil {
 				return err
@@ -76,30 +76,48 @@ func free(m Media) Media {
 	return f
 }
 
-// onMedia counts the images on each cartridge.
-func onMedia(tx store.Tx) (map[string]*contents, error) {
-	on := map[string]*contents{}
-	return on, image.Table.All(tx, func(h image.Header) (bool, error) {
-		last := map[string]bool{}
-		for _, f := range h.Fragments {
-			if !f.OnTape() {
-				continue
-			}
-			c := on[f.Media]
-			if c == nil {
-				c = &contents{expires: h.Expires}
-				on[f.Media] = c
-			}
-			c.bytes += f.Length
-			c.last = max(c.last, f.Block)
-			if !last[f.Media] {
-				last[f.Media] = true
-				c.images++
-			}
-			if h.Expires == 0 || c.expires != 0 && h.Expires > c.expires {
-				c.expires = h.Expires
+// LoseImage notes, in the transaction in which an image leaves the catalog, that its
+// cartridges have to be counted anew.
+func LoseImage(tx store.Tx, h *image.Header) error {
+	last := ""
+	for i := range h.Fragments {
+		f := &h.Fragments[i]
+		if !f.OnTape() || f.Media == last {
+			continue
+		}
+		last = f.Media
+		m, ok, err := media.Get(tx, f.Media)
+		if err != nil {
+			return err
+		}
+		if ok && m.Counted {
+			m.Counted = false
+			if err := media.Put(tx, m.ID, m); err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+// count counts the images on a cartridge.
+func count(tx store.Tx, id string) (c contents, err error) {
+	return c, image.OnMedia(tx, id, func(h image.Header) (bool, error) {
+		on := false
+		for i := range h.Fragments {
+			if f := &h.Fragments[i]; f.Media == id {
+				on = true
+				c.bytes += f.Length
+				c.last = max(c.last, f.Block)
+			}
+		}
+		if !on {
+			return true, nil
+		}
+		if c.images == 0 || h.Expires == 0 || c.expires != 0 && h.Expires > c.expires {
+			c.expires = h.Expires
+		}
+		c.images++
 		return true, nil
 	})
 }

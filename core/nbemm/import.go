@@ -37,10 +37,6 @@ func (s *Server) markImported(ctx context.Context, _ pbx.Peer, qs []Imported) (s
 		}
 	}
 	return struct{}{}, s.db.Update(ctx, func(tx store.Tx) error {
-		on, err := onMedia(tx)
-		if err != nil {
-			return err
-		}
 		for _, q := range qs {
 			m, ok, err := media.Get(tx, q.Media)
 			if err != nil {
@@ -50,7 +46,11 @@ func (s *Server) markImported(ctx context.Context, _ pbx.Peer, qs []Imported) (s
 				return status.Errorf(status.MediaNotDefined, "cartridge %s is not known", q.Media)
 			}
 			if q.Ended {
-				afterImport(&m, &q, on[m.ID])
+				c, err := count(tx, m.ID)
+				if err != nil {
+					return err
+				}
+				afterImport(&m, &q, &c)
 			} else if err := beforeImport(&m, &q, rt.Now(ctx)); err != nil {
 				return err
 			}
@@ -70,6 +70,7 @@ func beforeImport(m *Media, q *Imported, now rt.Time) error {
 		m.UUID, m.Pool, m.FromScratch, m.Overwrite = q.UUID, cmp.Or(q.Pool, DefaultPool), false, false
 		m.Assigned, m.Full, m.NextFile, m.NextBlock, m.Last = now, true, 0, 0, ""
 	}
+	m.Counted = false
 	if !m.Frozen {
 		m.Frozen, m.ByImport = true, true
 	}
@@ -81,9 +82,9 @@ func afterImport(m *Media, q *Imported, c *contents) {
 	if m.UUID != q.UUID {
 		return // nothing was imported from it
 	}
-	m.Images, m.Bytes = 0, 0
-	if c != nil {
-		m.Images, m.Bytes, m.Expires = c.images, c.bytes, c.expires
+	m.Images, m.Bytes = c.images, c.bytes
+	if c.images > 0 {
+		m.Expires = c.expires
 		m.Full = m.Full || c.last >= m.NextBlock
 	}
 	if q.Whole && m.Images == 0 {

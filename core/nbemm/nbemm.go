@@ -108,6 +108,9 @@ type Media struct {
 	Mounts    int           `json:"mounts"`
 	LastUsed  rt.Time       `json:"lastUsed,omitempty"`
 	Expires   rt.Time       `json:"expires,omitempty"` // when its last image does; 0 with images is never
+	// Counted says that Images, Bytes and Expires are what the image catalog has. They may
+	// not be since a job has written to it, or an image on it has left the catalog.
+	Counted bool `json:"counted,omitempty"`
 }
 
 // The tables of nbemm.

@@ -539,6 +539,7 @@ func (s *Server) markWritten(ctx context.Context, _ pbx.Peer, w Written) (struct
 		m.UUID, m.NextFile, m.NextBlock, m.Last, m.Overwrite = w.UUID, w.NextFile, w.NextBlock, w.Last, false
 		m.Images += w.Images
 		m.Bytes += w.Bytes
+		m.Counted = false
 		m.Full = m.Full || w.Full
 		return media.Put(tx, m.ID, m)
 	})

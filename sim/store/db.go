@@ -104,7 +104,7 @@ func (db *DB) transact(ctx context.Context, write bool, fn func(store.Tx) error)
 	if t.err != nil {
 		return t.err
 	}
-	t.forget() // it is committed
+	t.forget() // it is committed: there is nothing to roll back
 	return nil
 }
 

@@ -19,8 +19,8 @@ var (
 
 const degree = 32 // of the trees: a node fills a few cache lines
 
-// record is never changed: a Put makes a new one, so that a tree and its clone
-// may share it. It is no larger than it must be: a planning run has millions.
+// record is not changed while a scan is under way, whose tree may share it with another:
+// see [table.insert]. It is no larger than it must be: a planning run has millions.
 type record struct {
 	key   string
 	index []string
@@ -42,7 +42,8 @@ type place struct {
 
 type table struct {
 	rows    *btree.BTreeG[*record]
-	probe   record // has the key that is looked for
+	probe   record  // has the key that is looked for
+	last    *record // that was found or put: what is got is often put next
 	index   []*btree.BTreeG[place]
 	keys    []string // the last record's in index, which others often share
 	put     *putting // the last: others were put alike
@@ -88,16 +89,32 @@ func (t *table) writable() {
 	t.scanned = false
 }
 
-// set puts r in place of what is under its key, or with nil deletes; it returns
-// what was there.
-func (t *table) set(key string, r *record) (old *record) {
+// insert puts a record in place of what is under its key; c is what was there. If the trees
+// need not change, it is the record there that does.
+func (t *table) insert(r record) (c change) {
+	old := t.last
+	if old == nil || old.key != r.key || t.scans > 0 || !slices.Equal(old.index, r.index) {
+		n := r
+		return t.set(r.key, &n)
+	}
+	c = change{t, r.key, old, *old}
+	*old = r
+	return c
+}
+
+// set puts r in place of what is under its key, or with nil deletes; c is what was there.
+func (t *table) set(key string, r *record) (c change) {
 	t.writable()
+	t.last = r
+	var old *record
 	if r == nil {
 		old, _ = t.rows.Delete(t.under(key))
 	} else {
 		old, _ = t.rows.ReplaceOrInsert(r)
 	}
+	c = change{t: t, key: key, old: old}
 	if old != nil {
+		c.was = *old
 		for i, at := range old.index {
 			if r == nil || i >= len(r.index) || r.index[i] != at { // else r takes its place
 				t.index[i].Delete(place{at, old})
@@ -109,7 +126,15 @@ func (t *table) set(key string, r *record) (old *record) {
 			t.index[i].ReplaceOrInsert(place{at, r})
 		}
 	}
-	return old
+	return c
+}
+
+// get finds the record under a key; nil if there is none.
+func (t *table) get(key string) *record {
+	if t.last == nil || t.last.key != key {
+		t.last, _ = t.rows.Get(t.under(key))
+	}
+	return t.last
 }
 
 // under is a record to look for what is under a key, until the next call.
@@ -118,10 +143,12 @@ func (t *table) under(key string) *record {
 	return &t.probe
 }
 
+// change is what was under a key: a record and its contents, or nil.
 type change struct {
 	t   *table
 	key string
 	old *record
+	was record
 }
 
 type tx struct {
@@ -133,7 +160,10 @@ type tx struct {
 
 func (x *tx) rollback() {
 	for i := len(x.undo) - 1; i >= 0; i-- {
-		c := x.undo[i]
+		c := &x.undo[i]
+		if c.old != nil {
+			*c.old = c.was
+		}
 		c.t.set(c.key, c.old)
 	}
 	x.forget()
@@ -141,6 +171,9 @@ func (x *tx) rollback() {
 
 // forget leaves what was changed as it is now, and the room for it to the next transaction.
 func (x *tx) forget() {
+	if x.undo == nil {
+		return // done before
+	}
 	clear(x.undo)
 	x.db.undo = x.undo[:0]
 	x.undo = nil
@@ -166,8 +199,8 @@ func (x *tx) Get(s *store.Schema, key string) (any, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	r, ok := t.rows.Get(t.under(key))
-	if !ok {
+	r := t.get(key)
+	if r == nil {
 		return nil, false, nil
 	}
 	v, err := x.value(s, r)
@@ -196,8 +229,7 @@ func (x *tx) Put(s *store.Schema, key string, index []string, v any) error {
 		index = t.keys
 	}
 	t.keys = index
-	r := &record{key: key, index: index, value: v, put: t.put}
-	x.undo = append(x.undo, change{t, key, t.set(key, r)})
+	x.undo = append(x.undo, t.insert(record{key: key, index: index, value: v, put: t.put}))
 	return nil
 }
 
@@ -207,8 +239,8 @@ func (x *tx) Delete(s *store.Schema, key string) error {
 	if err != nil {
 		return err
 	}
-	if old := t.set(key, nil); old != nil {
-		x.undo = append(x.undo, change{t, key, old})
+	if c := t.set(key, nil); c.old != nil {
+		x.undo = append(x.undo, c)
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ func RunDB(t *testing.T, run Run, fresh func(t *testing.T) Database) {
 		{"FailingUpdateChangesNothing", testRollback},
 		{"ScanOrder", testScan},
 		{"ScanShowsItsBeginning", testScanSnapshot},
+		{"ScanShowsChangedRecordsAsTheyWere", testScanOfChanged},
 		{"ViewChangesNothing", testView},
 		{"Sequence", testSequence},
 		{"Versions", testVersions},
@@ -157,7 +158,10 @@ func testRollback(ctx context.Context, t *testing.T, d Database) {
 	put(ctx, t, db, a, b)
 	err := db.Update(ctx, func(tx store.Tx) error {
 		for _, step := range []error{
+			accounts.Put(tx, "a", Account{Name: "a", Owner: "x", Tags: []string{"1"}}),
+			accounts.Put(tx, "a", Account{Name: "a", Owner: "x", Tags: []string{"2"}}),
 			accounts.Put(tx, "a", Account{Name: "a", Owner: "z", Balance: 9}),
+			accounts.Put(tx, "a", Account{Name: "a", Owner: "z", Balance: 9, Tags: []string{"3"}}),
 			accounts.Delete(tx, "b"),
 			accounts.Put(tx, "c", Account{Name: "c"}),
 			accounts.Delete(tx, "a"),
@@ -252,6 +256,33 @@ func testScanSnapshot(ctx context.Context, t *testing.T, d Database) {
 	got := all(ctx, t, db)
 	same(t, "records", len(got), 600)
 	same(t, "first", got[0].Name, "n000x")
+}
+
+// A scan shows a record as it was also if it is changed under its key and in its place in
+// every index, whether it was got before or is put twice.
+func testScanOfChanged(ctx context.Context, t *testing.T, d Database) {
+	db := open(ctx, t, d)
+	names := []string{"a", "b", "c"}
+	for _, name := range names {
+		put(ctx, t, db, Account{Name: name, Owner: "o"})
+	}
+	update(ctx, t, db, func(tx store.Tx) error {
+		if _, _, err := accounts.Get(tx, "c"); err != nil {
+			return err
+		}
+		return accounts.By(tx, "owner", "o", "", func(a Account) (bool, error) {
+			same(t, "record of the scan", a, Account{Name: a.Name, Owner: "o"})
+			for _, name := range []string{"c", "c", "b"} {
+				if err := accounts.Put(tx, name, Account{Name: name, Owner: "o", Tags: []string{"seen " + a.Name}}); err != nil {
+					return false, err
+				}
+			}
+			return true, nil
+		})
+	})
+	same(t, "records after the scan", all(ctx, t, db), []Account{
+		{Name: "a", Owner: "o"}, {Name: "b", Owner: "o", Tags: []string{"seen c"}}, {Name: "c", Owner: "o", Tags: []string{"seen c"}},
+	})
 }
 
 func testView(ctx context.Context, t *testing.T, d Database) {
