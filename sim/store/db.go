@@ -21,11 +21,13 @@ type DB struct {
 	mu     *rt.Mutex // one transaction at a time; made by the first
 	tables map[string]*table
 	known  map[string]bool // tables declared at opening; nil allows every table
-	seq    map[string]int64
-	cur    *tx
-	undo   []change // room for the next transaction's
-	closed bool
-	check  bool
+	// declared are the tables by schema, since the opening: a name takes longer to find.
+	declared map[*store.Schema]*table
+	seq      map[string]int64
+	cur      *tx
+	undo     []change // room for the next transaction's
+	closed   bool
+	check    bool
 }
 
 // NewDB makes an empty database for the schemas given; with none it accepts
@@ -54,13 +56,13 @@ func (db *DB) Crash() {
 
 // Reopen opens the database again after Close, for the schemas given.
 func (db *DB) Reopen(schemas ...*store.Schema) {
-	db.closed, db.known = false, nil
+	db.closed, db.known, db.declared = false, nil, map[*store.Schema]*table{}
 	if len(schemas) > 0 {
 		db.known = map[string]bool{}
 	}
 	for _, s := range schemas {
 		db.known[s.Name] = true
-		db.table(s).declare(s)
+		db.declare(s)
 	}
 }
 
@@ -138,11 +140,14 @@ func (db *DB) Close() error {
 	return nil
 }
 
-func (db *DB) table(s *store.Schema) *table {
+// declare finds or makes the table of a schema, with the schema's indexes.
+func (db *DB) declare(s *store.Schema) *table {
 	t := db.tables[s.Name]
 	if t == nil {
 		t = newTable()
 		db.tables[s.Name] = t
 	}
+	t.declare(s)
+	db.declared[s] = t
 	return t
 }

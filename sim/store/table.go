@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +55,10 @@ func newTable() *table {
 }
 
 func lessPlace(a, b place) bool {
-	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.rec.key, b.rec.key)) < 0
+	if a.at != b.at {
+		return a.at < b.at
+	}
+	return a.rec.key < b.rec.key
 }
 
 // declare gives the table the indexes that the schema has more than the one
@@ -185,12 +187,14 @@ func (x *tx) table(s *store.Schema, write bool) (*table, error) {
 		return nil, x.err
 	case write && !x.write:
 		return nil, fmt.Errorf("table %s: %w", s.Name, errReadOnly)
-	case x.db.known != nil && !x.db.known[s.Name]:
+	}
+	if t := x.db.declared[s]; t != nil {
+		return t, nil
+	}
+	if x.db.known != nil && !x.db.known[s.Name] {
 		return nil, fmt.Errorf("table %s was not declared when the database was opened", s.Name)
 	}
-	t := x.db.table(s)
-	t.declare(s)
-	return t, nil
+	return x.db.declare(s), nil
 }
 
 // Get implements [store.Tx].
