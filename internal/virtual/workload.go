@@ -238,8 +238,9 @@ func (l *load) replay(w *World, i int, j *scenarios.TracedJob) {
 			if p.Name != j.Policy {
 				continue
 			}
-			// What a job copied is an image's stream: the files, each with its headers.
-			h := simtree.Hollow{Files: j.Files, Bytes: max(0, int64(j.Bytes)-j.Files*archive.HollowHead)}
+			// What a job copied is an image's stream: the files, each with its headers, and one
+			// of them is the directory.
+			h := simtree.Hollow{Files: max(1, j.Files-1), Bytes: max(0, int64(j.Bytes)-j.Files*archive.HollowHead)}
 			if err := fs.SetHollow(ctx, p.Paths[0], h, rt.Rand(ctx, j.Client, fmt.Sprintf("replay %d", i))); err != nil {
 				return // such a size was refused by the loader
 			}
