@@ -203,7 +203,7 @@ func TestEstimates(t *testing.T) {
 	if e := byName["late by p50"]; e.Interval.N != 2 || e.Interval.Level != .95 || e.Value != 5400 {
 		t.Errorf("a quantile that one replication has not: %+v", e)
 	}
-	if e := byName["nights until one does not fit"]; e.Value != 2./3 {
+	if e := byName["nights that fit from the first on"]; e.Value != 2./3 {
 		t.Errorf("%+v", e)
 	}
 }

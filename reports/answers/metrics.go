@@ -36,7 +36,7 @@ func (a *Answers) Metrics() (all []Metric) {
 	spread("late by", &w.LateBy)
 	if w.Due > 0 {
 		add("nights that fit", "%", higher, 100*a.fitting())
-		add("nights until one does not fit", "nights", higher, float64(a.Lasts()))
+		add("nights that fit from the first on", "nights", higher, float64(a.Lasts()))
 	}
 	add("least room before the window closes", "s", higher, a.room())
 	signed("least room before the window closes")
