@@ -55,7 +55,8 @@ type stagedFile struct {
 	users  int
 	pinned time.Time // until then it stays
 	came   time.Time
-	synced bool // it is known to be on disk
+	synced bool  // it is known to be on disk
+	bad    error // why it was removed, for those who have it open
 }
 
 // written is how long after it came a file has been written by the kernel, or that has
@@ -265,6 +266,12 @@ func (s *staged) check(key string, e *catalog.Entry) (err error) {
 func (h *stagedHandle) discard(bad error) error {
 	h.s.mu.Lock()
 	defer h.s.mu.Unlock()
+	return h.remove(bad)
+}
+
+// remove is discard with the lock held.
+func (h *stagedHandle) remove(bad error) error {
+	h.of.bad = bad
 	if !h.current() {
 		return nil
 	}
@@ -282,14 +289,20 @@ func (h *stagedHandle) current() bool {
 // written is the error with which the kernel has failed to write the file since it was
 // opened, or before if nobody was told. It waits for nothing: of pages behind the end
 // none is being written. The kernel tells those who open the file after this one nothing
-// more, so it must go.
+// more, so it must go, and whoever has it open meanwhile is told by what is noted.
 func (h *stagedHandle) written() error {
-	const behind = 1 << 60
-	err := unix.SyncFileRange(int(h.file.Fd()), behind, 1, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
-	if err != nil {
-		err = errors.Join(err, h.discard(err))
+	const behind = 1<<44 - 1<<12 // the last page that has a number of 32 bits
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	if h.of.bad != nil {
+		return h.of.bad
 	}
-	return err
+	err := unix.SyncFileRange(int(h.file.Fd()), behind, 1, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
+	switch {
+	case errors.Is(err, unix.EIO), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return errors.Join(err, h.remove(err))
+	}
+	return nil // or it cannot be asked here
 }
 
 // bad is what is wrong with a doubtful file. fsync(2) tells who has just opened it of an

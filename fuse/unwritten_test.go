@@ -100,7 +100,8 @@ func TestNotWrittenWhileOpen(t *testing.T) {
 		t.Fatalf("the kernel could write: %v", err)
 	}
 	_ = w.Close() // says so once more
-	for _, h := range []*stagedHandle{first, second} {
+	late := open("bad") // the kernel has told the writer, and tells this one nothing
+	for _, h := range []*stagedHandle{first, second, late} {
 		if err := h.written(); !errors.Is(err, syscall.EIO) || fs.ToErrno(err) != syscall.EIO {
 			t.Errorf("who closes what could not be written is told %v", err)
 		}
@@ -114,7 +115,7 @@ func TestNotWrittenWhileOpen(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(s.dir, "bad")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it is still there: %v", err)
 	}
-	for _, h := range []*stagedHandle{first, second, good} {
+	for _, h := range []*stagedHandle{first, second, late, good} {
 		if err := h.close(); err != nil {
 			t.Error(err)
 		}

@@ -172,6 +172,8 @@ func (r *reader) traceJSON(file string, b []byte) (all []traced) {
 	}
 	if _, err := d.Token(); err != nil { // the list's end
 		r.sayIn(file, line(), "the list of jobs is cut off: %v", err)
+	} else if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		r.sayIn(file, line(), "something follows the list of jobs; expected one list")
 	}
 	return all
 }

@@ -74,6 +74,8 @@ func TestTraceIsPlayedBackOrRefused(t *testing.T) {
 		{"JSON", "[" + job + "]", 1, ""},
 		{"JSON of none", "[]", 0, "jobs.csv:1: no job to play back"},
 		{"JSON cut off between jobs", "[" + job + "\n", 0, "jobs.csv:1: the list of jobs is cut off"},
+		{"JSON of two lists", "[" + job + "]\n[" + job + "]\n", 0, "jobs.csv:2: something follows the list of jobs; expected one list"},
+		{"JSON and more", "[" + job + "] more", 0, "jobs.csv:1: something follows the list of jobs; expected one list"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := playedBack(t, 2, 0)

@@ -6,7 +6,8 @@ import (
 )
 
 // tape is the content of a cartridge: an index, and a body that holds what the
-// index finds. It is used by one task at a time, the drive's that has it loaded.
+// index finds. It is used by one task at a time, which runs a command of the drive
+// that has it loaded.
 type tape struct {
 	index
 	body body

@@ -21,8 +21,8 @@ type unit struct {
 	busy time.Duration // monotonic time until which the last one has it at work
 }
 
-// command is what a device does. A brief one lets no time pass as it runs, but says how
-// much it takes ([drive.spend]): what it changes is so at its beginning, for whoever can
+// command is what a device does. A brief one lets no time pass in its model as it runs
+// (files on disk may take theirs), but says how much it takes ([drive.spend]): what it changes is so at its beginning, for whoever can
 // see it before its end.
 type command struct {
 	run   func(ctx context.Context) error
@@ -105,7 +105,7 @@ func (u *unit) free(ctx context.Context) bool {
 // need not be woken. Should the caller be killed meanwhile, the device is at work for as
 // long as if he lived.
 func (u *unit) now(ctx context.Context, what command) error {
-	err := what.do(ctx)
+	err := what.do(rt.WithoutCancel(ctx))
 	took := u.lib.lasts(u.owed)
 	u.owed, u.busy = 0, rt.Mono(ctx)+took
 	u.turn.Release()

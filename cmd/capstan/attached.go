@@ -97,6 +97,10 @@ func writeDevices(w io.Writer, path string, cfg *scenarios.Host, found []attache
 	if err != nil {
 		return err
 	}
+	// A link stays, and the mode is that of the file.
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return fmt.Errorf("the host's configuration: %w", err)
+	}
 	if err := renameio.WriteFile(path, changed, 0o644, renameio.WithTempDir(filepath.Dir(path))); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -20,7 +21,7 @@ type progress struct {
 	w           io.Writer
 	what        string // is counted
 	total, done int
-	free        int // of done, what took no time
+	free        atomic.Int64 // of done, what took no time
 	began, last time.Time
 
 	drawing *mpb.Progress // nil where nothing can be drawn
@@ -34,7 +35,7 @@ func newProgress(w io.Writer, what string, total int) *progress {
 		p.drawing = mpb.New(mpb.WithOutput(w))
 		p.bar = p.drawing.New(int64(total), mpb.BarStyle(), mpb.BarWidth(30),
 			mpb.PrependDecorators(decor.CountersNoUnit("%d of %d "+what)),
-			mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")))
+			mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string { return p.left(int(s.Current), int(s.Total)) })))
 	}
 	return p
 }
@@ -51,7 +52,7 @@ func (p *progress) more(n int) {
 func (p *progress) add(n int, free bool) {
 	p.done += n
 	if free {
-		p.free += n
+		p.free.Add(int64(n))
 	}
 	if p.bar != nil {
 		p.bar.IncrBy(n)
@@ -59,9 +60,18 @@ func (p *progress) add(n int, free bool) {
 	}
 	if now := time.Now(); now.Sub(p.last) >= often && p.done < p.total {
 		p.last = now
-		left := time.Duration(float64(now.Sub(p.began)) / float64(max(p.done-p.free, 1)) * float64(p.total-p.done))
-		fmt.Fprintf(p.w, "%d of %d %s, about %s left\n", p.done, p.total, p.what, reports.Duration(left.Round(time.Second)))
+		fmt.Fprintf(p.w, "%d of %d %s, %s\n", p.done, p.total, p.what, p.left(p.done, p.total))
 	}
+}
+
+// left says how long the rest takes, by what so many of all took.
+func (p *progress) left(done, total int) string {
+	timed := done - int(p.free.Load())
+	if timed <= 0 || done == total {
+		return ""
+	}
+	left := time.Duration(float64(time.Since(p.began)) / float64(timed) * float64(total-done))
+	return "about " + reports.Duration(left.Round(time.Second)) + " left"
 }
 
 // above is where to write lines that shall stand above the bar: to the bar's own

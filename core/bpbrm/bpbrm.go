@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"capstan/core/archive"
 	"capstan/core/bpbkar"
@@ -169,7 +170,7 @@ func (m *manager) forward(ctx context.Context, from pbx.Peer, b bpbkar.Batch) (s
 		return struct{}{}, err
 	}
 	_, err := bpdbm.AddFiles.Call(ctx, pbx.At(m.args.Master, bpdbm.Service),
-		bpdbm.Files{BackupID: m.args.BackupID, Seq: b.Seq, Entries: append(b.Entries, b.Amended...)})
+		bpdbm.Files{BackupID: m.args.BackupID, Seq: b.Seq, Entries: slices.Concat(b.Entries, b.Amended)})
 	if err != nil {
 		return struct{}{}, err
 	}
@@ -287,15 +288,14 @@ func (m *manager) await(ctx context.Context, addrs ...pbx.Addr) []outcome {
 	for i, a := range addrs {
 		os[i].role, os[i].host = a.Role(), a.Host()
 		rt.Go(wctx, "await "+string(a), func(ctx context.Context) {
-			exit, err := host.Await(ctx, a)
-			m.lock.Lock()
-			os[i].exit, os[i].err = exit, err
-			left--
-			last := left == 0
-			m.lock.Unlock()
+			os[i].exit, os[i].err = host.Await(ctx, a)
 			if os[i].code() != status.OK {
 				m.stop.Set()
 			}
+			m.lock.Lock()
+			left--
+			last := left == 0
+			m.lock.Unlock()
 			if last {
 				all.Set()
 			}

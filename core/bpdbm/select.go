@@ -162,7 +162,7 @@ func (all *selected) page(q Selection) (Selected, error) {
 	}
 	p := all.Selected
 	var as, hollow, missing bool
-	p.Ranges = all.Ranges[q.From:min(len(all.Ranges), q.From+maxRanges)]
+	p.Ranges = slices.Clip(all.Ranges[q.From:min(len(all.Ranges), q.From+maxRanges)])
 	p.As, as = PageOf(all.As, all.names[q.FromAs:])
 	p.Hollow, hollow = HollowPage(all.Hollow[q.FromHollow:])
 	p.Missing, missing = fitting(all.Missing[q.FromMissing:], maxMissing, func(p string) int { return len(p) + 5 })
@@ -184,7 +184,7 @@ func fitting[T any](all []T, bytes int, size func(T) int) (page []T, more bool) 
 			return all[:i:i], true
 		}
 	}
-	return all, false
+	return slices.Clip(all), false
 }
 
 // choose walks what the paths name and joins members that lie side by side into

@@ -278,7 +278,7 @@ func (r *reading) filled(ctx context.Context, q bptm.FoundFiles) (struct{}, erro
 	if !im.begun {
 		return struct{}{}, nil // a dry run, or it has failed
 	}
-	_, err := bpdbm.AddFiles.Call(ctx, r.service(bpdbm.Service), bpdbm.Files{BackupID: im.id, Seq: im.batch, Entries: append(q.Entries, q.Amended...)})
+	_, err := bpdbm.AddFiles.Call(ctx, r.service(bpdbm.Service), bpdbm.Files{BackupID: im.id, Seq: im.batch, Entries: slices.Concat(q.Entries, q.Amended)})
 	if im.batch++; err != nil {
 		r.fail(ctx, im, status.Detail(err))
 	}

@@ -151,7 +151,7 @@ func (r *led) page(ctx context.Context, from pbx.Peer, q bptm.NeededQuery) (bptm
 			n.BlockSize = max(n.BlockSize, f.BlockSize)
 		}
 	}
-	n.Ranges = im.Ranges[q.From:min(len(im.Ranges), q.From+pageRanges)]
+	n.Ranges = slices.Clip(im.Ranges[q.From:min(len(im.Ranges), q.From+pageRanges)])
 	n.Hollow, n.More = bpdbm.HollowPage(im.Hollow[q.FromHollow:])
 	n.More = n.More || q.From+len(n.Ranges) < len(im.Ranges)
 	return n, nil

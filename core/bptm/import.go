@@ -162,9 +162,9 @@ func (im *importer) files(ctx context.Context, es []catalog.Entry, amended bool)
 		}
 		q := FoundFiles{BackupID: im.pending.Header.BackupID}
 		if amended {
-			q.Amended = es[:n]
+			q.Amended = es[:n:n]
 		} else {
-			q.Entries = es[:n]
+			q.Entries = es[:n:n]
 		}
 		if _, err := SayFiles.Call(ctx, im.p.args.Needed, q); err != nil {
 			return err

@@ -64,10 +64,10 @@ func (c *Cache) replace(b *block) {
 	defer c.lock.Unlock()
 	if old := b.on.blocks[b.offset]; old != nil {
 		c.used += b.cost() - old.cost()
-		b.turn = old.turn
+		b.turn, b.asked = old.turn, old.asked
 		b.turn.Value = b
 		b.on.blocks[b.offset] = b
-		c.evict()
+		c.evict(1)
 	}
 }
 
@@ -77,18 +77,18 @@ func (c *Cache) put(b *block) {
 	if b.on.blocks[b.offset] != nil {
 		return // another task decoded it meanwhile
 	}
+	c.used += b.cost()
+	c.evict(0) // before it has a turn: it would be the one that nobody asked for
 	b.on.blocks[b.offset] = b
 	b.turn = c.turns.PushFront(b)
-	c.used += b.cost()
-	c.evict()
 }
 
 // maxSpared is how many blocks are spared at once, so that the lock is not held for long.
 const maxSpared = 64
 
-// evict drops what is too much.
-func (c *Cache) evict() {
-	for spared := 0; c.used > c.limit && c.turns.Len() > 1; {
+// evict drops what is too much, down to so many blocks.
+func (c *Cache) evict(least int) {
+	for spared := 0; c.used > c.limit && c.turns.Len() > least; {
 		b := c.turns.Back().Value.(*block)
 		if b.asked && spared < maxSpared {
 			b.asked = false

@@ -161,7 +161,7 @@ func (r *Reader) block(ctx context.Context, at ref, level int) (*block, error) {
 // minMarked is the shortest block that is worth marks, in bytes.
 const minMarked = 1 << 10
 
-// marked is block for who begins somewhere in it.
+// marked is block for who begins somewhere in it, as each walk and look-up may.
 func (r *Reader) marked(ctx context.Context, at ref) (*block, error) {
 	b := r.cache.get(r.kept, at.offset)
 	if b == nil || b.kind != kindData {

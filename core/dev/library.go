@@ -70,7 +70,8 @@ type Fault struct {
 }
 
 // DriveStats is what a drive did since the library was made. Times are the
-// device's own: what the commands take by its model.
+// device's own: what the commands take by its model. A command may count from its
+// beginning, with all the time that it will take.
 type DriveStats struct {
 	Name         string        `json:"name"`
 	Mounts       int64         `json:"mounts"`

@@ -92,13 +92,16 @@ func AfterReply(ctx context.Context, fn func()) {
 		panic("pbx: AfterReply outside a handler")
 	}
 	h.lock.Lock()
+	defer h.lock.Unlock()
 	if h.after == nil {
 		h.after = &afterReply{h.lock, fn}
-	} else {
-		first := h.after.fn
-		h.after.fn = func() { first(); fn() }
+		return
 	}
-	h.lock.Unlock()
+	first := h.after.fn
+	if first == nil {
+		panic("pbx: AfterReply after the reply")
+	}
+	h.after.fn = func() { first(); fn() }
 }
 
 // Changes tells whether a call of the method may change anything. A transport may

@@ -369,3 +369,22 @@ func TestAfterReply(t *testing.T) {
 		t.Errorf("after the replies: %q, want abc", got)
 	}
 }
+
+// A handler's context that outlives its reply is no place to ask for anything after it.
+func TestAfterReplyTooLate(t *testing.T) {
+	ctx := rt.WithTask(context.Background(), &task{})
+	mux := NewMux(ctx, "tester", 0)
+	var kept context.Context
+	Handle(mux, increment, func(ctx context.Context, _ Peer, _ struct{}) (int, error) {
+		kept = ctx
+		AfterReply(ctx, func() {})
+		return 1, nil
+	})
+	mux.Serve(ctx, Identity{Kinds: Client, Name: "client"}, request("client/bpbkar", 1, 1)).Sent()
+	defer func() {
+		if recover() != "pbx: AfterReply after the reply" {
+			t.Error("it was taken")
+		}
+	}()
+	AfterReply(kept, func() {})
+}

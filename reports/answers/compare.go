@@ -14,20 +14,22 @@ type Difference struct {
 	// runs with one seed; else the difference of the means, without an interval.
 	By     Interval
 	Paired bool
+
+	several bool // runs were made of a side: whether they answer the metric or not
 }
 
 // Verdict says in a word what the difference is: better, worse, different where neither is
 // better, or the same. A difference whose interval holds 0 is the same, and so is one of
 // shares of less than a twentieth of a point, which is shown as none. Where several runs
-// answer a metric but one pair at most has it on both sides, the verdict is unknown: what
+// were made but one pair at most has the metric on both sides, the verdict is unknown: what
 // remains is chance, and the runs that answer are no fair choice of all.
 func (d *Difference) Verdict() string {
 	switch by := d.By; {
+	case by.Level == 0 && d.several:
+		return "unknown"
 	case by.Value == 0 || by.Level > 0 && by.Low <= 0 && by.High >= 0 || math.Abs(by.Value) < 1e-9*math.Abs(d.First.Value),
 		d.Unit == "%" && math.Abs(by.Value) < .05:
 		return "the same"
-	case by.Level == 0 && max(d.First.N, d.Second.N) > 1:
-		return "unknown"
 	case d.Better == "":
 		return "different"
 	case (by.Value > 0) == (d.Better == higher):
@@ -69,7 +71,7 @@ func Compare(first, second []Replication) (all []Difference) {
 			by = append(by, y[m.Name][p[1]]-x[m.Name][p[0]])
 		}
 		m.Value = a.Value
-		d := Difference{Metric: m, First: a, Second: b, By: Mean(known(by))}
+		d := Difference{Metric: m, First: a, Second: b, By: Mean(known(by)), several: max(len(first), len(second)) > 1}
 		if d.Paired = d.By.N > 0; !d.Paired {
 			d.By = Mean([]float64{b.Value - a.Value})
 		}

@@ -145,4 +145,14 @@ func TestOnePairIsNoVerdict(t *testing.T) {
 	if d.By.N != 1 || d.Signed() != "+3.0 s" || d.Range() != "" || d.Verdict() != "unknown" {
 		t.Errorf("%+v: %s, %q, %s", d, d.Signed(), d.Range(), d.Verdict())
 	}
+	none := math.NaN()
+	for what, y := range map[string][]float64{
+		"one pair":           {none, none, 90},
+		"one pair, no other": {none, none, 10},
+		"no pair":            {none, 90, none},
+	} {
+		if d := Compare(measured("late by p95", "lower", none, none, 10), measured("late by p95", "lower", y...))[1]; d.Verdict() != "unknown" {
+			t.Errorf("%s of three runs: %+v: %s", what, d, d.Verdict())
+		}
+	}
 }

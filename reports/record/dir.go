@@ -85,7 +85,7 @@ func (s *stream) close() error {
 	if s.file == nil {
 		return nil
 	}
-	err := errors.Join(s.buf.Flush(), s.file.Close())
+	err := errors.Join(s.buf.Flush(), s.file.Sync(), s.file.Close()) // before the head, which says that it is there
 	s.file = nil
 	return err
 }
