@@ -36,7 +36,10 @@ func TestDevices(t *testing.T) {
 	}}
 	file := filepath.Join(dir, "host.yaml")
 	const before = "# the media server\ndomain: example\nname: media1\nkinds: [media]\nmaster: {name: backup1, address: '192.0.2.10:1556'}\n"
-	if err := os.WriteFile(file, []byte(before), 0o640); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "media1.yaml"), []byte(before), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("media1.yaml", file); err != nil {
 		t.Fatal(err)
 	}
 	run := func(args ...string) (out, errs string) {
@@ -102,6 +105,9 @@ devices:
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
 		t.Errorf("the file has mode %v, where it had 0640: %v", info.Mode(), err)
+	}
+	if to, err := os.Readlink(file); err != nil || to != "media1.yaml" {
+		t.Errorf("it was a link, and is none any more: %q, %v", to, err)
 	}
 	if begun, err := filepath.Glob(filepath.Join(dir, ".*")); err != nil || len(begun) > 0 {
 		t.Errorf("beside it stays %q: %v", begun, err)
