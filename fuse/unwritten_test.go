@@ -99,7 +99,7 @@ func TestNotWrittenWhileOpen(t *testing.T) {
 	if err := w.Sync(); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("the kernel could write: %v", err)
 	}
-	_ = w.Close() // says so once more
+	_ = w.Close()       // says so once more
 	late := open("bad") // the kernel has told the writer, and tells this one nothing
 	for _, h := range []*stagedHandle{first, second, late} {
 		if err := h.written(); !errors.Is(err, syscall.EIO) || fs.ToErrno(err) != syscall.EIO {

@@ -43,8 +43,8 @@ model must find 2% by one of its lines; the short form does not demand it. Littl
 and the utilisation law are checked in every run, exactly.
 
 A line is written as soon as it and those before it are known. All processors are used,
-and the output is the same however many there are. All models take about seven
-minutes of processor time, so four on two processors; the short form takes one of one.
+and the output is the same however many there are. All models take about five
+minutes of processor time, so three on two processors; the short form takes one of one.
 An interrupted command says of what it has done what it would say of all.
 
 Exit codes: 0 all lines are accepted, 1 one is not, or it was interrupted, 2 wrong usage.`,
