@@ -69,6 +69,21 @@ func linked() Config {
 	return cfg
 }
 
+// replaceFirstName puts another file in the place of the first name of [linked].
+func (n *trial) replaceFirstName() {
+	n.as("client1", func(ctx context.Context) error {
+		d, err := n.Files("client1").Open(ctx, "/data")
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		if err := d.Remove(ctx, "a"); err != nil {
+			return err
+		}
+		return n.Files("client1").WriteFile(ctx, "/data/a", content(2, 7000))
+	})
+}
+
 // What a member is called otherwise, as it has the data of a hard link that comes back
 // without its first name, is so in its own image: the first name of a later one is not.
 func TestFirstNameInALaterImage(t *testing.T) {
@@ -77,17 +92,7 @@ func TestFirstNameInALaterImage(t *testing.T) {
 			n := newTrial(t, linked())
 			n.until(5 * time.Minute)
 			n.backup(p)
-			n.as("client1", func(ctx context.Context) error {
-				d, err := n.Files("client1").Open(ctx, "/data")
-				if err != nil {
-					return err
-				}
-				defer d.Close()
-				if err := d.Remove(ctx, "a"); err != nil {
-					return err
-				}
-				return n.Files("client1").WriteFile(ctx, "/data/a", content(2, 7000))
-			})
+			n.replaceFirstName()
 			n.backup(p)
 			ids := n.ids()
 			n.as("desk", func(ctx context.Context) error {
@@ -116,17 +121,7 @@ func TestTarThatAsksNoNames(t *testing.T) {
 			})
 			n.until(5 * time.Minute)
 			n.backup(p)
-			n.as("client1", func(ctx context.Context) error {
-				d, err := n.Files("client1").Open(ctx, "/data")
-				if err != nil {
-					return err
-				}
-				defer d.Close()
-				if err := d.Remove(ctx, "a"); err != nil {
-					return err
-				}
-				return n.Files("client1").WriteFile(ctx, "/data/a", content(2, 7000))
-			})
+			n.replaceFirstName()
 			n.as("desk", func(ctx context.Context) error {
 				r, err := restoreOnce(ctx, bprd.Request{Client: "client1", Paths: []string{"/data/b"}, Overwrite: archive.Always})
 				if r.Status != status.RestoreFailed || !strings.Contains(r.Detail, "did not ask which files have other names") {
